@@ -1,0 +1,77 @@
+# demo       a simulated robot walks to goals:  make demo GOALS="5,5 -8,2" SPEED=2 SEED=1 ROBOT=ant
+# test       every test;  test-fast: without the slow ones
+# check      format, lint, types, import contracts
+# format     rewrite the sources in the project's format, and the tables of settings in the docs
+# bench      the benchmarks, one JSON line each
+# clean      remove what the other targets made
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast check format bench clean
+
+BENCHMARKS := import_time planner_latency skill_quality training_throughput
+VENV := .venv
+RUN := $(VENV)/bin/python
+PIP_INSTALL := $(RUN) -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt
+
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
+# The first of these that is a supported Python; else python3, which is then refused by name.
+PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
+	  if $$python -c '$(SUPPORTED)' 2>/dev/null; then echo $$python; exit; fi; done; echo python3)
+
+# The virtual environment has its own ROS 2: nothing of another one must leak into it.
+unexport AMENT_PREFIX_PATH COLCON_PREFIX_PATH LD_LIBRARY_PATH PYTHONHOME PYTHONPATH
+unexport RMW_IMPLEMENTATION _ROS_WHEELS_BOOTSTRAP_COMPLETE
+
+help:
+	@sed -n 's/^# \([a-z-]*  \)/  make \1/p' Makefile
+
+demo: $(VENV)/.run-time
+	@$(RUN) -m dads_ros demo $(if $(ROBOT),--robot="$(ROBOT)") $(if $(GOALS),--goals="$(GOALS)") \
+	  $(if $(SPEED),--speed="$(SPEED)") $(if $(SEED),--seed="$(SEED)")
+
+test: $(VENV)/.complete
+	@$(RUN) -m pytest
+
+test-fast: $(VENV)/.complete
+	@$(RUN) -m pytest -m "not slow"
+
+check: $(VENV)/.complete
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+
+format: $(VENV)/.complete
+	@$(VENV)/bin/ruff format .
+	@$(VENV)/bin/ruff check --fix .
+	@$(RUN) docs/settings.py --write
+
+bench: $(VENV)/.complete
+	@for name in $(BENCHMARKS); do $(RUN) benchmark/$$name.py || exit 1; done
+
+clean:
+	rm -rf $(VENV) build install log dist *.egg-info .pytest_cache .mypy_cache .ruff_cache \
+	  .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Stamps: an install is repeated only when what is to be installed changed. The package itself is
+# installed editable, so that an edit of the code counts at once.
+$(VENV)/.created:
+	@$(PYTHON) -c '$(SUPPORTED)' 2>/dev/null || { echo "dads_ros needs Python 3.11 or 3.12, and \
+	'$(PYTHON)' is neither ($$($(PYTHON) -V 2>&1)); install one of them and name it, if it is not \
+	found: make PYTHON=/path/to/python3.12" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "'$(PYTHON)' cannot make virtual \
+	environments; install its venv module (on Debian and Ubuntu: apt install python3-venv)" >&2; exit 2; }
+	@echo "Making $(VENV) with $$($(PYTHON) -V) ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.run-time: $(VENV)/.created setup.py constraints.txt
+	@echo "Installing simulator, ROS 2 and runtime into $(VENV) (once, about 500 MB) ..."
+	@$(PIP_INSTALL) --editable '.[ros]'
+	@touch $@
+
+$(VENV)/.complete: $(VENV)/.created setup.py constraints.txt
+	@echo "Installing everything, with training and tests, into $(VENV) (once) ..."
+	@$(PIP_INSTALL) --editable '.[ros,train,test]'
+	@touch $(VENV)/.run-time $@

@@ -1,0 +1,1 @@
+"""What the robot needs: manifest and ONNX runtime. No torch."""

@@ -1,0 +1,140 @@
+"""BundleManifest: bundle.yaml, all that is known about a skill bundle."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from dads_ros.config import REQUIRED, Config, SkillPriorConfig, read_yaml, setting
+from dads_ros.errors import BundleError, BundleMismatchError, ConfigError
+from dads_ros.files import atomic_write, sha256
+from dads_ros.robot import RobotSpec
+
+SCHEMA_VERSION = 1
+MANIFEST_FILE = "bundle.yaml"
+POLICY_FILE = "policy.onnx"
+DYNAMICS_FILE = "skill_dynamics.onnx"
+
+PredictedField = Literal["x", "y", "yaw"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionSpec(Config):
+    """What the skill dynamics predicts."""
+
+    fields: tuple[PredictedField, ...] = setting(
+        ("x", "y"), help="Parts of the base pose whose change is predicted (m, rad)."
+    )
+    frame: Literal["world", "heading"] = setting(
+        "world", help="Axes of the predicted change: the world's, or the robot's heading."
+    )
+    steps: int = setting(
+        10, min=1, max=1000, help="Control steps that one prediction spans (k); 1 is the paper."
+    )
+
+    def __post_init__(self) -> None:
+        """Check the combination. Raises: ConfigError."""
+        super().__post_init__()
+        if self.fields not in (("x", "y"), ("x", "y", "yaw")):
+            raise ConfigError(f"'fields' is {self.fields}; expected [x, y] or [x, y, yaw]")
+        if self.frame == "heading" and "yaw" not in self.fields:
+            raise ConfigError(
+                "'frame: heading' needs 'yaw' in 'fields': the next skill turns with it"
+            )
+
+    def chain(
+        self, pose: NDArray[np.floating], deltas: NDArray[np.floating]
+    ) -> NDArray[np.floating]:
+        """Poses before the first and after each of a sequence of predicted changes.
+
+        Args:
+            pose: x, y (m) and yaw (rad) at the start, world frame. Shape (3,) or (K, 3).
+            deltas: predicted changes in ``frame``. Shape (K, H, P).
+        Returns: x, y and, if predicted, yaw in the world frame. Shape (K, H + 1, P).
+        """
+        if self.frame == "heading":
+            yaw = pose[..., 2:3] + np.cumsum(deltas[..., 2], axis=1) - deltas[..., 2]
+            cos, sin = np.cos(yaw), np.sin(yaw)
+            x, y = deltas[..., 0], deltas[..., 1]
+            turned = [cos * x - sin * y, sin * x + cos * y, deltas[..., 2]]
+            deltas = np.stack(turned, axis=-1).astype(deltas.dtype)
+        num, horizon, fields = deltas.shape
+        predictions = np.empty((num, horizon + 1, fields), deltas.dtype)
+        predictions[:, 0] = pose[..., :fields]
+        np.cumsum(deltas, axis=1, out=predictions[:, 1:])
+        predictions[:, 1:] += predictions[:, :1]
+        return predictions
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleManifest(Config):
+    """The content of bundle.yaml."""
+
+    schema_version: int = setting(SCHEMA_VERSION, help="Format of the bundle.")
+    robot: RobotSpec = setting(REQUIRED, help="The robot file that the skills were learned with.")
+    model_sha256: str = setting("", help="SHA-256 of the compiled MuJoCo model.")
+    skill_prior: SkillPriorConfig = setting(SkillPriorConfig(), help="The skill prior p(z).")
+    prediction: PredictionSpec = setting(
+        PredictionSpec(), help="What the skill dynamics predicts."
+    )
+    files: dict[str, str] = setting(REQUIRED, help="File -> SHA-256.")
+    training_config: dict[str, Any] = setting(
+        REQUIRED, help="Resolved settings of the training run."
+    )
+    training_metrics: dict[str, Any] | None = setting(None, help="Metrics when it was exported.")
+    evaluation: dict[str, Any] | None = setting(None, help="Results of dads-ros evaluate.")
+    commit: str = setting("unknown", help="Commit of the code that trained it.")
+    versions: dict[str, str] = setting(REQUIRED, help="Versions of the tools that made it.")
+
+    def save(self, folder: Path) -> None:
+        """Write bundle.yaml atomically."""
+        with atomic_write(folder / MANIFEST_FILE) as temporary:
+            temporary.write_text(yaml.safe_dump(self.to_dict(), sort_keys=False), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> "BundleManifest":
+        """Read and check bundle.yaml and the files that it names.
+
+        Raises: BundleError when something is missing or damaged; BundleMismatchError when the
+            bundle has another schema.
+        """
+        path = folder / MANIFEST_FILE
+        if not path.is_file():
+            raise BundleError(
+                f"'{folder}' is not a skill bundle: {MANIFEST_FILE} is missing; give one made "
+                "by 'dads-ros export', such as models/ant"
+            )
+        try:
+            values = read_yaml(path)
+            version = values.get("schema_version") if isinstance(values, dict) else None
+            if version != SCHEMA_VERSION:
+                raise BundleMismatchError(
+                    f"bundle '{folder}' has schema {version}; {SCHEMA_VERSION} is expected; "
+                    "export it again"
+                )
+            manifest = cls.from_dict(values, MANIFEST_FILE)
+        except ConfigError as error:
+            raise BundleError(f"bundle '{folder}' is damaged: {error}; export it again") from error
+        for name in (POLICY_FILE, DYNAMICS_FILE):
+            file = folder / name
+            if not file.is_file():
+                raise BundleError(f"bundle '{folder}' lacks {name}; export or download it again")
+            if sha256(file) != manifest.files.get(name):
+                raise BundleError(
+                    f"bundle '{folder}' is damaged: {name} does not have the SHA-256 that "
+                    f"{MANIFEST_FILE} names; export or download it again"
+                )
+        return manifest
+
+    def check_robot(self, spec: RobotSpec) -> None:
+        """Raises: BundleMismatchError unless the bundle was made for this robot."""
+        mine, theirs = self.robot.to_dict(), spec.to_dict()
+        different = [key for key in theirs if key != "mjcf" and mine[key] != theirs[key]]
+        if different:
+            raise BundleMismatchError(
+                f"this bundle is for robot '{self.robot.name}', not '{spec.name}': they differ in "
+                f"{', '.join(different)}; use a bundle of '{spec.name}' or train one"
+            )

@@ -1,0 +1,215 @@
+"""Settings as frozen dataclasses: default, unit, range and help stand at the field, once.
+
+YAML holds only what differs. ROS parameters, the command line and the README tables are made from
+the same fields (see ``fields_of``).
+"""
+
+import dataclasses
+import difflib
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self, Union, get_args, get_origin
+
+import yaml
+
+from dads_ros.errors import ConfigError
+
+REQUIRED = dataclasses.MISSING
+
+
+def setting(
+    default: Any,  # noqa: ANN401
+    *,
+    help: str,
+    min: float | None = None,
+    max: float | None = None,
+    read_only: bool = False,
+) -> Any:  # noqa: ANN401
+    """A dataclass field with a default (or REQUIRED), one line of help and an optional range.
+
+    ``read_only``: as a ROS parameter it cannot be changed while the node runs.
+    """
+    metadata = {"help": help, "min": min, "max": max, "read_only": read_only}
+    if dataclasses.is_dataclass(default):
+        return dataclasses.field(default_factory=lambda: default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+class Config:
+    """Base of every settings dataclass: validation, YAML in, plain dict out."""
+
+    def __post_init__(self) -> None:
+        """Check every field's type and range. Raises: ConfigError."""
+        hints = typing.get_type_hints(type(self))
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            where = f"'{field.name}'"
+            value = _convert(getattr(self, field.name), hints[field.name], where)
+            low, high = field.metadata.get("min"), field.metadata.get("max")
+            for number in value if isinstance(value, tuple) else (value,):
+                if isinstance(number, bool) or not isinstance(number, int | float):
+                    continue
+                if not (number == number and abs(number) != float("inf")):
+                    raise ConfigError(f"{where} is {number}; it must be finite")
+                if (low is not None and number < low) or (high is not None and number > high):
+                    raise ConfigError(f"{where} is {number}; it must be {_range_text(low, high)}")
+            object.__setattr__(self, field.name, value)
+
+    @classmethod
+    def from_dict(cls, values: Any, where: str = "") -> Self:  # noqa: ANN401
+        """Build from plain data. Raises: ConfigError for unknown keys, with the nearest name."""
+        label = where or cls.__name__
+        if not isinstance(values, dict):
+            raise ConfigError(f"{label}: got {values!r}; expected a mapping of settings")
+        known = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        for key in values:
+            if key not in known:
+                near = difflib.get_close_matches(str(key), known, n=1)
+                hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
+                raise ConfigError(f"{label}: unknown setting '{key}'; {hint}")
+        hints = typing.get_type_hints(cls)
+        prefix = f"{where}." if where else ""
+        try:
+            arguments = {k: _convert(v, hints[k], prefix + k) for k, v in values.items()}
+            return cls(**arguments)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}" if where else str(error)) from error
+        except TypeError as error:
+            missing = [
+                name
+                for name, field in known.items()
+                if name not in values
+                and field.default is dataclasses.MISSING
+                and field.default_factory is dataclasses.MISSING
+            ]
+            raise ConfigError(f"{label}: missing setting(s) {', '.join(missing)}") from error
+
+    @classmethod
+    def from_yaml(cls, path: Path) -> Self:
+        """Read a YAML file. Raises: ConfigError that names the file."""
+        return cls.from_dict(read_yaml(path), str(path.name))
+
+    def to_yaml(self, path: Path) -> None:
+        """Write every field."""
+        path.write_text(yaml.safe_dump(self.to_dict(), sort_keys=False), encoding="utf-8")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data with every field, fit for YAML."""
+        return _plain(dataclasses.asdict(self))  # type: ignore[call-overload]
+
+
+def read_yaml(path: Path) -> Any:  # noqa: ANN401
+    """The content of a YAML file. Raises: ConfigError when it is missing or no YAML."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"'{path}' cannot be read ({error.strerror}); check the path") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        detail = " ".join(str(error).split())
+        raise ConfigError(f"'{path}' is not valid YAML: {detail}") from error
+
+
+def _range_text(low: float | None, high: float | None) -> str:
+    if low is not None and high is not None:
+        return f"between {low} and {high}"
+    return f"at least {low}" if low is not None else f"at most {high}"
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _convert(value: Any, hint: Any, where: str) -> Any:  # noqa: ANN401
+    """The value as the annotated type. Raises: ConfigError."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        (hint,) = [a for a in arguments if a is not type(None)]
+        return _convert(value, hint, where)
+    if origin is Literal:
+        if value in arguments:
+            return value
+        raise ConfigError(
+            f"{where}: got {value!r}; expected one of {', '.join(map(str, arguments))}"
+        )
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{where}: got {value!r}; expected a list")
+        if arguments[-1] is Ellipsis:
+            return tuple(_convert(v, arguments[0], f"{where}[{i}]") for i, v in enumerate(value))
+        if len(value) != len(arguments):
+            raise ConfigError(f"{where}: got {len(value)} values; expected {len(arguments)}")
+        return tuple(
+            _convert(v, a, f"{where}[{i}]")
+            for i, (v, a) in enumerate(zip(value, arguments, strict=True))
+        )
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where}: got {value!r}; expected a mapping")
+        return {k: _convert(v, arguments[1], f"{where}.{k}") for k, v in value.items()}
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        if isinstance(value, hint):
+            return value
+        return hint.from_dict(value, where)  # type: ignore[attr-defined]
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if hint is Any or (isinstance(value, hint) and not (hint is int and isinstance(value, bool))):
+        return value
+    raise ConfigError(f"{where}: got {value!r}; expected {hint.__name__}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkillPriorConfig(Config):
+    """The skill prior p(z)."""
+
+    kind: Literal["box", "disc"] = setting(
+        "box", help="box: uniform in [-1, 1]^D (the paper); disc: uniform in the unit ball."
+    )
+    dim: int = setting(2, min=1, max=16, help="Number of skill dimensions D.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannerConfig(Config):
+    """MPPI over skills (Sharma et al. 2020, Algorithm 2)."""
+
+    num_samples: int = setting(
+        64, min=4, max=20000, help="Skill sequences per refinement (K), three of them not sampled."
+    )
+    planning_horizon: int = setting(2, min=1, max=20, help="Skills in one sequence (H_P).")
+    skill_duration_steps: int = setting(
+        10, min=1, max=1000, help="Control steps that each skill is held (H_Z)."
+    )
+    num_refine_steps: int = setting(3, min=1, max=100, help="Refinements of one plan (R).")
+    temperature: float = setting(
+        0.05,
+        min=1e-6,
+        max=1e3,
+        help="Weights are softmax(-cost / temperature), the cost a mean over the plan; the "
+        "paper's gamma, on the sum over its steps, is 1 / (temperature * H_P * H_Z).",
+    )
+    noise_std: float = setting(
+        0.5,
+        min=1e-3,
+        max=10.0,
+        help="Standard deviation of sampled skills at the first refinement.",
+    )
+    noise_decay: float = setting(
+        0.6, min=0.01, max=1.0, help="Factor on noise_std at each further refinement."
+    )
+    smoothing: float = setting(
+        0.0, min=0.0, max=0.999, help="beta: correlation of the noise of successive skills."
+    )
+    warm_start: bool = setting(True, help="Start from the last plan instead of from zero.")
+    kick_distance_m: float = setting(
+        0.0,
+        min=0.0,
+        max=10.0,
+        help="A robot that moved less than this under a skill that was to carry it three times as "
+        "far gets a random skill for once; 0 is off, the paper.",
+    )

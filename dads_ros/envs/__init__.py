@@ -1,0 +1,1 @@
+"""MuJoCo: the robot's model and many copies of it stepped together."""

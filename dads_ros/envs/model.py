@@ -1,0 +1,236 @@
+"""RobotModel: a robot file's MuJoCo model, with its orders and symmetry checked.
+
+Shapes: N robots, J joints, A actuators.
+"""
+
+import hashlib
+from pathlib import Path
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from dads_ros.errors import ConfigError
+from dads_ros.files import resolve_package_uri, share_folder
+from dads_ros.observation import RobotState, quaternion_to_matrix
+from dads_ros.robot import RobotSpec, SymmetrySpec
+
+Array = NDArray[np.float64]
+_AXES = {"x": 0, "y": 1, "z": 2, "roll": 0, "pitch": 1, "yaw": 2}
+_STATE = mujoco.mjtState.mjSTATE_FULLPHYSICS
+
+
+class RobotModel:
+    """The MuJoCo model of a robot, and the way between its state vectors and RobotState."""
+
+    def __init__(self, spec: RobotSpec) -> None:
+        """Load and check. Raises: ConfigError."""
+        self.spec = spec
+        self.mjcf_path = mjcf_path(spec)
+        try:
+            self.mj_model = mujoco.MjModel.from_xml_path(str(self.mjcf_path))
+        except (ValueError, OSError) as error:
+            detail = " ".join(str(error).split())
+            raise ConfigError(f"MJCF '{self.mjcf_path}' does not load: {detail}") from error
+        model = self.mj_model
+        model.opt.timestep = spec.sim_dt
+        if spec.integrator is not None:
+            integrators = {
+                "Euler": mujoco.mjtIntegrator.mjINT_EULER,
+                "RK4": mujoco.mjtIntegrator.mjINT_RK4,
+                "implicit": mujoco.mjtIntegrator.mjINT_IMPLICIT,
+                "implicitfast": mujoco.mjtIntegrator.mjINT_IMPLICITFAST,
+            }
+            model.opt.integrator = integrators[spec.integrator]
+        self.body_id = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, spec.base.body)
+        if self.body_id < 0:
+            raise ConfigError(f"'base.body' is '{spec.base.body}'; the MJCF has no such body")
+        self._joint_ids = [self._joint(name) for name in spec.joints]
+        self.joint_qpos = np.array([model.jnt_qposadr[j] for j in self._joint_ids], int)
+        self.joint_dof = np.array([model.jnt_dofadr[j] for j in self._joint_ids], int)
+        self._find_base()
+        self._find_actuators()
+        self.num_state = mujoco.mj_stateSize(model, _STATE)
+        if spec.symmetry is not None:
+            self.verify_symmetry(spec.symmetry)
+
+    def sha256(self) -> str:
+        """SHA-256 of the compiled model (its numbers, not its file)."""
+        buffer = np.empty(mujoco.mj_sizeModel(self.mj_model), np.uint8)
+        mujoco.mj_saveModel(self.mj_model, None, buffer)
+        return hashlib.sha256(buffer.tobytes()).hexdigest()
+
+    def robot_state(self, qpos: Array, qvel: Array) -> RobotState:
+        """State vectors as RobotState. Shapes (N, nq), (N, nv)."""
+        num = len(qpos)
+        if self.spec.base.kind == "free":
+            # MuJoCo's free joint: position, quaternion (w, x, y, z); linear velocity in the world
+            # frame, angular velocity in the body frame.
+            q, v = self._base_qpos, self._base_dof
+            position, orientation = qpos[:, q : q + 3], qpos[:, q + 3 : q + 7]
+            world_velocity, angular = qvel[:, v : v + 3], qvel[:, v + 3 : v + 6]
+        else:
+            position = np.tile(self.mj_model.body_pos[self.body_id], (num, 1))
+            orientation = np.tile([1.0, 0.0, 0.0, 0.0], (num, 1))
+            world_velocity, angular = np.zeros((num, 3)), np.zeros((num, 3))
+            for axis, q, v in self._planar:
+                index = _AXES[axis]
+                if axis in "xyz":
+                    position[:, index] += qpos[:, q]
+                    world_velocity[:, index] = qvel[:, v]
+                else:
+                    orientation[:, 0] = np.cos(qpos[:, q] / 2)
+                    orientation[:, 1 + index] = np.sin(qpos[:, q] / 2)
+                    angular[:, index] = qvel[:, v]
+        rotation = quaternion_to_matrix(orientation)
+        return RobotState(
+            position=position,
+            orientation=orientation,
+            linear_velocity=np.einsum("nji,nj->ni", rotation, world_velocity),
+            angular_velocity=angular,
+            joint_positions=qpos[:, self.joint_qpos],
+            joint_velocities=qvel[:, self.joint_dof],
+        )
+
+    def to_ctrl(self, commands: Array) -> Array:
+        """Commands in the robot file's order as MuJoCo's ctrl. Shapes (..., A) -> (..., nu)."""
+        ctrl = np.empty_like(commands)
+        ctrl[..., self._actuator_ids] = commands
+        return ctrl
+
+    def reset_state(self, num: int, rng: np.random.Generator) -> Array:
+        """Initial full-physics states: x = y = 0, uniform yaw, noise. Shape (num, num_state)."""
+        spec, model = self.spec, self.mj_model
+        qpos = np.tile(model.qpos0, (num, 1))
+        qvel = spec.reset.velocity_noise * rng.standard_normal((num, model.nv))
+        for name, index in zip(spec.joints, self.joint_qpos, strict=True):
+            start = (spec.reset.joint_positions or {}).get(name, 0.0)
+            noise = rng.uniform(-1.0, 1.0, num) * spec.reset.position_noise
+            qpos[:, index] = start + noise
+        yaw = rng.uniform(-np.pi, np.pi, num)
+        if spec.base.kind == "free":
+            q = self._base_qpos
+            qpos[:, q : q + 3] = [0.0, 0.0, spec.reset.height_m]
+            qpos[:, q + 3 : q + 7] = 0.0
+            qpos[:, q + 3], qpos[:, q + 6] = np.cos(yaw / 2), np.sin(yaw / 2)
+        else:
+            for axis, q, _ in self._planar:
+                if axis == "yaw":
+                    qpos[:, q] = yaw
+        states = np.zeros((num, self.num_state))
+        states[:, 1 : 1 + model.nq] = qpos
+        states[:, 1 + model.nq : 1 + model.nq + model.nv] = qvel
+        return states
+
+    def verify_symmetry(self, symmetry: SymmetrySpec, tolerance: float = 1e-6) -> None:
+        """Move the model and its relabelled twin from the same state; both must do the same.
+
+        Raises: ConfigError when they do not: the declared symmetry is not one of this model.
+        """
+        model, spec = self.mj_model, self.spec
+        rng = np.random.default_rng(0)
+        permutation, signs = joint_permutation(spec.joints, symmetry)
+        commands_of, command_signs = command_permutation(spec, symmetry, self.driven_joints)
+        half = np.radians(symmetry.turn_deg) / 2.0
+        data, twin = mujoco.MjData(model), mujoco.MjData(model)
+        worst = 0.0
+        for _ in range(3):
+            state = self.reset_state(1, rng)[0]
+            mujoco.mj_setState(model, data, state, _STATE)
+            q, v = self._base_qpos, self._base_dof
+            data.qpos[q + 2] += 2.0
+            data.qvel[:] = rng.standard_normal(model.nv)
+            command = rng.uniform(-1.0, 1.0, spec.command_dim)
+            mujoco.mj_setState(model, twin, state, _STATE)
+            twin.qpos[:], twin.qvel[:] = data.qpos, data.qvel
+            # The relabelled robot: base axes turned by +turn about the body z-axis.
+            turn = np.array([np.cos(half), 0.0, 0.0, np.sin(half)])
+            mujoco.mju_mulQuat(twin.qpos[q + 3 : q + 7], data.qpos[q + 3 : q + 7], turn)
+            cos, sin = np.cos(2 * half), np.sin(2 * half)
+            wx, wy = data.qvel[v + 3], data.qvel[v + 4]
+            twin.qvel[v + 3], twin.qvel[v + 4] = cos * wx + sin * wy, cos * wy - sin * wx
+            twin.qpos[self.joint_qpos] = signs * data.qpos[self.joint_qpos][permutation]
+            twin.qvel[self.joint_dof] = signs * data.qvel[self.joint_dof][permutation]
+            data.ctrl[:] = self.to_ctrl(command)
+            twin.ctrl[:] = self.to_ctrl(command_signs * command[commands_of])
+            for _ in range(5):
+                mujoco.mj_step(model, data)
+                mujoco.mj_step(model, twin)
+            joints = signs * data.qpos[self.joint_qpos][permutation] - twin.qpos[self.joint_qpos]
+            base = data.qpos[q : q + 3] - twin.qpos[q : q + 3]
+            worst = max(worst, np.abs(joints).max(), np.abs(base).max())
+        if not worst < tolerance:
+            raise ConfigError(
+                f"'symmetry' of robot '{spec.name}' does not hold: the model and its twin, turned "
+                f"by {symmetry.turn_deg} degrees, part by {worst:.1e} within 5 steps; correct the "
+                "map of joints or remove 'symmetry'"
+            )
+
+    def _joint(self, name: str) -> int:
+        index: int = mujoco.mj_name2id(self.mj_model, mujoco.mjtObj.mjOBJ_JOINT, name)
+        if index < 0:
+            names = [self.mj_model.joint(i).name for i in range(self.mj_model.njnt)]
+            raise ConfigError(
+                f"robot '{self.spec.name}' names joint '{name}'; the MJCF has {', '.join(names)}"
+            )
+        return index
+
+    def _find_base(self) -> None:
+        model, base = self.mj_model, self.spec.base
+        if base.kind == "free":
+            first = model.body_jntadr[self.body_id]
+            if first < 0 or model.jnt_type[first] != mujoco.mjtJoint.mjJNT_FREE:
+                raise ConfigError(f"'base.kind' is free, but body '{base.body}' has no free joint")
+            self._base_qpos, self._base_dof = model.jnt_qposadr[first], model.jnt_dofadr[first]
+            return
+        assert base.joints is not None  # RobotSpec checks it
+        self._planar = []
+        for axis, name in base.joints.items():
+            if axis not in _AXES:
+                raise ConfigError(f"'base.joints' has axis '{axis}'; known are {', '.join(_AXES)}")
+            joint = self._joint(name)
+            self._planar.append((axis, model.jnt_qposadr[joint], model.jnt_dofadr[joint]))
+        if sum(axis not in "xyz" for axis, _, _ in self._planar) > 1:
+            raise ConfigError("'base.joints' of a planar base may name one of roll, pitch, yaw")
+
+    def _find_actuators(self) -> None:
+        model, by_name = self.mj_model, {}
+        self.driven_joints = {}
+        for index in range(model.nu):
+            joint = model.joint(model.actuator_trnid[index, 0]).name
+            name = model.actuator(index).name or joint
+            by_name[name] = index
+            self.driven_joints[name] = joint
+        missing = [name for name in self.spec.actuators if name not in by_name]
+        if missing or len(by_name) != self.spec.command_dim:
+            raise ConfigError(
+                f"robot '{self.spec.name}' lists actuators {', '.join(self.spec.actuators)}; "
+                f"the MJCF has {', '.join(by_name)}; name each once"
+            )
+        self._actuator_ids = np.array([by_name[name] for name in self.spec.actuators])
+
+
+def mjcf_path(spec: RobotSpec) -> Path:
+    """Path of a robot's MJCF; a relative one lies beside the shipped robot files."""
+    return resolve_package_uri(spec.mjcf, share_folder() / "config" / "robots")
+
+
+def joint_permutation(
+    joints: tuple[str, ...], symmetry: SymmetrySpec
+) -> tuple[NDArray[np.int64], Array]:
+    """(p, s): after relabelling once, joint i reads s[i] * old[p[i]]. Shapes (J,), (J,)."""
+    targets = [symmetry.joints[name] for name in joints]
+    permutation = np.array([joints.index(name.removeprefix("-")) for name in targets])
+    signs = np.array([-1.0 if name.startswith("-") else 1.0 for name in targets])
+    return permutation, signs
+
+
+def command_permutation(
+    spec: RobotSpec, symmetry: SymmetrySpec, driven_joints: dict[str, str]
+) -> tuple[NDArray[np.int64], Array]:
+    """The same for commands, whose order is the actuators'. Shapes (A,), (A,)."""
+    driven = [driven_joints[name] for name in spec.actuators]
+    targets = [symmetry.joints[joint] for joint in driven]
+    permutation = np.array([driven.index(name.removeprefix("-")) for name in targets])
+    signs = np.array([-1.0 if name.startswith("-") else 1.0 for name in targets])
+    return permutation, signs

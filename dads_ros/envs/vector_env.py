@@ -1,0 +1,190 @@
+"""Many copies of a robot: Physics moves them, VectorEnv adds episodes and delay.
+
+Shapes: N robots, S simulation steps, A actuators.
+"""
+
+import os
+from typing import Any
+
+import mujoco
+import numpy as np
+from mujoco import rollout
+from numpy.typing import NDArray
+
+from dads_ros.envs.model import RobotModel
+from dads_ros.errors import ConfigError
+from dads_ros.observation import RobotState, build_policy_obs
+
+Array = NDArray[np.float64]
+_CTRL = mujoco.mjtState.mjSTATE_CTRL
+_CTRL_AND_FORCE = mujoco.mjtState.mjSTATE_CTRL | mujoco.mjtState.mjSTATE_XFRC_APPLIED
+
+
+class Physics:
+    """N robots in MuJoCo, each in a world of its own, moved together on a thread pool."""
+
+    def __init__(self, model: RobotModel, states: Array, num_threads: int = 1) -> None:
+        """Start at full-physics states. Shape (N, num_state)."""
+        self.model = model
+        self.states = np.array(states)
+        self._models = [model.mj_model] * len(states)
+        self._datas = [mujoco.MjData(model.mj_model) for _ in range(num_threads)]
+        self._rollout = rollout.Rollout(nthread=num_threads if num_threads > 1 else 0)
+        self._output = np.empty((0,))
+
+    def advance(self, commands: Array, wrench: Array | None = None) -> None:
+        """Move every robot by S simulation steps.
+
+        Args:
+            commands: in the robot file's order and unit. Shape (N, S, A).
+            wrench: force (N) and torque (N m) on the base body, world frame. Shape (N, 6).
+        """
+        control = self.model.to_ctrl(np.asarray(commands, np.float64))
+        spec = int(_CTRL)
+        if wrench is not None:
+            num, steps, _ = control.shape
+            force = np.zeros((num, steps, self.model.mj_model.nbody * 6))
+            force[:, :, self.model.body_id * 6 : self.model.body_id * 6 + 6] = wrench[:, None]
+            control, spec = np.concatenate([control, force], axis=-1), int(_CTRL_AND_FORCE)
+        shape = (*control.shape[:2], self.model.num_state)
+        if self._output.shape != shape:
+            self._output = np.empty(shape)
+        self._rollout.rollout(
+            self._models,
+            self._datas,
+            self.states,
+            np.ascontiguousarray(control),
+            control_spec=spec,
+            skip_checks=True,
+            nstep=shape[1],
+            state=self._output,
+        )
+        self.states[:] = self._output[:, -1]
+
+    def time(self) -> Array:
+        """Simulated seconds. Shape (N,)."""
+        return self.states[:, 0]
+
+    def robot_state(self) -> RobotState:
+        """The robots' states now."""
+        nq, nv = self.model.mj_model.nq, self.model.mj_model.nv
+        return self.model.robot_state(
+            self.states[:, 1 : 1 + nq], self.states[:, 1 + nq : 1 + nq + nv]
+        )
+
+
+class VectorEnv:
+    """Episodes for N robots.
+
+    An episode ends after ``episode_steps`` (truncated), by a fall where the robot file says so, or
+    when the physics is no longer finite (both terminated). The step after that one resets the
+    robot instead of moving it, so the last observation of an episode is never lost.
+
+    The command of step t acts after the robot's delay: until then the one of step t - 1 does.
+    """
+
+    def __init__(
+        self,
+        model: RobotModel,
+        num_envs: int,
+        *,
+        rng: np.random.Generator,
+        episode_steps: int,
+        delay_ms: tuple[float, float] = (0.0, 0.0),
+        staggered: bool = False,
+        num_threads: int = 1,
+    ) -> None:
+        """Reset all robots.
+
+        Args:
+            model: the robot.
+            num_envs: N.
+            rng: source of every random number here.
+            episode_steps: control steps of an episode.
+            delay_ms: range of the delay from state to command, drawn for each episode.
+            staggered: spread the first episodes' ends, so that resets do not coincide.
+            num_threads: of the physics.
+        Raises: ConfigError when the delay is longer than a control step.
+        """
+        spec = model.spec
+        if delay_ms[1] > spec.control_dt * 1000.0 + 1e-9 or delay_ms[0] > delay_ms[1]:
+            raise ConfigError(
+                f"delay is {delay_ms} ms; expected low <= high <= the control step of robot "
+                f"'{spec.name}', {spec.control_dt * 1000.0:g} ms"
+            )
+        self.model, self.spec, self.num_envs = model, spec, num_envs
+        self._rng, self.episode_steps, self._delay_ms = rng, episode_steps, delay_ms
+        self.physics = Physics(model, model.reset_state(num_envs, rng), num_threads)
+        self.last_command = np.tile(np.array(spec.safe_command), (num_envs, 1))
+        self.steps = np.zeros(num_envs, int)
+        if staggered:
+            self.steps[:] = np.arange(num_envs) * episode_steps // num_envs
+        self._delay = self._draw_delay(num_envs)
+        self.terminated = np.zeros(num_envs, bool)
+        self.state = self.physics.robot_state()
+
+    @property
+    def needs_reset(self) -> NDArray[np.bool_]:
+        """Robots that the next step resets instead of moving. Shape (N,)."""
+        return self.terminated | (self.steps >= self.episode_steps)
+
+    def policy_obs(self) -> NDArray[np.float32]:
+        """What the policy sees. Shape (N, O)."""
+        return build_policy_obs(self.spec, self.state, self.last_command)
+
+    def step(self, commands: NDArray[np.floating]) -> None:
+        """Move every robot by one control step, or reset it. Shape (N, A), clipped to limits."""
+        reset = self.needs_reset
+        commands = np.clip(commands, *self.spec.command_limits)
+        late = np.arange(self.spec.num_substeps) < self._delay[:, None]  # (N, S)
+        applied = np.where(late[:, :, None], self.last_command[:, None], commands[:, None])
+        due = self.physics.time() + self.spec.control_dt
+        self.physics.advance(applied)
+        self.last_command = commands
+        self.steps += 1
+        # MuJoCo resets a simulation that diverges, its clock included.
+        rewound = self.physics.time() < due - 0.5 * self.spec.sim_dt
+        broken = rewound | ~np.isfinite(self.physics.states).all(axis=1)
+        if reset.any():
+            self.reset(reset)
+        self.state = self.physics.robot_state()
+        self.terminated = broken & ~reset
+        if self.spec.fallen.ends_episode:
+            self.terminated |= self.state.has_fallen(self.spec) & ~reset
+
+    def reset(self, which: NDArray[np.bool_]) -> None:
+        """Start a new episode for some robots. Shape (N,)."""
+        num = int(which.sum())
+        self.physics.states[which] = self.model.reset_state(num, self._rng)
+        self.last_command[which] = self.spec.safe_command
+        self.steps[which] = 0
+        self._delay[which] = self._draw_delay(num)
+        self.state = self.physics.robot_state()
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Everything that ``restore`` needs to go on exactly here."""
+        return {
+            "states": self.physics.states.copy(),
+            "last_command": self.last_command.copy(),
+            "steps": self.steps.copy(),
+            "delay": self._delay.copy(),
+            "terminated": self.terminated.copy(),
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on from ``checkpoint``."""
+        self.physics.states[:] = saved["states"]
+        self.last_command = saved["last_command"].copy()
+        self.steps, self._delay = saved["steps"].copy(), saved["delay"].copy()
+        self.terminated = saved["terminated"].copy()
+        self.state = self.physics.robot_state()
+
+    def _draw_delay(self, num: int) -> NDArray[np.int64]:
+        """Delay in simulation steps. Shape (num,)."""
+        low, high = (round(ms / 1000.0 / self.spec.sim_dt) for ms in self._delay_ms)
+        return self._rng.integers(low, high + 1, num)
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))

@@ -1,0 +1,121 @@
+"""RobotState and the one place where policy_obs is built from it.
+
+Environment, exporter and nodes call the same ``build_policy_obs``. Shapes: ... any batch,
+J joints, A actuators. Frames: ``world`` is the fixed frame (z up), ``body`` is base_link.
+Quaternions are (w, x, y, z), from body to world.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dads_ros.robot import RobotSpec
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RobotState:
+    """What joint_states and odom carry, for one robot or many."""
+
+    position: Array
+    """Base position, world frame, metres. Shape (..., 3)."""
+    orientation: Array
+    """Base orientation, unit quaternion (w, x, y, z). Shape (..., 4)."""
+    linear_velocity: Array
+    """Of the base, body frame, m/s. Shape (..., 3)."""
+    angular_velocity: Array
+    """Of the base, body frame, rad/s. Shape (..., 3)."""
+    joint_positions: Array
+    """In the robot file's order, rad or m. Shape (..., J)."""
+    joint_velocities: Array
+    """In the robot file's order, rad/s or m/s. Shape (..., J)."""
+
+    def __getitem__(self, index: object) -> Self:
+        """The same state for some of the robots."""
+        return type(self)(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
+
+    def is_finite(self) -> bool:
+        """Whether every number is finite."""
+        return all(np.isfinite(getattr(self, name)).all() for name in self.__dataclass_fields__)
+
+    def up_z(self) -> Array:
+        """World z of the body z-axis: 1 upright, -1 on its back. Shape (...)."""
+        x, y = self.orientation[..., 1], self.orientation[..., 2]
+        return 1.0 - 2.0 * (x * x + y * y)
+
+    def yaw(self) -> Array:
+        """Heading: angle of the body x-axis seen from above, world frame, rad. Shape (...)."""
+        w, x, y, z = np.moveaxis(self.orientation, -1, 0)
+        return np.arctan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
+
+    def has_fallen(self, spec: RobotSpec) -> NDArray[np.bool_]:
+        """Whether the robot file counts this as fallen. Shape (...)."""
+        low = self.position[..., 2] < spec.fallen.min_height_m
+        return (self.up_z() < spec.fallen.min_up_z) | low
+
+
+def observation_slices(spec: RobotSpec) -> dict[str, slice]:
+    """Where each field of policy_obs stands."""
+    sizes = {
+        "height": 1,
+        "orientation": 4,
+        "linear_velocity": 3,
+        "angular_velocity": 3,
+        "joint_positions": len(spec.joints),
+        "joint_velocities": len(spec.joints),
+        "last_command": spec.command_dim,
+    }
+    slices: dict[str, slice] = {}
+    start = 0
+    for field in spec.observation:
+        slices[field] = slice(start, start + sizes[field])
+        start += sizes[field]
+    return slices
+
+
+def policy_obs_dim(spec: RobotSpec) -> int:
+    """O: length of policy_obs."""
+    return max(part.stop for part in observation_slices(spec).values())
+
+
+def build_policy_obs(
+    spec: RobotSpec, state: RobotState, last_command: Array
+) -> NDArray[np.float32]:
+    """policy_obs of one robot or many.
+
+    Args:
+        spec: the robot file; its ``observation`` gives fields and order.
+        state: measured state.
+        last_command: command sent at the step before, in the actuator's unit. Shape (..., A).
+    Returns: fields of ``spec.observation`` one after the other. Shape (..., O).
+    """
+    columns = {
+        "height": lambda: state.position[..., 2:3],
+        "orientation": lambda: state.orientation,
+        "linear_velocity": lambda: state.linear_velocity,
+        "angular_velocity": lambda: state.angular_velocity,
+        "joint_positions": lambda: state.joint_positions,
+        "joint_velocities": lambda: state.joint_velocities,
+        "last_command": lambda: last_command,
+    }
+    parts = []
+    for field in spec.observation:
+        values = columns[field]()
+        if field.endswith("velocity") or field.endswith("velocities"):
+            values = np.clip(values, -spec.max_velocity, spec.max_velocity)
+        parts.append(values)
+    return np.concatenate(parts, axis=-1, dtype=np.float32)
+
+
+def quaternion_to_matrix(quaternion: Array) -> Array:
+    """Rotation matrix from body to world of a unit quaternion (w, x, y, z). Shape (..., 3, 3)."""
+    w, x, y, z = np.moveaxis(quaternion, -1, 0)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)

@@ -1,0 +1,180 @@
+"""RobotSpec: what is known about a robot, read from its robot file and from nowhere else."""
+
+import functools
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dads_ros.config import REQUIRED, Config, read_yaml, setting
+from dads_ros.errors import ConfigError
+from dads_ros.files import find_file, share_folder
+
+ObservationField = Literal[
+    "height",
+    "orientation",
+    "linear_velocity",
+    "angular_velocity",
+    "joint_positions",
+    "joint_velocities",
+    "last_command",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseSpec(Config):
+    """How the robot's base is attached to the world."""
+
+    kind: Literal["free", "planar"] = setting(
+        "free", help="free: a free joint; planar: slides and at most one hinge."
+    )
+    body: str = setting("torso", help="MJCF body whose pose is the robot's pose (base_link).")
+    joints: dict[str, str] | None = setting(
+        None, help="planar only: axis (x, y, z, roll, pitch, yaw) -> MJCF joint."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SymmetrySpec(Config):
+    """Relabelling of a body that looks the same after a turn about its own z-axis.
+
+    With the base turned by ``+turn_deg`` and joint ``a`` moved like ``joints[a]`` was, the robot
+    occupies the same space. Checked against MuJoCo when the model is loaded.
+    """
+
+    turn_deg: float = setting(
+        90.0, min=1.0, max=180.0, help="Turn about the base z-axis, degrees."
+    )
+    joints: dict[str, str] = setting(
+        REQUIRED, help="Joint -> the joint that it takes the place of; '-name' for opposite sign."
+    )
+
+    @property
+    def order(self) -> int:
+        """Number of turns until the body is back where it was."""
+        return round(360.0 / self.turn_deg)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FallenSpec(Config):
+    """When the robot counts as fallen."""
+
+    min_up_z: float = setting(
+        0.0, min=-1.0, max=1.0, help="Fallen when the world z of the base z-axis is below this."
+    )
+    min_height_m: float = setting(-1.0, help="Fallen when the base is lower than this.")
+    ends_episode: bool = setting(False, help="A fall ends the training episode (terminated).")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResetSpec(Config):
+    """Where an episode starts: x = y = 0, uniformly random yaw."""
+
+    height_m: float = setting(0.0, help="Height of the base above its frame's origin.")
+    joint_positions: dict[str, float] | None = setting(
+        None, help="Joint -> position (rad or m); joints not named start at zero."
+    )
+    position_noise: float = setting(0.0, min=0.0, help="Half width of uniform joint noise (rad).")
+    velocity_noise: float = setting(0.0, min=0.0, help="Standard deviation of all velocities.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobotSpec(Config):
+    """The robot file."""
+
+    name: str = setting(REQUIRED, help="Short name; bundles and topics of diagnostics carry it.")
+    mjcf: str = setting(REQUIRED, help="MJCF file: package://<python package>/<file>, or a path.")
+    integrator: Literal["Euler", "implicitfast", "implicit", "RK4"] | None = setting(
+        None, help="Replaces the MJCF's integrator."
+    )
+    sim_dt: float = setting(0.01, min=1e-5, max=1.0, help="Simulation step, seconds.")
+    num_substeps: int = setting(5, min=1, max=1000, help="Simulation steps per control step.")
+    base: BaseSpec = setting(BaseSpec(), help="How the base is attached.")
+    joints: tuple[str, ...] = setting((), help="Order of joint positions and velocities.")
+    actuators: tuple[str, ...] = setting(
+        REQUIRED, help="Order of commands: actuator names, or the joints that unnamed ones drive."
+    )
+    command_unit: str = setting("", help="What one unit of command is, for people.")
+    command_low: tuple[float, ...] = setting((-1.0,), help="Lower limit; one value or one each.")
+    command_high: tuple[float, ...] = setting((1.0,), help="Upper limit; one value or one each.")
+    safe_command: tuple[float, ...] = setting((0.0,), help="Sent when anything is wrong.")
+    standing_command: tuple[float, ...] = setting((0.0,), help="Holds the robot where it is.")
+    max_delay_ms: float = setting(
+        0.0, min=0.0, max=1000.0, help="Longest delay from state to command to expect."
+    )
+    observation: tuple[ObservationField, ...] = setting(
+        REQUIRED, help="Fields of policy_obs in order."
+    )
+    max_velocity: float = setting(
+        20.0, min=0.1, help="Velocities in policy_obs are clipped to +-."
+    )
+    symmetry: SymmetrySpec | None = setting(None, help="Turn symmetry of the body.")
+    fallen: FallenSpec = setting(FallenSpec(), help="When the robot counts as fallen.")
+    reset: ResetSpec = setting(ResetSpec(), help="Where episodes start.")
+    radius_m: float = setting(0.5, min=0.0, help="Radius of the robot's footprint, for views.")
+
+    def __post_init__(self) -> None:
+        """Check what spans several fields. Raises: ConfigError."""
+        super().__post_init__()
+        num = len(self.actuators)
+        for field in ("command_low", "command_high", "safe_command", "standing_command"):
+            values = getattr(self, field)
+            if len(values) == 1:
+                object.__setattr__(self, field, values * num)
+            elif len(values) != num:
+                raise ConfigError(f"'{field}' has {len(values)} values; expected 1 or {num}")
+        if not all(a < b for a, b in zip(self.command_low, self.command_high, strict=True)):
+            raise ConfigError("'command_low' must be below 'command_high' for every actuator")
+        for field in ("safe_command", "standing_command"):
+            limits = zip(self.command_low, getattr(self, field), self.command_high, strict=True)
+            if not all(low <= value <= high for low, value, high in limits):
+                raise ConfigError(f"'{field}' is outside command_low .. command_high")
+        for group in ("joints", "actuators", "observation"):
+            values = getattr(self, group)
+            if len(set(values)) != len(values):
+                raise ConfigError(f"'{group}' names something twice")
+        if self.base.kind == "planar" and not self.base.joints:
+            raise ConfigError("'base.joints' is missing; a planar base names its joints by axis")
+        if self.symmetry is not None:
+            self._check_symmetry(self.symmetry)
+        for joint in self.reset.joint_positions or {}:
+            if joint not in self.joints:
+                raise ConfigError(f"'reset.joint_positions' names '{joint}', not one of 'joints'")
+
+    def _check_symmetry(self, symmetry: SymmetrySpec) -> None:
+        if abs(symmetry.order * symmetry.turn_deg - 360.0) > 1e-6:
+            raise ConfigError(f"'symmetry.turn_deg' {symmetry.turn_deg} does not divide 360")
+        sources = sorted(symmetry.joints)
+        targets = sorted(name.removeprefix("-") for name in symmetry.joints.values())
+        if sources != sorted(self.joints) or targets != sources:
+            raise ConfigError("'symmetry.joints' must map every one of 'joints' onto another")
+
+    @classmethod
+    def load(cls, name: str) -> "RobotSpec":
+        """Read a robot file, by path or by the name of a shipped robot.
+
+        A relative ``mjcf`` is taken from the robot file's folder.
+        """
+        path = find_file(name, folder="config/robots", suffix=".yaml")
+        values = read_yaml(path)
+        shipped = path.parent == share_folder() / "config" / "robots"
+        mjcf = values.get("mjcf") if isinstance(values, dict) else None
+        if isinstance(mjcf, str) and not shipped and not mjcf.startswith("package://"):
+            values["mjcf"] = str((path.parent / mjcf).resolve())
+        return cls.from_dict(values, path.name)
+
+    @property
+    def control_dt(self) -> float:
+        """Control step, seconds."""
+        return self.sim_dt * self.num_substeps
+
+    @property
+    def command_dim(self) -> int:
+        """A: number of actuators."""
+        return len(self.actuators)
+
+    @functools.cached_property
+    def command_limits(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Lower and upper limit of each actuator. Two arrays of shape (A,)."""
+        return np.array(self.command_low), np.array(self.command_high)

@@ -1,0 +1,88 @@
+"""Package metadata, for pip and for colcon (ament_python)."""
+
+from collections import defaultdict
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+PACKAGE = "dads_ros"
+SHARED_FOLDERS = ("config", "launch", "models")
+
+
+def version() -> str:
+    """``__version__`` of the package, read without importing it."""
+    for line in Path(PACKAGE, "__init__.py").read_text(encoding="utf-8").splitlines():
+        if line.startswith("__version__"):
+            return line.split('"')[1]
+    raise RuntimeError(f"{PACKAGE}/__init__.py has no __version__")
+
+
+def data_files() -> list[tuple[str, list[str]]]:
+    """Every file of the shared folders, and what the ament index needs."""
+    files: dict[str, list[str]] = defaultdict(list)
+    files["share/ament_index/resource_index/packages"] = [f"resource/{PACKAGE}"]
+    files[f"share/{PACKAGE}"] = ["package.xml"]
+    for folder in SHARED_FOLDERS:
+        for path in sorted(Path(folder).rglob("*")):
+            hidden = any(part.startswith((".", "__pycache__")) for part in path.parts)
+            if path.is_file() and not hidden:
+                files[f"share/{PACKAGE}/{path.parent}"].append(str(path))
+    return list(files.items())
+
+
+SIMULATION = ["mujoco", "gymnasium"]  # of gymnasium, only the MJCF files are used
+
+setup(
+    name=PACKAGE,
+    version=version(),
+    description="A robot discovers its skills without reward, then plans over them to any goal.",
+    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    maintainer="dads_ros maintainers",
+    maintainer_email="maintainers@dads-ros.example",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.13",
+    packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+    data_files=data_files(),
+    zip_safe=True,
+    install_requires=["numpy", "onnxruntime", "pyyaml"],
+    extras_require={
+        "ros": [
+            *SIMULATION,
+            "ros-jazzy-ament-index-python",
+            "ros-jazzy-common-interfaces",
+            "ros-jazzy-lifecycle-msgs",
+            "ros-jazzy-rclpy",
+            "ros-jazzy-rmw-fastrtps-cpp",
+        ],
+        "train": [
+            *SIMULATION,
+            "matplotlib",
+            "onnx",
+            "onnxscript",
+            "tensorboard",
+            "torch",
+            "tqdm",
+        ],
+        "test": [
+            "colcon-common-extensions",
+            "import-linter",
+            "mypy",
+            "pytest",
+            "pytest-timeout",
+            "ros-jazzy-ament-package",
+            "ruff",
+            "setuptools<80",  # colcon calls commands of setup.py that later ones removed
+            "types-PyYAML",
+        ],
+    },
+    entry_points={
+        "console_scripts": [
+            "dads-ros = dads_ros.cli.main:main",
+            # What 'ros2 run' and launch files start, from lib/dads_ros.
+            "simulator = dads_ros.nodes.simulator_node:main",
+            "skill_planner = dads_ros.nodes.planner_node:main",
+            "skill_trainer = dads_ros.nodes.trainer_node:main",
+        ],
+    },
+)

@@ -1,0 +1,104 @@
+"""bundle.yaml: what a bundle must say, and what is refused."""
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from dads_ros.bundle.manifest import (
+    DYNAMICS_FILE,
+    MANIFEST_FILE,
+    POLICY_FILE,
+    BundleManifest,
+    PredictionSpec,
+)
+from dads_ros.errors import BundleError, BundleMismatchError, ConfigError
+from dads_ros.robot import RobotSpec
+
+
+@pytest.fixture
+def folder(point_mass_bundle: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
+    return Path(shutil.copytree(point_mass_bundle, tmp_path / "bundle"))
+
+
+def edit(folder: Path, **changes: object) -> None:
+    path = folder / MANIFEST_FILE
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
+
+
+def test_a_manifest_survives_saving_and_loading(folder: Path, tmp_path: Path) -> None:
+    manifest = BundleManifest.load(folder)
+    manifest.save(folder)
+    assert BundleManifest.load(folder) == manifest
+    assert manifest.robot == RobotSpec.load("point_mass")
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "words"),
+    [
+        (lambda f: (f / MANIFEST_FILE).unlink(), BundleError, "is not a skill bundle"),
+        (lambda f: shutil.rmtree(f), BundleError, "is not a skill bundle"),
+        (lambda f: (f / POLICY_FILE).unlink(), BundleError, f"lacks {POLICY_FILE}"),
+        (lambda f: (f / DYNAMICS_FILE).unlink(), BundleError, f"lacks {DYNAMICS_FILE}"),
+        (lambda f: (f / POLICY_FILE).open("ab").write(b"x"), BundleError, "SHA-256"),
+        (lambda f: (f / MANIFEST_FILE).write_text("a: [1"), BundleError, "not valid YAML"),
+        (lambda f: (f / MANIFEST_FILE).write_bytes(b"\xff\xfe\x00"), BundleError, "not valid"),
+        (lambda f: (f / MANIFEST_FILE).write_text("- 1"), BundleMismatchError, "schema None"),
+        (lambda f: edit(f, schema_version=2), BundleMismatchError, "has schema 2"),
+        (lambda f: edit(f, robbot={}), BundleError, "'robbot'; did you mean 'robot'"),
+        (lambda f: edit(f, prediction={"steps": 0}), BundleError, "steps"),
+        (lambda f: edit(f, files={}), BundleError, "SHA-256"),
+    ],
+)
+def test_damage_is_refused_in_one_sentence(
+    folder: Path, damage: Callable[[Path], object], error: type[BundleError], words: str
+) -> None:
+    damage(folder)
+    with pytest.raises(error) as caught:
+        BundleManifest.load(folder)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_bundle_for_another_robot_is_refused_with_the_difference(folder: Path) -> None:
+    manifest = BundleManifest.load(folder)
+    manifest.check_robot(RobotSpec.load("point_mass"))
+    moved = dataclasses.replace(manifest.robot, mjcf="elsewhere/point_mass.xml")
+    manifest.check_robot(moved)
+    faster = dataclasses.replace(manifest.robot, num_substeps=1)
+    with pytest.raises(BundleMismatchError, match="num_substeps"):
+        manifest.check_robot(faster)
+    with pytest.raises(BundleMismatchError, match="'point_mass', not 'ant'"):
+        manifest.check_robot(RobotSpec.load("ant"))
+
+
+def test_predictions_in_the_world_frame_add_up() -> None:
+    deltas = np.array([[[1.0, 0.0], [0.5, 2.0]]], np.float32)
+    path = PredictionSpec().chain(np.array([10.0, 20.0, 1.5]), deltas)
+    np.testing.assert_allclose(path, [[[10.0, 20.0], [11.0, 20.0], [11.5, 22.0]]])
+    assert path.dtype == np.float32
+
+
+def test_predictions_in_the_heading_frame_turn_with_the_robot() -> None:
+    """One metre forward and a quarter turn to the left, four times: a square."""
+    spec = PredictionSpec(fields=("x", "y", "yaw"), frame="heading")
+    quarter = np.pi / 2.0
+    deltas = np.tile([1.0, 0.0, quarter], (1, 4, 1))
+    path = spec.chain(np.array([[2.0, 0.0, quarter]]), deltas)[0]
+    corners = [[2, 0], [2, 1], [1, 1], [1, 0], [2, 0]]
+    np.testing.assert_allclose(path[:, :2], corners, atol=1e-12)
+    np.testing.assert_allclose(path[:, 2], quarter * np.arange(1, 6))
+    np.testing.assert_array_equal(deltas[0, :, 0], 1.0)
+
+
+@pytest.mark.parametrize(
+    "values", [{"fields": ["x"]}, {"fields": ["y", "x"]}, {"frame": "heading"}]
+)
+def test_predictions_that_nobody_can_chain_are_refused(values: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="fields"):
+        PredictionSpec.from_dict(values)

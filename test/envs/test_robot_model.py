@@ -1,0 +1,175 @@
+"""RobotModel: frames against MuJoCo's own, orders, symmetry, and what is refused."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import mujoco
+import numpy as np
+import pytest
+
+from dads_ros.envs.model import RobotModel
+from dads_ros.errors import ConfigError
+from dads_ros.observation import quaternion_to_matrix
+from dads_ros.robot import RobotSpec
+
+ROBOTS = ["ant", "point_mass"]
+
+
+def tumbling_states(model: RobotModel, num: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Random qpos and qvel: any position, any orientation, fast in every direction."""
+    rng, mj_model = np.random.default_rng(seed), model.mj_model
+    qpos = rng.normal(0.0, 2.0, (num, mj_model.nq))
+    for joint in range(mj_model.njnt):
+        if mj_model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_FREE:
+            part = slice(mj_model.jnt_qposadr[joint] + 3, mj_model.jnt_qposadr[joint] + 7)
+            qpos[:, part] /= np.linalg.norm(qpos[:, part], axis=1, keepdims=True)
+    return qpos, rng.normal(0.0, 5.0, (num, mj_model.nv))
+
+
+@pytest.mark.parametrize("robot", ROBOTS)
+def test_robot_state_agrees_with_mujoco_for_tumbling_states(robot: str) -> None:
+    model = RobotModel(RobotSpec.load(robot))
+    qpos, qvel = tumbling_states(model, 50)
+    state = model.robot_state(qpos, qvel)
+    data = mujoco.MjData(model.mj_model)
+    body = mujoco.mjtObj.mjOBJ_XBODY
+    for i in range(50):
+        data.qpos[:], data.qvel[:] = qpos[i], qvel[i]
+        mujoco.mj_forward(model.mj_model, data)
+        velocity = np.empty(6)  # angular, linear; at the body frame's origin, in its axes
+        mujoco.mj_objectVelocity(model.mj_model, data, body, model.body_id, velocity, 1)
+        np.testing.assert_allclose(state.angular_velocity[i], velocity[:3], atol=1e-9)
+        np.testing.assert_allclose(state.linear_velocity[i], velocity[3:], atol=1e-9)
+        np.testing.assert_allclose(state.position[i], data.xpos[model.body_id], atol=1e-9)
+        rotation = data.xmat[model.body_id].reshape(3, 3)
+        np.testing.assert_allclose(quaternion_to_matrix(state.orientation[i]), rotation, atol=1e-9)
+        np.testing.assert_allclose(state.up_z()[i], rotation[2, 2], atol=1e-9)
+        yaw = np.arctan2(rotation[1, 0], rotation[0, 0])
+        np.testing.assert_allclose(state.yaw()[i], yaw, atol=1e-9)
+
+
+def test_a_planar_base_with_a_hinge_agrees_with_mujoco(tmp_path: Path) -> None:
+    """As the half-cheetah's: two slides and a pitch, no free joint."""
+    model = RobotModel(spec_of(tmp_path, PLANAR_MJCF, base=PLANAR_BASE, actuators=("pitch",)))
+    qpos, qvel = tumbling_states(model, 20)
+    state = model.robot_state(qpos, qvel)
+    data = mujoco.MjData(model.mj_model)
+    for i in range(20):
+        data.qpos[:], data.qvel[:] = qpos[i], qvel[i]
+        mujoco.mj_forward(model.mj_model, data)
+        velocity = np.empty(6)
+        mujoco.mj_objectVelocity(
+            model.mj_model, data, mujoco.mjtObj.mjOBJ_XBODY, model.body_id, velocity, 1
+        )
+        np.testing.assert_allclose(state.position[i], data.xpos[model.body_id], atol=1e-9)
+        np.testing.assert_allclose(state.angular_velocity[i], velocity[:3], atol=1e-9)
+        np.testing.assert_allclose(state.linear_velocity[i], velocity[3:], atol=1e-9)
+
+
+def test_joints_and_commands_are_in_the_robot_files_order() -> None:
+    """In the Ant's MJCF joints begin at hip_1 and actuators at hip_4."""
+    spec = RobotSpec.load("ant")
+    swapped = dataclasses.replace(
+        spec, joints=spec.joints[::-1], actuators=spec.actuators[::-1], symmetry=None
+    )
+    model, other = RobotModel(spec), RobotModel(swapped)
+    qpos, qvel = tumbling_states(model, 4)
+    one, two = model.robot_state(qpos, qvel), other.robot_state(qpos, qvel)
+    np.testing.assert_array_equal(one.joint_positions, two.joint_positions[:, ::-1])
+    np.testing.assert_array_equal(one.joint_velocities, two.joint_velocities[:, ::-1])
+    command = np.arange(8.0)
+    np.testing.assert_array_equal(model.to_ctrl(command), other.to_ctrl(command[::-1]))
+    for name, value in zip(spec.actuators, command, strict=True):
+        ctrl = model.to_ctrl(command)
+        driven = [
+            model.mj_model.joint(model.mj_model.actuator_trnid[i, 0]).name
+            for i in np.flatnonzero(ctrl == value)
+        ]
+        assert driven == [name]
+
+
+def test_start_yaw_is_uniform_and_the_robot_stands_at_the_origin() -> None:
+    model = RobotModel(RobotSpec.load("ant"))
+    states = model.reset_state(4000, np.random.default_rng(0))
+    nq = model.mj_model.nq
+    state = model.robot_state(
+        states[:, 1 : 1 + nq], states[:, 1 + nq : 1 + nq + model.mj_model.nv]
+    )
+    quarter = np.bincount(((state.yaw() + np.pi) // (np.pi / 2.0)).astype(int), minlength=4)
+    assert quarter[:4].min() > 900
+    np.testing.assert_allclose(state.up_z(), 1.0)
+    np.testing.assert_array_equal(state.position[:, :2], 0.0)
+    np.testing.assert_array_equal(state.position[:, 2], model.spec.reset.height_m)
+
+
+def test_the_declared_symmetry_of_the_ant_is_one() -> None:
+    RobotModel(RobotSpec.load("ant"))  # verifies it
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"ankle_1": "ankle_2", "ankle_2": "ankle_3", "ankle_3": "ankle_4", "ankle_4": "ankle_1"},
+        {"hip_1": "hip_4", "hip_2": "hip_1", "hip_3": "hip_2", "hip_4": "hip_3"},
+    ],
+)
+def test_a_false_symmetry_is_refused(wrong: dict[str, str]) -> None:
+    spec = RobotSpec.load("ant")
+    assert spec.symmetry is not None
+    joints = spec.symmetry.joints | wrong
+    false = dataclasses.replace(spec.symmetry, joints=joints)
+    with pytest.raises(ConfigError, match="does not hold"):
+        RobotModel(dataclasses.replace(spec, symmetry=false))
+
+
+PLANAR_BASE = {"kind": "planar", "body": "cart", "joints": {"x": "x", "z": "z", "pitch": "pitch"}}
+PLANAR_MJCF = """
+<mujoco><worldbody><body name="cart" pos="0.5 0.2 0.7">
+  <joint name="x" type="slide" axis="1 0 0"/><joint name="z" type="slide" axis="0 0 1"/>
+  <joint name="pitch" type="hinge" axis="0 1 0"/><geom size="0.1"/>
+</body></worldbody><actuator><motor joint="pitch"/></actuator></mujoco>
+"""
+
+
+def spec_of(folder: Path, mjcf: str, **changes: Any) -> RobotSpec:  # noqa: ANN401
+    path = folder / "robot.xml"
+    path.write_text(mjcf, encoding="utf-8")
+    values = {"name": "test", "mjcf": str(path), "observation": ["height"]} | changes
+    return RobotSpec.from_dict(values)
+
+
+@pytest.mark.parametrize(
+    ("mjcf", "changes", "words"),
+    [
+        ("<mujoco><body></mujoco>", {}, "does not load"),
+        ("", {}, "does not load"),
+        (PLANAR_MJCF, {"base": {**PLANAR_BASE, "body": "wheel"}}, "'wheel'"),
+        (PLANAR_MJCF, {"base": {"kind": "free", "body": "cart"}}, "no free joint"),
+        (PLANAR_MJCF, {"base": {**PLANAR_BASE, "joints": {"y": "y"}}}, "'y'; the MJCF has x, z"),
+        (PLANAR_MJCF, {"base": {**PLANAR_BASE, "joints": {"up": "z"}}}, "axis 'up'"),
+        (PLANAR_MJCF, {"joints": ["elbow"]}, "'elbow'; the MJCF has x, z, pitch"),
+        (PLANAR_MJCF, {"actuators": ["motor"]}, "lists actuators motor; the MJCF has pitch"),
+        (PLANAR_MJCF, {"actuators": ["pitch", "more"]}, "pitch, more"),
+    ],
+)
+def test_a_model_that_does_not_fit_is_refused_in_one_sentence(
+    tmp_path: Path, mjcf: str, changes: dict[str, Any], words: str
+) -> None:
+    spec = spec_of(tmp_path, mjcf, **{"base": PLANAR_BASE, "actuators": ["pitch"]} | changes)
+    with pytest.raises(ConfigError) as caught:
+        RobotModel(spec)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_missing_mjcf_file_is_named(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path, PLANAR_MJCF, base=PLANAR_BASE, actuators=["pitch"])
+    spec = dataclasses.replace(spec, mjcf=str(tmp_path / "gone.xml"))
+    with pytest.raises(ConfigError, match=r"gone\.xml"):
+        RobotModel(spec)
+
+
+def test_the_hash_is_of_the_numbers_of_the_compiled_model() -> None:
+    spec = RobotSpec.load("point_mass")
+    assert RobotModel(spec).sha256() == RobotModel(spec).sha256()
+    assert RobotModel(spec).sha256() != RobotModel(dataclasses.replace(spec, sim_dt=0.01)).sha256()

@@ -1,0 +1,294 @@
+"""Bad input to the command gets one sentence on stderr, exit code 2 and no traceback."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+import torch
+import yaml
+
+from bundles import write_bundle
+from dads_ros.cli.main import VERBS, main
+from dads_ros.files import sha256, share_folder
+
+Refused = Callable[..., None]
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
+    """Run the command and check what it says: words that must be in the one sentence."""
+
+    def check(*argv: str | Path, words: tuple[str, ...]) -> None:
+        capsys.readouterr()
+        assert _exit_code([str(argument) for argument in argv]) == 2
+        lines = [
+            line
+            for line in capsys.readouterr().err.splitlines()
+            if not line.startswith(("evaluating", "step"))
+        ]
+        assert len(lines) == 1
+        assert lines[0].startswith("dads-ros: error: ")
+        assert [word for word in words if word not in lines[0]] == []
+
+    return check
+
+
+def test_no_verb_shows_all_of_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _exit_code([]) == 0
+    shown = capsys.readouterr().out
+    assert all(verb in shown for verb in VERBS)
+
+
+def test_unknown_verb_is_refused(refused: Refused) -> None:
+    refused("fly", words=("fly", "train", "--help"))
+
+
+def test_unknown_option_is_refused(refused: Refused) -> None:
+    refused("evaluate", "ant", "--goal", words=("--goal", "--help"))
+
+
+def test_missing_package_names_its_extra(tmp_path: Path) -> None:
+    script = (
+        "import sys; sys.modules['torch'] = None; from dads_ros.cli.main import main; "
+        "sys.exit(main(['train', '--config', 'ant']))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert "'torch'" in result.stderr
+    assert "pip install '.[train]'" in result.stderr
+
+
+def test_process_exits_with_2_and_without_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "dads_ros", "evaluate", "no_such_bundle"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("dads-ros: error: ")
+    assert "no_such_bundle" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+class TestTrainingConfig:
+    def test_missing_file(self, refused: Refused) -> None:
+        refused("train", "--config", "no_such.yaml", words=("no_such.yaml", "point_mass"))
+
+    def test_unknown_key_gets_the_nearest_name(self, refused: Refused, tmp_path: Path) -> None:
+        config = _train_config(tmp_path, num_iteration=3)
+        refused(*_train(config, tmp_path), words=("'num_iteration'", "'num_iterations'"))
+
+    def test_unknown_nested_key(self, refused: Refused, tmp_path: Path) -> None:
+        config = _train_config(tmp_path, sac={"learning_rat": 0.1})
+        refused(*_train(config, tmp_path), words=("sac", "'learning_rat'", "'learning_rate'"))
+
+    def test_value_out_of_range(self, refused: Refused, tmp_path: Path) -> None:
+        config = _train_config(tmp_path, sac={"discount": 1.5})
+        refused(*_train(config, tmp_path), words=("'discount'", "1.5", "between 0.0 and 1.0"))
+
+    def test_value_of_another_type(self, refused: Refused, tmp_path: Path) -> None:
+        config = _train_config(tmp_path, num_iterations="many")
+        refused(*_train(config, tmp_path), words=("num_iterations", "'many'", "int"))
+
+    def test_number_that_is_not_finite(self, refused: Refused, tmp_path: Path) -> None:
+        config = _train_config(tmp_path, sac={"learning_rate": float("nan")})
+        refused(*_train(config, tmp_path), words=("'learning_rate'", "nan", "finite"))
+
+    def test_text_that_is_not_yaml(self, refused: Refused, tmp_path: Path) -> None:
+        path = tmp_path / "broken.yaml"
+        path.write_text("robot: [ant", encoding="utf-8")
+        refused(*_train(path, tmp_path), words=("broken.yaml", "YAML"))
+
+
+class TestRobotFile:
+    """Each robot file is the shipped one with a single mistake."""
+
+    def test_mjcf_that_does_not_load(self, refused: Refused, tmp_path: Path) -> None:
+        (tmp_path / "broken.xml").write_text("<mujoco><worldbody>", encoding="utf-8")
+        config = _train_config(tmp_path, robot=_robot(tmp_path, mjcf="broken.xml"))
+        refused(*_train(config, tmp_path), words=("broken.xml", "does not load"))
+
+    def test_mjcf_that_is_missing(self, refused: Refused, tmp_path: Path) -> None:
+        config = _train_config(tmp_path, robot=_robot(tmp_path, mjcf="no_such.xml"))
+        refused(*_train(config, tmp_path), words=("no_such.xml", "does not load"))
+
+    def test_joint_that_the_model_lacks(self, refused: Refused, tmp_path: Path) -> None:
+        config = _train_config(tmp_path, robot=_robot(tmp_path, joints=["hip"]))
+        refused(*_train(config, tmp_path), words=("'hip'", "slide_x"))
+
+    def test_actuator_that_the_model_lacks(self, refused: Refused, tmp_path: Path) -> None:
+        robot = _robot(tmp_path, actuators=["push_x", "push_z"])
+        config = _train_config(tmp_path, robot=robot)
+        refused(*_train(config, tmp_path), words=("push_z", "push_x, push_y"))
+
+    def test_actuator_that_is_left_out(self, refused: Refused, tmp_path: Path) -> None:
+        config = _train_config(tmp_path, robot=_robot(tmp_path, actuators=["push_x"]))
+        refused(*_train(config, tmp_path), words=("push_x, push_y",))
+
+    def test_symmetry_that_the_model_does_not_have(self, refused: Refused, tmp_path: Path) -> None:
+        symmetry = _robot_values("ant")["symmetry"]
+        symmetry["joints"]["ankle_1"] = "ankle_2"  # the sign is wrong
+        robot = _robot(tmp_path, base="ant", symmetry=symmetry)
+        config = _train_config(tmp_path, robot=robot)
+        refused(*_train(config, tmp_path), words=("'symmetry'", "ant", "does not hold"))
+
+    def test_unknown_key(self, refused: Refused, tmp_path: Path) -> None:
+        config = _train_config(tmp_path, robot=_robot(tmp_path, sim_step=0.1))
+        refused(*_train(config, tmp_path), words=("'sim_step'",))
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that holds a finished training run, ``run``."""
+    folder = tmp_path_factory.mktemp("trained")
+    command = [sys.executable, "-m", "dads_ros", *_train(_train_config(folder), folder)]
+    subprocess.run(command, capture_output=True, cwd=folder, check=True)
+    return folder
+
+
+class TestRun:
+    def test_output_folder_that_cannot_be_written(self, refused: Refused, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        command = _train(_train_config(tmp_path), tmp_path / "file")
+        refused(*command, words=("file/run", "cannot be written", "choose another"))
+
+    def test_resume_of_nothing(self, refused: Refused, tmp_path: Path) -> None:
+        command = (*_train(_train_config(tmp_path), tmp_path), "--resume")
+        refused(*command, words=("checkpoint", "does not exist", "--resume"))
+
+    def test_resume_from_another_config(
+        self, refused: Refused, run_folder: Path, tmp_path: Path
+    ) -> None:
+        config = _train_config(tmp_path, sac={"discount": 0.5})
+        words = ("other settings", "sac.discount", "0.5")
+        refused(*_train(config, run_folder), "--resume", words=words)
+
+    def test_start_where_a_run_is(
+        self, refused: Refused, run_folder: Path, tmp_path: Path
+    ) -> None:
+        command = _train(_train_config(tmp_path), run_folder)
+        refused(*command, words=("already holds a run", "--resume"))
+
+    def test_damaged_checkpoint(self, refused: Refused, tmp_path: Path) -> None:
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "checkpoint.pt").write_bytes(b"no checkpoint")
+        command = (*_train(_train_config(tmp_path), tmp_path), "--resume")
+        refused(*command, words=("checkpoint.pt", "damaged"))
+
+    def test_checkpoint_of_another_format(self, refused: Refused, tmp_path: Path) -> None:
+        (tmp_path / "run").mkdir()
+        torch.save({"format_version": 99}, tmp_path / "run" / "checkpoint.pt")
+        command = (*_train(_train_config(tmp_path), tmp_path), "--resume")
+        refused(*command, words=("format 99", "train again"))
+
+    def test_export_of_a_folder_that_is_no_run(self, refused: Refused, tmp_path: Path) -> None:
+        out = tmp_path / "bundle"
+        refused("export", tmp_path, "--out", out, words=("checkpoint", "does not exist"))
+        assert not out.exists()
+
+
+class TestBundle:
+    @pytest.fixture
+    def bundle(self, tmp_path: Path) -> Path:
+        return write_bundle(tmp_path / "bundle")
+
+    def test_folder_without_manifest(self, refused: Refused, tmp_path: Path) -> None:
+        refused("evaluate", tmp_path, words=("bundle.yaml", "is missing"))
+
+    @pytest.mark.parametrize("name", ["policy.onnx", "skill_dynamics.onnx"])
+    def test_missing_file(self, name: str, refused: Refused, bundle: Path) -> None:
+        (bundle / name).unlink()
+        refused("evaluate", bundle, words=(str(bundle), f"lacks {name}"))
+
+    @pytest.mark.parametrize("name", ["policy.onnx", "skill_dynamics.onnx"])
+    def test_damaged_file(self, name: str, refused: Refused, bundle: Path) -> None:
+        content = bytearray((bundle / name).read_bytes())
+        content[len(content) // 2] ^= 1
+        (bundle / name).write_bytes(content)
+        refused("evaluate", bundle, words=(name, "SHA-256", "again"))
+
+    def test_manifest_with_unknown_key(self, refused: Refused, bundle: Path) -> None:
+        _edit(bundle / "bundle.yaml", skill_priors={})
+        refused("evaluate", bundle, words=("damaged", "'skill_priors'", "'skill_prior'"))
+
+    def test_another_schema(self, refused: Refused, bundle: Path) -> None:
+        _edit(bundle / "bundle.yaml", schema_version=7)
+        refused("evaluate", bundle, words=("schema 7", "export it again"))
+
+    def test_another_robot(self, refused: Refused, bundle: Path) -> None:
+        words = ("'point_mass'", "'ant'", "actuators")
+        refused("evaluate", bundle, "--robot", "ant", words=words)
+
+    def test_model_with_other_inputs(self, refused: Refused, bundle: Path) -> None:
+        model = onnx.load(bundle / "policy.onnx")
+        model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 4
+        onnx.save(model, bundle / "policy.onnx")
+        manifest = yaml.safe_load((bundle / "bundle.yaml").read_text("utf-8"))
+        files = manifest["files"] | {"policy.onnx": sha256(bundle / "policy.onnx")}
+        _edit(bundle / "bundle.yaml", files=files)
+        refused("evaluate", bundle, words=("policy.onnx",))
+
+    @pytest.mark.parametrize("option", ["--goals", "--steps", "--threads"])
+    def test_evaluate_of_nothing(self, option: str, refused: Refused, bundle: Path) -> None:
+        refused("evaluate", bundle, option, "0", words=(option, "0", "at least 1"))
+
+    def test_planner_file_with_unknown_key(
+        self, refused: Refused, bundle: Path, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "planner.yaml"
+        path.write_text("num_sample: 3\n", encoding="utf-8")
+        words = ("'num_sample'", "'num_samples'")
+        refused("evaluate", bundle, "--planner", path, words=words)
+
+
+def _exit_code(argv: list[str]) -> int:
+    try:
+        return main(argv)
+    except SystemExit as leaving:  # argparse
+        return int(leaving.code or 0)
+
+
+def _train(config: Path, folder: Path) -> tuple[str | Path, ...]:
+    return "train", "--config", config, "--out", folder / "run", "--iterations", "1"
+
+
+def _train_config(folder: Path, **changes: object) -> Path:
+    """A training config that is done at once, but for one mistake."""
+    values: dict[str, Any] = {
+        "robot": "point_mass",
+        "skill_dynamics": {"hidden": [8]},
+        "sac": {"hidden": [8]},
+        "collect": {"num_envs": 2, "steps_per_iteration": 20, "episode_steps": 20}
+        | {"replay_capacity": 1000, "warmup_steps": 0},
+    }
+    for name, value in changes.items():
+        values[name] = values.get(name, {}) | value if isinstance(value, dict) else value
+    path = folder / "train.yaml"
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    return path
+
+
+def _robot_values(name: str) -> dict[str, Any]:
+    path = share_folder() / "config" / "robots" / f"{name}.yaml"
+    values: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
+    return values
+
+
+def _robot(folder: Path, *, base: str = "point_mass", **changes: object) -> str:
+    """Path of a robot file that differs from a shipped one."""
+    values = _robot_values(base)
+    if not values["mjcf"].startswith("package://"):
+        values["mjcf"] = str(share_folder() / "config" / "robots" / values["mjcf"])
+    path = folder / "robot.yaml"
+    path.write_text(yaml.safe_dump(values | changes), encoding="utf-8")
+    return str(path)
+
+
+def _edit(path: Path, **changes: object) -> None:
+    values = yaml.safe_load(path.read_text("utf-8"))
+    path.write_text(yaml.safe_dump(values | changes), encoding="utf-8")

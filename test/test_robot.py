@@ -1,0 +1,81 @@
+"""RobotSpec: robot files and what is refused in them."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dads_ros.errors import ConfigError
+from dads_ros.robot import RobotSpec
+
+VALUES: dict[str, Any] = {
+    "name": "test",
+    "mjcf": "test.xml",
+    "joints": ["hip", "knee"],
+    "actuators": ["hip", "knee"],
+    "observation": ["joint_positions"],
+}
+
+
+@pytest.mark.parametrize("name", ["ant", "point_mass"])
+def test_shipped_robot_files_load_and_survive_a_round_trip(name: str) -> None:
+    spec = RobotSpec.load(name)
+    assert spec.name == name
+    assert RobotSpec.from_dict(spec.to_dict()) == spec
+    low, high = spec.command_limits
+    assert (low < high).all() and low.shape == (spec.command_dim,)
+
+
+def test_the_control_step_is_made_of_simulation_steps() -> None:
+    assert RobotSpec.load("ant").control_dt == pytest.approx(0.05)
+
+
+def test_one_limit_stands_for_every_actuator() -> None:
+    spec = RobotSpec.from_dict(VALUES | {"command_low": [-2.0], "command_high": [1.0, 3.0]})
+    np.testing.assert_array_equal(spec.command_limits, [[-2.0, -2.0], [1.0, 3.0]])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"command_low": [-1.0, -1.0, -1.0]}, "'command_low' has 3 values; expected 1 or 2"),
+        ({"command_low": [1.0]}, "'command_low' must be below 'command_high'"),
+        ({"safe_command": [2.0]}, "'safe_command' is outside"),
+        ({"standing_command": [0.0, -1.5]}, "'standing_command' is outside"),
+        ({"joints": ["hip", "hip"]}, "'joints' names something twice"),
+        ({"actuators": ["hip", "hip"]}, "'actuators' names something twice"),
+        ({"base": {"kind": "planar"}}, "'base.joints' is missing"),
+        ({"base": {"kind": "fixed"}}, "base.kind: got 'fixed'; expected one of free, planar"),
+        ({"observation": ["colour"]}, "got 'colour'; expected one of height"),
+        ({"reset": {"joint_positions": {"elbow": 1.0}}}, "names 'elbow'"),
+        ({"symmetry": {"joints": {"hip": "knee"}}}, "'symmetry.joints' must map every one"),
+        ({"symmetry": {"joints": {"hip": "hip", "knee": "hip"}}}, "'symmetry.joints' must map"),
+        (
+            {"symmetry": {"turn_deg": 70.0, "joints": {"hip": "knee", "knee": "hip"}}},
+            "does not divide 360",
+        ),
+        ({"sim_dt": 0.0}, "sim_dt"),
+        ({"num_substeps": 0}, "num_substeps"),
+        ({"integrator": "euler"}, "expected one of Euler"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        RobotSpec.from_dict(VALUES | changes)
+    assert words in str(caught.value)
+
+
+def test_a_relative_mjcf_lies_beside_the_users_robot_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "{name: mine, mjcf: sub/mine.xml, actuators: [a], observation: [height]}"
+    )
+    spec = RobotSpec.load(str(tmp_path / "mine.yaml"))
+    assert spec.mjcf == str(tmp_path / "sub" / "mine.xml")
+    assert dataclasses.replace(spec, mjcf="sub/mine.xml").name == "mine"
+
+
+def test_an_unknown_robot_is_refused_with_those_that_are_known() -> None:
+    with pytest.raises(ConfigError, match=r"'and_roid' was not found.*ant, point_mass"):
+        RobotSpec.load("and_roid")
