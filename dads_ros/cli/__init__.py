@@ -1,0 +1,1 @@
+"""The dads-ros command."""

@@ -1,0 +1,347 @@
+"""dads-ros demo: a simulated robot walks to goals that it gets over ROS 2.
+
+Simulator and planner are processes of their own. They end with this one in every case: they are
+ended here on the way out, and when this process is killed they notice it by themselves.
+"""
+
+import argparse
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import Odometry
+from numpy.typing import NDArray
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from dads_ros.bundle.runtime import SkillBundle
+from dads_ros.errors import ConfigError, DadsError
+from dads_ros.files import find_file, share_folder
+from dads_ros.nodes.conversions import Frames, goal_message, to_ns
+from dads_ros.nodes.runner import LATCHED_QOS, RELIABLE_QOS, STATE_QOS
+from dads_ros.robot import RobotSpec
+
+Array = NDArray[np.float64]
+GOAL_RANGE_M = 12.0
+MIN_GOAL_DISTANCE_M = 6.0
+GOAL_TOLERANCE_M = 0.5
+GOAL_HOLD_S = 1.0
+START_TIMEOUT_S = 30.0
+SILENCE_TIMEOUT_S = 10.0
+TROUBLE_TIMEOUT_S = 10.0
+END_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True)
+class GoalResult:
+    """What became of a goal."""
+
+    goal: Array
+    start_distance_m: float
+    time_s: float | None
+    """Simulated seconds until the robot had stayed at the goal; None when it did not."""
+    text: str
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the verb ``demo``."""
+    parser = subparsers.add_parser("demo", help="drive a simulated robot to goals over ROS 2")
+    parser.add_argument("--robot", default="ant", help="robot file (default: %(default)s)")
+    parser.add_argument("--bundle", help="skill bundle (default: the shipped one of the robot)")
+    parser.add_argument("--goals", help="x,y of each goal in metres, such as '5,5 -8,2'")
+    parser.add_argument("--num-goals", type=int, default=4, help="goals drawn without --goals")
+    parser.add_argument("--seed", type=int, default=0, help="of goals, start pose and planner")
+    parser.add_argument("--speed", type=float, default=1.0, help="simulated seconds per second")
+    parser.add_argument(
+        "--time-limit", type=float, default=90.0, help="simulated seconds for each goal"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Drive to all goals. Returns: 0 when every one was reached, else 1."""
+    goals = (
+        draw_goals(args.seed, args.num_goals) if args.goals is None else parse_goals(args.goals)
+    )
+    if not 0.01 <= args.speed <= 100.0 or args.seed < 0:
+        raise ConfigError(
+            f"speed is {args.speed:g}, seed {args.seed}; expected a speed from 0.01 to 100 and a "
+            "seed of at least 0"
+        )
+    robot = RobotSpec.load(args.robot)
+    bundle = find_file(args.bundle or args.robot, folder="models")
+    SkillBundle(bundle, robot)
+    os.environ.setdefault("ROS_DOMAIN_ID", str(free_domain()))
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")  # leaves nothing in /dev/shm
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
+    print(
+        f"{robot.name} with bundle {bundle}, {len(goals)} goals, speed {args.speed:g}\n"
+        f"ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']}; to look on: "
+        f"rviz2 -d {share_folder() / 'config' / 'dads.rviz'}",
+        flush=True,
+    )
+    with running_nodes(args, robot, bundle) as processes:
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        try:
+            client = DemoClient(processes)
+            client.wait_until_ready()
+            results = [
+                client.drive_to(goal, f"goal {i + 1}/{len(goals)}", args.time_limit)
+                for i, goal in enumerate(goals)
+            ]
+        finally:
+            rclpy.try_shutdown()
+    print(table(results), flush=True)
+    return 0 if all(result.time_s is not None for result in results) else 1
+
+
+def parse_goals(text: str) -> Array:
+    """Goals from 'x,y x,y'. Shape (N, 2). Raises: ConfigError."""
+    try:
+        goals = np.array([[float(part) for part in goal.split(",")] for goal in text.split()])
+    except ValueError:
+        goals = np.empty(0)
+    if goals.ndim != 2 or goals.shape[1] != 2 or not np.isfinite(goals).all():
+        raise ConfigError(f"goals are '{text}'; expected x,y pairs in metres such as '5,5 -8,2'")
+    return goals
+
+
+def draw_goals(seed: int, num: int) -> Array:
+    """Goals in [-12, 12]^2, each at least 6 m from the last; the first from the start. (N, 2)."""
+    rng = np.random.default_rng(seed)
+    goals, last = [], np.zeros(2)
+    while len(goals) < num:
+        goal = rng.uniform(-GOAL_RANGE_M, GOAL_RANGE_M, 2)
+        if np.linalg.norm(goal - last) >= MIN_GOAL_DISTANCE_M:
+            goals.append(goal)
+            last = goal
+    return np.array(goals).reshape(-1, 2)
+
+
+def table(results: Sequence[GoalResult]) -> str:
+    """One line for each goal."""
+    lines = [f"{'goal, m':>16}  {'distance, m':>11}  {'time, s':>7}  result"]
+    for result in results:
+        x, y = result.goal
+        duration = "-" if result.time_s is None else f"{result.time_s:.1f}"
+        place = f"{x:.1f}, {y:.1f}"
+        lines.append(
+            f"{place:>16}  {result.start_distance_m:>11.1f}  {duration:>7}  {result.text}"
+        )
+    return "\n".join(lines)
+
+
+class DemoClient:
+    """What a user's program would be: publishes goals, looks at odom."""
+
+    def __init__(self, processes: "Sequence[NodeProcess]") -> None:
+        """Connect. rclpy must be initialised."""
+        self._processes = processes
+        self._node = Node("demo")
+        self._frames = Frames.of("")
+        self._position: Array | None = None
+        self._stamp_s, self._received = 0.0, time.monotonic()
+        self._accepted: Array | None = None
+        self._trouble, self._trouble_since_s = "", 0.0
+        self._goals = self._node.create_publisher(PoseStamped, "goal_pose", RELIABLE_QOS)
+        self._node.create_subscription(Odometry, "odom", self._take_odometry, STATE_QOS)
+        self._node.create_subscription(
+            PoseStamped, "skill_planner/goal", self._take_accepted, LATCHED_QOS
+        )
+        self._node.create_subscription(
+            DiagnosticArray, "/diagnostics", self._take_diagnostics, RELIABLE_QOS
+        )
+
+    def wait_until_ready(self) -> None:
+        """Until states come and the planner listens. Raises: DadsError after a while."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while self._position is None or not self._goals.get_subscription_count():
+            if time.monotonic() > deadline:
+                missing = "state" if self._position is None else "planner"
+                raise DadsError(f"no {missing} within {START_TIMEOUT_S:g} s; is the machine busy?")
+            self._spin()
+
+    def drive_to(self, goal: Array, name: str, time_limit_s: float) -> GoalResult:
+        """Publish a goal and watch until the robot has stayed there, or the time is over."""
+        self._accepted, self._trouble = None, ""
+        start_distance, start = self._distance(goal), self._stamp_s
+        arrived: float | None = None
+        asked = -np.inf
+        display = Display(name, goal, start_distance)
+        while True:
+            if self._accepted is None and time.monotonic() - asked > 1.0:
+                now = self._node.get_clock().now().to_msg()
+                self._goals.publish(goal_message(goal, now, self._frames))
+                asked = time.monotonic()
+            self._spin()
+            distance, elapsed = self._distance(goal), self._stamp_s - start
+            display.update(distance, elapsed)
+            if distance > GOAL_TOLERANCE_M:
+                arrived = None
+            elif arrived is None:
+                arrived = self._stamp_s
+            if arrived is not None and self._stamp_s - arrived >= GOAL_HOLD_S:
+                display.close("reached")
+                return GoalResult(goal, start_distance, elapsed, "reached")
+            in_trouble = (
+                self._trouble and self._stamp_s - self._trouble_since_s > TROUBLE_TIMEOUT_S
+            )
+            if elapsed > time_limit_s or in_trouble:
+                reason = self._trouble or f"not within {time_limit_s:g} s"
+                display.close(reason)
+                return GoalResult(goal, start_distance, None, f"missed: {reason}")
+
+    def _spin(self) -> None:
+        rclpy.spin_once(self._node, timeout_sec=0.1)
+        for process in self._processes:
+            process.check()
+        if self._position is not None and time.monotonic() - self._received > SILENCE_TIMEOUT_S:
+            raise DadsError(f"no state for {SILENCE_TIMEOUT_S:g} s; is the machine busy?")
+
+    def _distance(self, goal: Array) -> float:
+        assert self._position is not None
+        return float(np.linalg.norm(self._position - goal))
+
+    def _take_odometry(self, message: Odometry) -> None:
+        position = message.pose.pose.position
+        self._position = np.array([position.x, position.y])
+        self._stamp_s, self._received = to_ns(message.header.stamp) / 1e9, time.monotonic()
+
+    def _take_accepted(self, message: PoseStamped) -> None:
+        self._accepted = np.array([message.pose.position.x, message.pose.position.y])
+
+    def _take_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name.startswith("skill_planner"):
+                trouble = status.message if status.level == DiagnosticStatus.ERROR else ""
+                if not self._trouble:
+                    self._trouble_since_s = self._stamp_s
+                self._trouble = trouble
+
+
+class Display:
+    """The distance, live: a bar on a terminal, a line every few seconds elsewhere."""
+
+    WIDTH = 30
+    LINE_PERIOD_S = 5.0
+
+    def __init__(self, name: str, goal: Array, start_distance_m: float) -> None:
+        """Name the goal."""
+        self._label = f"{name} ({goal[0]:6.1f}, {goal[1]:6.1f})"
+        self._start, self._is_terminal = max(start_distance_m, 1e-6), sys.stdout.isatty()
+        self._next_s = 0.0
+        self._text = ""
+
+    def update(self, distance_m: float, elapsed_s: float) -> None:
+        """Show a distance."""
+        done = round(self.WIDTH * min(1.0, max(0.0, 1.0 - distance_m / self._start)))
+        bar = f"[{'#' * done}{'.' * (self.WIDTH - done)}]"
+        self._text = f"{self._label} {distance_m:6.2f} m  {elapsed_s:5.1f} s"
+        if self._is_terminal:
+            print(f"\r{self._text} {bar} ", end="", flush=True)
+        elif elapsed_s >= self._next_s:
+            self._next_s = elapsed_s + self.LINE_PERIOD_S
+            print(self._text, flush=True)
+
+    def close(self, result: str) -> None:
+        """End with a result."""
+        end = "\033[K\n" if self._is_terminal else "\n"
+        print(f"{chr(13) if self._is_terminal else ''}{self._text}  {result}", end=end, flush=True)
+
+
+class NodeProcess:
+    """A node in a process of its own; what it says goes to a file."""
+
+    def __init__(self, verb: str, parameters: dict[str, object], log: IO[bytes]) -> None:
+        """Start it."""
+        settings = [item for k, v in parameters.items() for item in ("-p", f"{k}:={v}")]
+        command = [sys.executable, "-m", "dads_ros", verb, "--ros-args", *settings]
+        self._verb, self._log = verb, log
+        # A session of its own: Ctrl-C in the terminal reaches only the demo, which ends its nodes.
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+
+    def check(self) -> None:
+        """Raises: DadsError when the process has ended."""
+        code = self._process.poll()
+        if code is not None:
+            self._log.flush()
+            said = Path(self._log.name).read_text(errors="replace").strip().splitlines()[-5:]
+            raise DadsError(f"'{self._verb}' ended with code {code}: {' '.join(said)}")
+
+    def ask_to_end(self) -> None:
+        """Send SIGINT."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+
+    def end(self, deadline: float) -> None:
+        """Wait until the deadline of ``time.monotonic``, then kill."""
+        try:
+            self._process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+@contextmanager
+def running_nodes(
+    args: argparse.Namespace, robot: RobotSpec, bundle: Path
+) -> Iterator[Sequence[NodeProcess]]:
+    """Simulator and planner, ended in every case."""
+    timeout_s = max(0.5, 5.0 * robot.control_dt / args.speed)
+    common: dict[str, object] = {"seed": args.seed, "parent_pid": os.getpid()}
+    simulator = {"robot": args.robot, "speed": args.speed, "command_timeout_s": timeout_s}
+    planner = {"bundle": bundle, "use_sim_time": "true", "state_timeout_s": timeout_s}
+    processes: list[NodeProcess] = []
+    with tempfile.TemporaryDirectory(prefix="dads_ros_demo_") as folder:
+        try:
+            for verb, parameters in (("simulate", simulator), ("plan", planner)):
+                log = (Path(folder) / f"{verb}.log").open("wb")
+                processes.append(NodeProcess(verb, common | parameters, log))
+            yield processes
+        finally:
+            deadline = time.monotonic() + END_TIMEOUT_S
+            for process in processes:
+                process.ask_to_end()
+            for process in processes:
+                process.end(deadline)
+
+
+def free_domain() -> int:
+    """A ROS domain that nobody on this machine uses, judged by its UDP ports."""
+    domains = list(range(1, 102))  # above, ports meet those that the system gives out
+    random.shuffle(domains)
+    return next((domain for domain in domains if _is_free(domain)), domains[0])
+
+
+def _is_free(domain: int) -> bool:
+    first = 7400 + 250 * domain  # RTPS: multicast at +0, participants at +10, +12, ...
+    for port in (first, *range(first + 10, first + 20, 2)):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("", port))
+            except OSError:
+                return False
+    return True
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    """Turns a signal into an exit that cleans up."""
+    raise SystemExit(128 + number)

@@ -1,0 +1,96 @@
+"""dads-ros evaluate: closed loop on a bundle in MuJoCo, without ROS."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from dads_ros.bundle.runtime import SkillBundle
+from dads_ros.config import PlannerConfig
+from dads_ros.errors import ConfigError
+from dads_ros.evaluation.report import evaluate_bundle
+from dads_ros.files import find_file
+from dads_ros.planning.skill_planner import PLANNER_PRESETS
+from dads_ros.robot import RobotSpec
+
+_PROGRESS_LINES = 10
+
+
+def add_parser(subparsers: Any) -> None:  # noqa: ANN401
+    """Declare the verb."""
+    parser = subparsers.add_parser(
+        "evaluate",
+        help="measure a skill bundle in MuJoCo",
+        description="Measure a skill bundle: its skills on a fixed grid, and the closed loop to "
+        "random goals. Every robot starts at a random yaw.",
+    )
+    parser.add_argument("bundle", help="folder of the bundle, or the name of a shipped one")
+    parser.add_argument("--robot", help="robot file that the bundle must have been made for")
+    parser.add_argument("--goals", type=int, default=256, help="goals, one robot each")
+    parser.add_argument("--steps", type=int, default=400, help="control steps towards a goal")
+    parser.add_argument("--seed", type=int, default=0, help="of starts, goals and planner")
+    parser.add_argument(
+        "--goal-range", type=float, default=15.0, metavar="M", help="goals lie within +-M metres"
+    )
+    parser.add_argument("--delay-ms", type=float, default=0.0, help="from state to command")
+    parser.add_argument("--threads", type=int, help="of the physics; default: all cores")
+    settings = parser.add_mutually_exclusive_group()
+    settings.add_argument(
+        "--preset", choices=PLANNER_PRESETS, default="fast", help="of the planner"
+    )
+    settings.add_argument("--planner", metavar="FILE", help="YAML file with planner settings")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object and nothing else"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it. Raises: DadsError."""
+    for name, low in (("goals", 1), ("steps", 1), ("seed", 0), ("threads", 1)):
+        value = getattr(args, name)
+        if value is not None and value < low:
+            raise ConfigError(f"--{name} is {value}; it must be at least {low}")
+    if not 0.0 < args.goal_range < float("inf") or not 0.0 <= args.delay_ms < float("inf"):
+        raise ConfigError("--goal-range must be above 0 and --delay-ms at least 0")
+    robot = None if args.robot is None else RobotSpec.load(args.robot)
+    bundle = SkillBundle(find_file(args.bundle, folder="models"), robot)
+    config = PLANNER_PRESETS[args.preset]
+    if args.planner is not None:
+        config = PlannerConfig.from_yaml(Path(args.planner))
+
+    every = max(1, args.steps // _PROGRESS_LINES)
+
+    def progress(step: int) -> None:
+        if step % every == 0:
+            print(f"step {step} of {args.steps}", file=sys.stderr, flush=True)
+
+    print(f"evaluating {bundle.folder}", file=sys.stderr, flush=True)
+    report = evaluate_bundle(
+        bundle,
+        config,
+        seed=args.seed,
+        num_goals=args.goals,
+        steps=args.steps,
+        goal_range_m=args.goal_range,
+        delay_ms=args.delay_ms,
+        num_threads=args.threads,
+        progress=progress,
+    )
+    print(json.dumps(report) if args.json else _table(report))
+    return 0
+
+
+def _table(report: dict[str, Any]) -> str:
+    """The figures for people: one line each, with the 95 % interval where there is one."""
+    lines = []
+    for key, value in report.items():
+        if key.endswith("_ci95") or key == "planner":
+            continue
+        interval = report.get(f"{key}_ci95")
+        text = f"{value:.3f}" if isinstance(value, float) else str(value)
+        if interval is not None:
+            text += f"   [{interval[0]:.3f}, {interval[1]:.3f}]"
+        lines.append(f"{key:<26}{text}")
+    return "\n".join(lines)

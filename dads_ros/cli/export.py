@@ -1,0 +1,28 @@
+"""dads-ros export: the bundle of a training run's checkpoint."""
+
+import argparse
+from pathlib import Path
+
+from dads_ros.errors import CheckpointError
+from dads_ros.learning.checkpoint import load_checkpoint
+from dads_ros.learning.config import TrainConfig
+from dads_ros.learning.export import export_bundle
+from dads_ros.learning.trainer import Trainer
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the arguments."""
+    parser = subparsers.add_parser("export", help="write the skill bundle of a training run")
+    parser.add_argument("run", type=Path, help="run folder, as given to train --out")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the bundle")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Load the checkpoint, evaluate the skills once more and export."""
+    if not args.run.is_dir():
+        raise CheckpointError(f"run folder '{args.run}' does not exist; give the --out of train")
+    config = TrainConfig.from_dict(load_checkpoint(args.run)["config"], "checkpoint")
+    trainer = Trainer(config, args.run, resume=True)
+    export_bundle(trainer, args.out, trainer.evaluate().to_dict())
+    print(f"skills exported to {args.out}")
+    return 0

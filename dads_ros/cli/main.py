@@ -1,0 +1,100 @@
+"""dads-ros VERB: runs a verb; turns errors into one sentence and an exit code.
+
+A verb is a module of this package with ``add_parser(subparsers)`` and ``run(args) -> int``. Only
+the one that was asked for is imported, so that each needs no more than its own packages.
+"""
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from dads_ros import __version__
+from dads_ros.errors import DadsError
+
+PROGRAM = "dads-ros"
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells do
+
+
+@dataclass(frozen=True)
+class Verb:
+    """What is known about a verb before its module is imported."""
+
+    module: str
+    extra: str
+    """Of setup.py: what must be installed for it."""
+    help: str
+
+
+VERBS = {
+    "train": Verb("train", "train", "learn skills"),
+    "export": Verb("export", "train", "make a skill bundle of a training run"),
+    "evaluate": Verb("evaluate", "ros", "measure a bundle in simulation, without ROS"),
+    "plot": Verb("plot", "train", "draw the tracks of a bundle's skills"),
+    "demo": Verb("demo", "ros", "drive a simulated robot to goals over ROS 2"),
+    "simulate": Verb("node", "ros", "start the simulator node"),
+    "plan": Verb("node", "ros", "start the planner node"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb.
+
+    Args:
+        argv: arguments without the program's name; those of the process when left out.
+    Returns: 0 when all went well, 2 for wrong input, 130 after Ctrl-C; else the verb's own.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("dads_ros").setLevel(logging.INFO)
+    name = argv[0] if argv else "--help"
+    if name not in VERBS:
+        _parser().parse_args([name])  # prints help, version or an error, and leaves
+    try:
+        return _run(name, argv)
+    except DadsError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] == "dads_ros":
+            raise
+        return _fail(
+            f"'{name}' needs the Python package '{error.name}', which is not installed; "
+            f"pip install '.[{VERBS[name].extra}]'"
+        )
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, like every other error of the program."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(_fail(f"{message}; '{self.prog} --help' shows how"))
+
+
+def _run(name: str, argv: list[str]) -> int:
+    module = importlib.import_module(f"dads_ros.cli.{VERBS[name].module}")
+    parser = _Parser(prog=PROGRAM)
+    module.add_parser(parser.add_subparsers())
+    status: int = module.run(parser.parse_args(argv))
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    """The parser without any verb's own arguments: for help and version."""
+    parser = _Parser(prog=PROGRAM, description="Learn skills without reward, then plan over them.")
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    subparsers = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for name, verb in VERBS.items():
+        subparsers.add_parser(name, help=verb.help)
+    return parser
+
+
+def _fail(message: str) -> int:
+    """Print one line on stderr. Returns: the exit code for bad input."""
+    print(f"{PROGRAM}: error: {' '.join(message.split())}", file=sys.stderr)
+    return EXIT_BAD_INPUT

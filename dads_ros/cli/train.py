@@ -1,0 +1,105 @@
+"""dads-ros train: run or resume a training run, with a progress bar."""
+
+import argparse
+import dataclasses
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from tqdm import tqdm
+
+from dads_ros.files import atomic_write, find_file
+from dads_ros.learning.config import TrainConfig
+from dads_ros.learning.export import export_bundle
+from dads_ros.learning.metrics import MetricsWriter
+from dads_ros.learning.trainer import IterationMetrics, Trainer
+
+SHOWN = {"reward": "reward", "mean_displacement_m": "m", "sectors_3m": "sectors"}
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the arguments."""
+    parser = subparsers.add_parser("train", help="learn skills and export them as a bundle")
+    parser.add_argument("--config", required=True, help="training config: path or robot")
+    parser.add_argument("--seed", type=int, help="replaces the config's seed")
+    parser.add_argument("--out", type=Path, help="run folder (default: runs/<robot>-seed<seed>)")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--iterations", type=int, help="replaces the config's num_iterations")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; Ctrl-C and SIGTERM end cleanly after the current iteration, with a checkpoint."""
+    path = find_file(args.config, folder="config/train", suffix=".yaml")
+    config = TrainConfig.from_yaml(path)
+    if args.seed is not None:
+        config = dataclasses.replace(config, seed=args.seed)
+    if args.iterations is not None:
+        config = dataclasses.replace(config, num_iterations=args.iterations)
+    out = args.out or Path("runs") / f"{path.stem}-seed{config.seed}"
+    trainer = Trainer(config, out, resume=args.resume)
+    with atomic_write(out / "config.yaml") as temporary:
+        config.to_yaml(temporary)
+    interrupted = _catch_signals()
+    last_evaluation: dict[str, float] = {}
+    shown: dict[str, str] = {}
+    with (
+        MetricsWriter(out, first_iteration=trainer.iteration + 1) as writer,
+        tqdm(
+            total=config.num_iterations,
+            initial=trainer.iteration,
+            unit="it",
+            mininterval=0.5 if sys.stderr.isatty() else 15.0,
+            dynamic_ncols=True,
+            file=sys.stderr,
+        ) as bar,
+    ):
+        for metrics in trainer.iterations():
+            writer.write(metrics.iteration, metrics.to_dict())
+            if "mean_displacement_m" in metrics.values:
+                last_evaluation = metrics.to_dict()
+                tqdm.write(_evaluation_line(metrics), file=sys.stderr)
+            shown |= {
+                label: f"{metrics.values[name]:.3g}"
+                for name, label in SHOWN.items()
+                if name in metrics.values
+            }
+            bar.set_postfix(shown, refresh=False)
+            bar.update()
+            if interrupted:
+                break
+    if interrupted:
+        trainer.save_checkpoint()
+        print(
+            f"stopped at iteration {trainer.iteration}; go on with: dads-ros train --config "
+            f"{args.config} --seed {config.seed} --out {out} --resume",
+            file=sys.stderr,
+        )
+        return 130
+    export_bundle(trainer, out / "bundle", last_evaluation)
+    print(f"skills exported to {out / 'bundle'}")
+    return 0
+
+
+def _catch_signals() -> list[int]:
+    """A list that becomes non-empty at the first SIGINT or SIGTERM; a second one ends at once."""
+    caught: list[int] = []
+
+    def catch(number: int, frame: FrameType | None) -> None:
+        del frame
+        if caught:
+            raise KeyboardInterrupt
+        caught.append(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, catch)
+    return caught
+
+
+def _evaluation_line(metrics: IterationMetrics) -> str:
+    values = metrics.values
+    return (
+        f"iteration {metrics.iteration} ({metrics.num_gradient_steps // 1000}k updates): "
+        f"{values['sectors_3m']} of 12 sectors, moved {values['mean_displacement_m']:.2f} m, "
+        f"flips {values['flip_fraction']:.1%}, prediction error {values['prediction_error']:.2f}"
+    )

@@ -1,0 +1,1 @@
+"""Closed loop in MuJoCo on a bundle. No torch, no ROS."""

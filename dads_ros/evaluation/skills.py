@@ -1,0 +1,144 @@
+"""What the skills do: hold each skill of a fixed grid, mean action, from a random yaw.
+
+Policy and skill dynamics come as plain functions, so that training and bundles are measured by the
+same code. Shapes: N skills, T steps, D skill dimensions, O policy_obs, A actuators, P predicted
+fields.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dads_ros.bundle.manifest import PredictionSpec
+from dads_ros.envs.model import RobotModel
+from dads_ros.envs.vector_env import VectorEnv, available_cores
+from dads_ros.evaluation.statistics import Interval, fraction_interval, ratio_interval
+from dads_ros.skills import SkillSpace
+
+Float32 = NDArray[np.float32]
+Array = NDArray[np.float64]
+PolicyFunction = Callable[[Float32, Float32], NDArray[np.floating]]
+"""(policy_obs (N, O), skill (N, D)) -> command in the actuator's unit (N, A)."""
+DeltaFunction = Callable[[Float32], NDArray[np.floating]]
+"""skill (N, D) -> predicted change over ``prediction.steps`` control steps (N, P)."""
+
+NUM_SECTORS = 12
+SECTOR_DISTANCE_M = 3.0
+SECTOR_SKILLS = 4  # skills that must end in a sector before it counts
+
+
+@dataclass(frozen=True)
+class SkillMetrics:
+    """One run of every skill."""
+
+    skills: Float32
+    """Shape (N, D)."""
+    tracks: Array
+    """Base position x, y before the first and after each step, world frame, m. (N, T + 1, 2)."""
+    predicted: Array
+    """Predicted displacement from start to end, world frame, m. Shape (N, 2)."""
+    flipped: NDArray[np.bool_]
+    """The base z-axis points down at the end. Shape (N,)."""
+
+    @functools.cached_property
+    def displacement(self) -> Array:
+        """Displacement from start to end, world frame, m. Shape (N, 2)."""
+        return self.tracks[:, -1] - self.tracks[:, 0]
+
+    @property
+    def distance(self) -> Array:
+        """Length of the displacement, m. Shape (N,)."""
+        return np.hypot(self.displacement[:, 0], self.displacement[:, 1])
+
+    @property
+    def error(self) -> Array:
+        """Distance between predicted and actual end, m. Shape (N,)."""
+        difference = self.predicted - self.displacement
+        return np.hypot(difference[:, 0], difference[:, 1])
+
+    def skills_per_sector(self) -> NDArray[np.int64]:
+        """Skills that end in each 30 degrees of direction, beyond 3 m. Shape (12,)."""
+        x, y = self.displacement[self.distance > SECTOR_DISTANCE_M].T
+        sector = np.floor(np.arctan2(y, x) / (2.0 * np.pi) * NUM_SECTORS).astype(int)
+        return np.bincount(sector % NUM_SECTORS, minlength=NUM_SECTORS)
+
+    def to_dict(self) -> dict[str, float]:
+        """The figures as plain numbers."""
+        mean = float(self.distance.mean())
+        return {
+            "sectors_3m": int((self.skills_per_sector() >= SECTOR_SKILLS).sum()),
+            "mean_displacement_m": mean,
+            "max_displacement_m": float(self.distance.max()),
+            "flip_fraction": float(self.flipped.mean()),
+            "prediction_error": float(self.error.mean()) / max(mean, 1e-9),
+        }
+
+    def intervals(self) -> dict[str, Interval]:
+        """95 % interval of each mean."""
+        return {
+            "mean_displacement_m": ratio_interval(self.distance),
+            "flip_fraction": fraction_interval(self.flipped),
+            "prediction_error": ratio_interval(self.error, self.distance),
+        }
+
+
+def evaluate_skills(
+    model: RobotModel,
+    skill_space: SkillSpace,
+    policy: PolicyFunction,
+    delta: DeltaFunction,
+    prediction: PredictionSpec,
+    *,
+    seed: int,
+    delay_ms: float = 0.0,
+    num_skills: int = 256,
+    steps: int = 200,
+    num_threads: int | None = None,
+) -> SkillMetrics:
+    """Hold ``num_skills`` skills of the fixed grid for ``steps`` control steps, one robot each.
+
+    Args:
+        model: the robot.
+        skill_space: the skill prior; its grid is used.
+        policy: mean action.
+        delta: mean prediction.
+        prediction: what ``delta`` predicts.
+        seed: of the start: uniform yaw, noise.
+        delay_ms: from state to command.
+        num_skills: N.
+        steps: T.
+        num_threads: of the physics; all available cores by default.
+    """
+    env = VectorEnv(
+        model,
+        num_skills,
+        rng=np.random.default_rng(seed),
+        episode_steps=steps + 1,
+        delay_ms=(delay_ms, delay_ms),
+        num_threads=num_threads or available_cores(),
+    )
+    skills = skill_space.grid(num_skills)
+    start = np.concatenate([env.state.position[:, :2], env.state.yaw()[:, None]], axis=1)
+    num_predictions = max(1, round(steps / prediction.steps))
+    scale = steps / (num_predictions * prediction.steps)
+    deltas = np.repeat(delta(skills)[:, None] * scale, num_predictions, axis=1)
+    ends = prediction.chain(start, deltas)[:, -1, :2]
+
+    tracks = np.empty((num_skills, steps + 1, 2))
+    tracks[:, 0] = start[:, :2]
+    flipped, ended = env.state.up_z() < 0.0, np.zeros(num_skills, bool)
+    for step in range(1, steps + 1):
+        env.step(policy(env.policy_obs(), skills))
+        ended |= env.terminated
+        # A robot whose episode ended stays where it was; the next step would reset it.
+        tracks[:, step] = np.where(ended[:, None], tracks[:, step - 1], env.state.position[:, :2])
+        flipped = np.where(ended, flipped, env.state.up_z() < 0.0)
+    return SkillMetrics(skills, tracks, ends - start[:, :2], flipped)
+
+
+def count_xy_bins(tracks: Array) -> int:
+    """Different squares of 1 x 1 m that tracks of shape (N, T, 2) pass through."""
+    return len(np.unique(np.floor(tracks.reshape(-1, 2)).astype(int), axis=0))

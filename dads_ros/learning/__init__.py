@@ -1,0 +1,1 @@
+"""PyTorch: DADS, from replay to exported bundle."""

@@ -1,0 +1,97 @@
+"""Collector: run the policy in all robots, hold each skill, hand over chunks of experience.
+
+Shapes: N robots, T steps, A actuators.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dads_ros.envs.vector_env import VectorEnv
+from dads_ros.learning.replay_buffer import Chunk
+from dads_ros.skills import SkillSpace
+
+Float32 = NDArray[np.float32]
+Policy = Callable[[Float32, Float32], Float32]
+"""(policy_obs (N, O), skill (N, D)) -> action in [-1, 1] (N, A)."""
+
+
+class Collector:
+    """Skills are drawn from p(z) at every reset and, if wanted, also inside an episode."""
+
+    def __init__(
+        self,
+        env: VectorEnv,
+        skill_space: SkillSpace,
+        rng: np.random.Generator,
+        *,
+        switch_probability: float,
+        min_hold_steps: int,
+    ) -> None:
+        """Start with new skills.
+
+        Args:
+            env: the robots.
+            skill_space: p(z).
+            rng: source of skills and of how long they are held.
+            switch_probability: chance per control step of a new skill, after min_hold_steps.
+            min_hold_steps: every skill is held at least so long, unless the episode ends.
+        """
+        self.env, self._skill_space, self._rng = env, skill_space, rng
+        self._switch_probability, self._min_hold_steps = switch_probability, min_hold_steps
+        num = env.num_envs
+        self._skill = np.zeros((num, skill_space.dim), np.float32)
+        self._age, self._left = np.zeros(num, np.int32), np.zeros(num, np.int32)
+
+    def collect(self, policy: Policy, num_steps: int) -> Chunk:
+        """Run for T steps; a step of a robot that is reset has ``skill_left`` 0."""
+        env, rows = self.env, []
+        low, high = env.spec.command_limits
+        for _ in range(num_steps):
+            reset = env.needs_reset
+            self._left[reset] = 0
+            self._draw_skills((self._left == 0) & ~reset)
+            obs, state = env.policy_obs(), env.state
+            action = policy(obs, self._skill)
+            pose = np.concatenate([state.position[:, :2], state.yaw()[:, None]], axis=1)
+            env.step(low + (action + 1.0) * 0.5 * (high - low))
+            rows.append(
+                Chunk(
+                    policy_obs=obs,
+                    action=action,
+                    skill=self._skill.copy(),
+                    pose=pose.astype(np.float32),
+                    skill_age=self._age.copy(),
+                    skill_left=self._left.copy(),
+                    terminated=env.terminated.copy(),
+                )
+            )
+            self._age += 1
+            self._left = np.maximum(self._left - 1, 0)
+        return Chunk(*(np.stack(arrays) for arrays in zip(*rows, strict=True)))
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Everything that ``restore`` needs, the robots included, random generators not."""
+        held = {"skill": self._skill.copy(), "age": self._age.copy(), "left": self._left.copy()}
+        return {"env": self.env.checkpoint(), **held}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on from ``checkpoint``."""
+        self.env.restore(saved["env"])
+        self._skill = saved["skill"].copy()
+        self._age, self._left = saved["age"].copy(), saved["left"].copy()
+
+    def _draw_skills(self, which: NDArray[np.bool_]) -> None:
+        num = int(which.sum())
+        if num == 0:
+            return
+        self._skill[which] = self._skill_space.sample(num, self._rng)
+        left = self.env.episode_steps - self.env.steps[which]
+        hold = left.copy()
+        if self._switch_probability > 0.0:
+            extra = self._rng.geometric(self._switch_probability, num) - 1
+            hold = np.minimum(self._min_hold_steps + extra, left)
+            hold = np.where(left - hold < self._min_hold_steps, left, hold)
+        self._age[which], self._left[which] = 0, hold

@@ -1,0 +1,178 @@
+"""TrainConfig: every setting of a training run. Defaults are the plain method of the paper."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dads_ros.bundle.manifest import PredictionSpec
+from dads_ros.config import REQUIRED, Config, SkillPriorConfig, setting
+from dads_ros.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class SymmetryConfig(Config):
+    """Symmetries that are built into the networks. Differs from the paper, which uses none."""
+
+    yaw: bool = setting(
+        False,
+        help="Physics on flat ground is the same after a turn about gravity: policy, critic and "
+        "skill dynamics see everything from the direction of the skill.",
+    )
+    body: bool = setting(
+        False, help="Relabel the body by the robot file's symmetry to bring yaw into one sector."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkillDynamicsConfig(Config):
+    """q(delta | z): a mixture of Gaussians with fixed, isotropic covariance."""
+
+    hidden: tuple[int, ...] = setting((512, 512), min=1, max=4096, help="Hidden layer sizes.")
+    learning_rate: float = setting(3e-4, min=1e-7, max=1.0, help="Adam step size.")
+    num_experts: int = setting(4, min=1, max=64, help="Gaussians in the mixture.")
+    batch_size: int = setting(256, min=1, max=65536, help="Transitions per gradient step.")
+    gradient_steps: int = setting(32, min=1, max=10000, help="Gradient steps per iteration.")
+    newest_fraction: float = setting(
+        1.0, min=0.001, max=1.0, help="Part of the replay buffer, newest first, that it is fit to."
+    )
+    sigma_m: float = setting(
+        0.1, min=1e-6, max=100.0, help="Standard deviation of predicted x and y, metres."
+    )
+    sigma_rad: float = setting(
+        0.3, min=1e-6, max=100.0, help="Standard deviation of predicted yaw, radians."
+    )
+    sigma_growth: float = setting(
+        0.0,
+        min=0.0,
+        max=10.0,
+        help="0: fixed sigma. Else sigma_m grows to this factor times the root mean square "
+        "displacement, so that the reward never stops paying for distance.",
+    )
+    warm_start_steps: int = setting(
+        0,
+        min=0,
+        help="Gradient steps of the policy during which the mean stays warm_start_m * z "
+        "and q is not trained; 0 is the paper.",
+    )
+    warm_start_m: float = setting(
+        0.0, min=0.0, max=100.0, help="Length of the predicted displacement at |z| = 1, metres."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardConfig(Config):
+    """The intrinsic reward."""
+
+    num_alt_skills: int = setting(
+        100, min=1, max=10000, help="Skills from the prior in the denominator (L)."
+    )
+    relabel_fraction: float = setting(
+        0.0, min=0.0, max=1.0, help="Part of each batch whose skill is drawn anew from the prior."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SacConfig(Config):
+    """Soft actor-critic (arXiv:1812.05905)."""
+
+    hidden: tuple[int, ...] = setting((512, 512), min=1, max=4096, help="Hidden layer sizes.")
+    learning_rate: float = setting(3e-4, min=1e-7, max=1.0, help="Adam step size of all parts.")
+    final_learning_rate_factor: float = setting(
+        1.0,
+        min=0.0,
+        max=1.0,
+        help="Factor on the step size at the end; it falls linearly over the last half.",
+    )
+    batch_size: int = setting(256, min=1, max=65536, help="Transitions per gradient step.")
+    gradient_steps: int = setting(64, min=1, max=10000, help="Gradient steps per iteration.")
+    discount: float = setting(0.99, min=0.0, max=1.0, help="Discount per control step.")
+    tau: float = setting(0.005, min=0.0, max=1.0, help="Step of the target critic.")
+    temperature: float = setting(0.1, min=1e-8, max=100.0, help="Weight of entropy at the start.")
+    learn_temperature: bool = setting(
+        False, help="Adjust the temperature to hold target_entropy; False is the paper."
+    )
+    target_entropy_per_action: float = setting(
+        -0.5, min=-20.0, max=20.0, help="Wanted entropy per actuator, nats."
+    )
+    policy_average: float = setting(
+        0.0,
+        min=0.0,
+        max=0.99999,
+        help="Exported and evaluated policy: running average of the weights with this factor per "
+        "gradient step; 0 exports the newest weights.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectConfig(Config):
+    """How experience is collected."""
+
+    num_envs: int = setting(10, min=1, max=100000, help="Robots stepped together (N).")
+    steps_per_iteration: int = setting(200, min=1, help="Control steps of each robot (T).")
+    episode_steps: int = setting(200, min=2, help="Control steps of an episode.")
+    skill_switch_probability: float = setting(
+        0.0,
+        min=0.0,
+        max=1.0,
+        help="Chance per control step of a new skill inside an episode; 0 is the paper.",
+    )
+    delay_ms: tuple[float, float] = setting(
+        (0.0, 0.0), min=0.0, help="Range of the delay from state to command, drawn per episode."
+    )
+    replay_capacity: int = setting(300_000, min=1000, help="Transitions in the replay buffer.")
+    warmup_steps: int = setting(
+        10_000, min=0, help="Control steps of random actions before learning starts."
+    )
+    normalizer_steps: int = setting(
+        1_000_000, min=1, help="Control steps after which the feature normaliser is frozen."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(Config):
+    """One training run."""
+
+    robot: str = setting(REQUIRED, help="Robot file: the name of a shipped one, or a path.")
+    seed: int = setting(0, min=0, help="Seed of every random number of the run.")
+    num_iterations: int = setting(
+        10_000, min=1, help="Iterations; each collects, then trains q and the policy."
+    )
+    evaluate_every: int = setting(
+        500, min=1, help="Iterations between evaluations of 256 skills (mean action)."
+    )
+    checkpoint_period_s: float = setting(
+        45.0, min=0.0, max=3600.0, help="Seconds between checkpoints; at most so much is lost."
+    )
+    device: Literal["auto", "cpu", "cuda"] = setting(
+        "auto", help="auto: cuda when there is one, else cpu."
+    )
+    skill_prior: SkillPriorConfig = setting(SkillPriorConfig(), help="The skill prior p(z).")
+    prediction: PredictionSpec = setting(
+        PredictionSpec(steps=1), help="What the skill dynamics predicts."
+    )
+    symmetry: SymmetryConfig = setting(SymmetryConfig(), help="Symmetries of the networks.")
+    skill_dynamics: SkillDynamicsConfig = setting(SkillDynamicsConfig(), help="q(delta | z).")
+    reward: RewardConfig = setting(RewardConfig(), help="The intrinsic reward.")
+    sac: SacConfig = setting(SacConfig(), help="Soft actor-critic.")
+    collect: CollectConfig = setting(CollectConfig(), help="Collecting experience.")
+
+    def __post_init__(self) -> None:
+        """Check what spans several parts. Raises: ConfigError."""
+        super().__post_init__()
+        if self.symmetry.yaw and self.skill_prior.dim < 2:
+            raise ConfigError("'symmetry.yaw' needs 'skill_prior.dim' of at least 2")
+        if self.symmetry.yaw and self.prediction.frame != "world":
+            raise ConfigError("'symmetry.yaw' needs 'prediction.frame: world'")
+        if self.symmetry.body and self.prediction.frame != "world":
+            raise ConfigError("'symmetry.body' needs 'prediction.frame: world'")
+        if self.symmetry.yaw and self.skill_prior.kind != "disc":
+            raise ConfigError(
+                "'symmetry.yaw' needs 'skill_prior.kind: disc', which a turn maps on itself"
+            )
+        if self.collect.episode_steps <= self.prediction.steps:
+            raise ConfigError("'collect.episode_steps' must exceed 'prediction.steps'")
+        capacity_rows = self.collect.replay_capacity // self.collect.num_envs
+        if capacity_rows < 2 * self.prediction.steps + self.collect.steps_per_iteration:
+            raise ConfigError(
+                f"'collect.replay_capacity' {self.collect.replay_capacity} holds {capacity_rows} "
+                "steps of each robot; raise it or lower 'num_envs'"
+            )

@@ -1,0 +1,206 @@
+"""Export: a training state as a skill bundle, after torch and ONNX were seen to agree."""
+
+import contextlib
+import importlib.metadata
+import io
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from dads_ros.bundle.manifest import DYNAMICS_FILE, MANIFEST_FILE, POLICY_FILE, BundleManifest
+from dads_ros.errors import BundleError
+from dads_ros.files import make_output_folder, sha256
+from dads_ros.learning.networks import Actor, Features, RunningNormalizer
+from dads_ros.learning.skill_dynamics import SkillDynamics
+from dads_ros.learning.trainer import Trainer
+
+PARITY_TOLERANCE = 1e-5
+"""Largest difference of torch and ONNX, as a part of the output's range."""
+
+
+class ExportedPolicy(nn.Module):
+    """policy_obs and skill -> command: frame, symmetry, normaliser and scaling inside."""
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(
+        self,
+        features: Features,
+        normalizer: RunningNormalizer,
+        actor: Actor,
+        limits: tuple[np.ndarray, np.ndarray],
+    ) -> None:
+        """Wrap the parts."""
+        super().__init__()
+        self.features, self.normalizer, self.actor = features, normalizer, actor
+        self.register_buffer("low", torch.tensor(limits[0]).float())
+        self.register_buffer("high", torch.tensor(limits[1]).float())
+
+    def forward(self, policy_obs: Tensor, skill: Tensor) -> Tensor:
+        """Mean action in the actuator's unit. Shapes (B, O), (B, D) -> (B, A)."""
+        features, turns = self.features(policy_obs, skill)
+        action = torch.tanh(self.actor(self.normalizer(features))[0])
+        fraction = (self.features.to_robot(action, turns) + 1.0) * 0.5
+        return self.low + fraction * (self.high - self.low)
+
+
+class ExportedDynamics(nn.Module):
+    """skill -> mean predicted change of pose over one prediction, in metres and radians."""
+
+    def __init__(self, q: SkillDynamics) -> None:
+        """Wrap it."""
+        super().__init__()
+        self.q = q
+
+    def forward(self, skill: Tensor) -> Tensor:
+        """Shapes (N, D) -> (N, P)."""
+        return self.q.mean(skill)
+
+
+def export_bundle(
+    trainer: Trainer, folder: Path, metrics: dict[str, Any] | None = None
+) -> BundleManifest:
+    """Write the bundle of a trainer's present state, replacing what stood there.
+
+    Args:
+        trainer: with some experience collected: the comparison runs on recorded observations.
+        folder: the bundle.
+        metrics: training metrics to note in the manifest.
+    Raises: BundleError when torch and ONNX do not agree; nothing is written then.
+    """
+    if trainer.replay is None:
+        raise BundleError("nothing was collected yet, so there is nothing to export; train first")
+    if folder.exists() and not (folder / MANIFEST_FILE).exists() and any(folder.iterdir()):
+        raise BundleError(f"'{folder}' holds other files than a bundle; choose another folder")
+    policy = ExportedPolicy(*trainer.policy_parts(), trainer.robot.command_limits).eval()
+    dynamics = ExportedDynamics(trainer.skill_dynamics_copy()).eval()
+    recorded = trainer.replay.sample(1024, torch.Generator().manual_seed(0))
+    obs, skill = recorded.policy_obs.cpu(), recorded.skill.cpu()
+
+    temporary = make_output_folder(folder.with_name(f".{folder.name}.{os.getpid()}.tmp"))
+    try:
+        _to_onnx(
+            policy,
+            (obs[:2], skill[:2]),
+            ["policy_obs", "skill"],
+            "command",
+            temporary / POLICY_FILE,
+        )
+        _to_onnx(dynamics, (skill[:2],), ["skill"], "delta", temporary / DYNAMICS_FILE)
+        check_parity(policy, temporary / POLICY_FILE, {"policy_obs": obs, "skill": skill})
+        check_parity(dynamics, temporary / DYNAMICS_FILE, {"skill": skill})
+        manifest = BundleManifest(
+            robot=trainer.robot,
+            model_sha256=trainer.model.sha256(),
+            skill_prior=trainer.config.skill_prior,
+            prediction=trainer.config.prediction,
+            files={name: sha256(temporary / name) for name in (POLICY_FILE, DYNAMICS_FILE)},
+            training_config=trainer.config.to_dict(),
+            training_metrics={
+                "iteration": trainer.iteration,
+                "num_env_steps": trainer.num_env_steps,
+                "num_gradient_steps": trainer.num_gradient_steps,
+                **(metrics or {}),
+            },
+            commit=source_commit(),
+            versions=tool_versions(),
+        )
+        manifest.save(temporary)
+        _replace_folder(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return manifest
+
+
+def check_parity(module: nn.Module, path: Path, inputs: dict[str, Tensor]) -> None:
+    """Compare a module with its ONNX file, one row at a time and all at once.
+
+    Raises: BundleError when they differ by more than PARITY_TOLERANCE of the output's range.
+    """
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    with torch.no_grad():
+        expected = module(*inputs.values()).numpy()
+    span = max(float(np.ptp(expected)), 1e-6)
+    num = len(expected)
+    for rows in (slice(0, num), *(slice(i, i + 1) for i in range(0, num, max(num // 16, 1)))):
+        feed = {name: value[rows].numpy() for name, value in inputs.items()}
+        error = float(np.abs(session.run(None, feed)[0] - expected[rows]).max()) / span
+        if not error <= PARITY_TOLERANCE:
+            raise BundleError(
+                f"{path.name} differs from the network by {error:.1e} of its range (at most "
+                f"{PARITY_TOLERANCE:.0e} is allowed), so no bundle was written; check the "
+                "versions of torch, onnx and onnxruntime"
+            )
+
+
+def source_commit() -> str:
+    """Commit of the source tree that this runs from, with '-dirty' for local changes."""
+    here = Path(__file__).resolve().parents[2]
+    if not (here / ".git").exists():
+        return "unknown"
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    return result.stdout.strip() or "unknown"
+
+
+def tool_versions() -> dict[str, str]:
+    """Versions of what a bundle's numbers depend on."""
+    tools = ("dads_ros", "torch", "onnx", "onnxruntime", "mujoco", "gymnasium", "numpy")
+    versions = {"python": platform.python_version()}
+    for tool in tools:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[tool] = importlib.metadata.version(tool)
+    return versions
+
+
+def _to_onnx(
+    module: nn.Module, example: tuple[Tensor, ...], inputs: list[str], output: str, path: Path
+) -> None:
+    batch = torch.export.Dim("batch", min=1, max=1_000_000)
+    noisy = ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")
+    levels = {name: logging.getLogger(name).level for name in noisy}
+    for name in noisy:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                module,
+                example,
+                dynamo=True,
+                input_names=inputs,
+                output_names=[output],
+                dynamic_shapes=tuple({0: batch} for _ in example),
+                verbose=False,
+            )
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+    assert program is not None
+    model = program.model_proto
+    for node in model.graph.node:  # source locations of the machine that exported it
+        del node.metadata_props[:]
+    del model.graph.metadata_props[:], model.metadata_props[:]
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
+def _replace_folder(new: Path, folder: Path) -> None:
+    """Put ``new`` in the place of ``folder``; at no time is a half-written bundle there."""
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(new, folder)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,165 @@
+"""ReplayBuffer: the newest rows of every robot's stream of experience.
+
+Shapes: C rows (capacity), N robots, T rows of a chunk, B batch, O policy_obs, D skill dimensions,
+A actuators, P predicted fields, k control steps of one prediction.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dads_ros.bundle.manifest import PredictionSpec
+from dads_ros.errors import ConfigError
+
+
+class Chunk(NamedTuple):
+    """T consecutive rows of N robots, as the collector makes them."""
+
+    policy_obs: np.ndarray
+    """Observation at the row. Shape (T, N, O)."""
+    action: np.ndarray
+    """Action in [-1, 1] taken there. Shape (T, N, A)."""
+    skill: np.ndarray
+    """Skill held there. Shape (T, N, D)."""
+    pose: np.ndarray
+    """x, y (m) and yaw (rad), world frame. Shape (T, N, 3)."""
+    skill_age: np.ndarray
+    """Control steps since the skill was drawn. Shape (T, N)."""
+    skill_left: np.ndarray
+    """Control steps that it is still held, this one included; 0: a reset. Shape (T, N)."""
+    terminated: np.ndarray
+    """Whether the step taken there ended in a terminal state. Shape (T, N)."""
+
+
+class Transition(NamedTuple):
+    """A batch for learning; rewards are computed from it when it is sampled."""
+
+    policy_obs: Tensor
+    action: Tensor
+    next_policy_obs: Tensor
+    skill: Tensor
+    delta: Tensor
+    """Change of pose over k steps around the transition, all under this skill. Shape (B, P)."""
+    terminated: Tensor
+
+
+class ReplayBuffer:
+    """A ring of rows; next observations and displacements are index arithmetic.
+
+    The displacement that judges the step of row t is taken over rows [w, w + k] with w = t, moved
+    back where the skill was not held that long. Skills held for less than k steps are not sampled.
+    """
+
+    def __init__(
+        self, num_rows: int, first: Chunk, prediction: PredictionSpec, device: torch.device
+    ) -> None:
+        """Allocate for rows like those of ``first``, which is not added."""
+        self._prediction = prediction
+        self._data = {
+            name: torch.zeros(num_rows, *array.shape[1:], device=device, dtype=_dtype(array))
+            for name, array in first._asdict().items()
+        }
+        self._num_rows, self._num_envs = num_rows, first.action.shape[1]
+        self.rows_added = 0
+
+    def __len__(self) -> int:
+        """Transitions held."""
+        return min(self.rows_added, self._num_rows) * self._num_envs
+
+    def add(self, chunk: Chunk) -> None:
+        """Append the rows of a chunk."""
+        data, num = self._data, len(chunk.action)
+        rows = torch.arange(self.rows_added, self.rows_added + num) % self._num_rows
+        for name, array in chunk._asdict().items():
+            data[name][rows] = torch.from_numpy(np.ascontiguousarray(array)).to(data[name].device)
+        for t, env in zip(*np.nonzero(chunk.terminated), strict=True):
+            # The skill was meant to be held for longer; it ended here.
+            age = min(int(chunk.skill_age[t, env]), self._num_rows - num)
+            back = torch.arange(age + 1)
+            past = (self.rows_added + int(t) - back) % self._num_rows
+            data["skill_left"][past, int(env)] = (back + 1).to(data["skill_left"])
+        self.rows_added += num
+
+    def sample(
+        self, num: int, generator: torch.Generator, newest_fraction: float = 1.0
+    ) -> Transition:
+        """Draw transitions uniformly. Raises: ConfigError when there are none yet.
+
+        Args:
+            num: B.
+            generator: source of randomness.
+            newest_fraction: draw from this part of the rows, newest first.
+        """
+        k, data = self._prediction.steps, self._data
+        newest = self.rows_added - 1 - k
+        held = max(min(self.rows_added, self._num_rows) - 2 * k - 1, 0)
+        oldest = newest - max(int(held * newest_fraction), min(held, 1)) + 1
+        if oldest > newest:
+            raise ConfigError(
+                "the replay buffer holds no whole prediction yet; raise 'warmup_steps'"
+            )
+        device = data["action"].device
+        parts: list[Tensor] = []
+        missing = num
+        for _ in range(100):
+            draw = int(missing * 1.2) + 16
+            row = torch.randint(oldest, newest + 1, (draw,), generator=generator)
+            env = torch.randint(self._num_envs, (draw,), generator=generator)
+            row, env = row.to(device), env.to(device)
+            slot = row % self._num_rows
+            left, age = data["skill_left"][slot, env], data["skill_age"][slot, env]
+            good = (left > 0) & (age + left >= k)
+            parts.append(torch.stack([row[good], env[good], left[good].long()]))
+            missing -= int(good.sum())
+            if missing <= 0:
+                break
+        else:
+            raise ConfigError(
+                "the replay buffer holds no skill that was held for a whole prediction"
+            )
+        row, env, left = torch.cat(parts, dim=1)[:, :num]
+        start = row + (left - k).clamp_max(0)
+        slot, following = row % self._num_rows, (row + 1) % self._num_rows
+        return Transition(
+            policy_obs=data["policy_obs"][slot, env],
+            action=data["action"][slot, env],
+            next_policy_obs=data["policy_obs"][following, env],
+            skill=data["skill"][slot, env],
+            delta=self._delta(start, env),
+            terminated=data["terminated"][slot, env],
+        )
+
+    def _delta(self, start: Tensor, env: Tensor) -> Tensor:
+        pose = self._data["pose"]
+        first = pose[start % self._num_rows, env]
+        delta = pose[(start + self._prediction.steps) % self._num_rows, env] - first
+        yaw = torch.remainder(delta[:, 2] + np.pi, 2.0 * np.pi) - np.pi
+        x, y = delta[:, 0], delta[:, 1]
+        if self._prediction.frame == "heading":
+            cos, sin = first[:, 2].cos(), first[:, 2].sin()
+            x, y = cos * x + sin * y, cos * y - sin * x
+        return torch.stack([x, y, yaw][: len(self._prediction.fields)], dim=1)
+
+    def checkpoint(self) -> dict[str, object]:
+        """Everything that ``restore`` needs."""
+        held = min(self.rows_added, self._num_rows)
+        rows = torch.arange(self.rows_added - held, self.rows_added) % self._num_rows
+        return {
+            "rows_added": self.rows_added,
+            "data": {name: array[rows].cpu() for name, array in self._data.items()},
+        }
+
+    def restore(self, saved: dict) -> None:  # type: ignore[type-arg]
+        """Go on from ``checkpoint``."""
+        self.rows_added = saved["rows_added"]
+        held = min(self.rows_added, self._num_rows)
+        rows = torch.arange(self.rows_added - held, self.rows_added) % self._num_rows
+        for name, array in saved["data"].items():
+            self._data[name][rows] = array.to(self._data[name].device)
+
+
+def _dtype(array: np.ndarray) -> torch.dtype:
+    kinds = {"f": torch.float32, "b": torch.bool, "i": torch.int32}
+    return kinds[array.dtype.kind]

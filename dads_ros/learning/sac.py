@@ -1,0 +1,170 @@
+"""Soft actor-critic (Haarnoja et al. 2018, arXiv:1812.05905); losses are pure functions.
+
+Shapes: B batch, F features, A actuators.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from dads_ros.learning.config import SacConfig
+from dads_ros.learning.networks import Actor, TwinCritic
+
+
+class SacBatch(NamedTuple):
+    """Normalised features, canonical actions and rewards of transitions."""
+
+    features: Tensor
+    action: Tensor
+    reward: Tensor
+    next_features: Tensor
+    terminated: Tensor
+
+
+def critic_target(
+    reward: Tensor,
+    terminated: Tensor,
+    next_q: Tensor,
+    next_log_prob: Tensor,
+    *,
+    temperature: Tensor,
+    discount: float,
+) -> Tensor:
+    """Soft Bellman target (equations 2 and 3). Only ``terminated`` stops bootstrapping.
+
+    Shapes: (B,), (B,), (2, B), (B,) -> (B,).
+    """
+    soft_value = next_q.min(dim=0).values - temperature * next_log_prob
+    return reward + discount * (~terminated).float() * soft_value
+
+
+def critic_loss(q: Tensor, target: Tensor) -> Tensor:
+    """Sum over both critics of half the mean squared Bellman error (equation 5). (2, B), (B,)."""
+    return 0.5 * (q - target).square().mean(dim=1).sum()
+
+
+def actor_loss(q: Tensor, log_prob: Tensor, temperature: Tensor) -> Tensor:
+    """Mean of temperature * log pi - min Q (equation 7). Shapes (2, B), (B,)."""
+    return (temperature * log_prob - q.min(dim=0).values).mean()
+
+
+class Sac:
+    """Actor, twin critic, its target and the temperature, with their optimisers."""
+
+    def __init__(
+        self, feature_dim: int, action_dim: int, config: SacConfig, device: torch.device
+    ) -> None:
+        """Make the networks; they draw their weights from torch's global generator."""
+        self.config = config
+        self.actor = Actor(feature_dim, action_dim, config.hidden).to(device)
+        self.critic = TwinCritic(feature_dim + action_dim, config.hidden).to(device)
+        self.critic_target = TwinCritic(feature_dim + action_dim, config.hidden).to(device)
+        self.critic_target.load_state_dict(self.critic.state_dict())
+        self.critic_target.requires_grad_(False)
+        self.average_actor = Actor(feature_dim, action_dim, config.hidden).to(device)
+        self.average_actor.load_state_dict(self.actor.state_dict())
+        self.average_actor.requires_grad_(False)
+        self.log_alpha = torch.tensor(config.temperature, device=device).log().requires_grad_()
+        self.target_entropy = config.target_entropy_per_action * action_dim
+        self.action_dim = action_dim
+        self.optimizers = {
+            name: torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)
+            for name, parameters in (
+                ("actor", list(self.actor.parameters())),
+                ("critic", list(self.critic.parameters())),
+                ("temperature", [self.log_alpha]),
+            )
+        }
+        self._target_pairs = (
+            list(self.critic_target.parameters()),
+            list(self.critic.parameters()),
+        )
+        self._average_pairs = (
+            list(self.average_actor.parameters()),
+            list(self.actor.parameters()),
+        )
+
+    def set_learning_rate(self, factor: float) -> None:
+        """Set every step size to ``factor`` times the configured one."""
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = self.config.learning_rate * factor
+
+    def update(self, batch: SacBatch, noise: Tensor) -> dict[str, Tensor]:
+        """One gradient step of critic, actor and temperature.
+
+        Args:
+            batch: B transitions.
+            noise: standard normal, for next and for current actions. Shape (2, B, A).
+        Returns: metrics, each a scalar.
+        """
+        temperature = self.log_alpha.detach().exp()
+        with torch.no_grad():
+            next_action, next_log_prob = self.actor.sample(batch.next_features, noise[0])
+            next_q = self.critic_target(batch.next_features, next_action)
+            target = critic_target(
+                batch.reward,
+                batch.terminated,
+                next_q,
+                next_log_prob,
+                temperature=temperature,
+                discount=self.config.discount,
+            )
+        q = self.critic(batch.features, batch.action)
+        loss_of_critic = critic_loss(q, target)
+        self._step("critic", loss_of_critic)
+
+        self.critic.requires_grad_(False)
+        action, log_prob = self.actor.sample(batch.features, noise[1])
+        loss_of_actor = actor_loss(self.critic(batch.features, action), log_prob, temperature)
+        self._step("actor", loss_of_actor)
+        self.critic.requires_grad_(True)
+
+        entropy = -log_prob.detach().mean()
+        if self.config.learn_temperature:
+            # Differs from the paper of SAC: the step on log alpha is clamped to +-1, so that an
+            # actor far from the wanted entropy does not throw the temperature off.
+            self.log_alpha.grad = (entropy - self.target_entropy).clamp(-1.0, 1.0)
+            self.optimizers["temperature"].step()
+        with torch.no_grad():
+            torch._foreach_lerp_(*self._target_pairs, self.config.tau)
+            if self.config.policy_average > 0.0:
+                torch._foreach_lerp_(*self._average_pairs, 1.0 - self.config.policy_average)
+        return {
+            "critic_loss": loss_of_critic.detach(),
+            "actor_loss": loss_of_actor.detach(),
+            "q": q.detach().mean(),
+            "entropy": entropy,
+        }
+
+    @property
+    def export_actor(self) -> Actor:
+        """The actor to evaluate and export."""
+        return self.average_actor if self.config.policy_average > 0.0 else self.actor
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Everything that ``restore`` needs."""
+        return {
+            "actor": self.actor.state_dict(),
+            "average_actor": self.average_actor.state_dict(),
+            "critic": self.critic.state_dict(),
+            "critic_target": self.critic_target.state_dict(),
+            "log_alpha": self.log_alpha.detach(),
+            "optimizers": {k: o.state_dict() for k, o in self.optimizers.items()},
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on from ``checkpoint``."""
+        for name in ("actor", "average_actor", "critic", "critic_target"):
+            getattr(self, name).load_state_dict(saved[name])
+        with torch.no_grad():
+            self.log_alpha.copy_(saved["log_alpha"])
+        for name, state in saved["optimizers"].items():
+            self.optimizers[name].load_state_dict(state)
+
+    def _step(self, name: str, loss: Tensor) -> None:
+        optimizer = self.optimizers[name]
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()

@@ -1,0 +1,108 @@
+"""Skill dynamics q(delta | z): a mixture of Gaussians fitted by maximum likelihood.
+
+Shapes: B batch, L skills, E experts, D skill dimensions, P predicted fields.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from dads_ros.learning.config import TrainConfig
+from dads_ros.learning.networks import mlp
+
+
+class SkillDynamics(nn.Module):
+    """q(delta | z). In the paper's x-y configurations q sees no state, only the skill.
+
+    With ``symmetry.yaw`` the means are equivariant: they turn with the skill, and vanish with its
+    length as continuity at z = 0 demands.
+    """
+
+    sigma: Tensor
+    scale: Tensor
+
+    def __init__(self, config: TrainConfig) -> None:
+        """Make the network."""
+        super().__init__()
+        q, fields = config.skill_dynamics, config.prediction.fields
+        self.num_experts, self.num_fields = q.num_experts, len(fields)
+        self.yaw_symmetry = config.symmetry.yaw
+        self.warm_start_m = q.warm_start_m
+        self.sigma_floor_m, self.sigma_growth = q.sigma_m, q.sigma_growth
+        sigma = [q.sigma_rad if field == "yaw" else q.sigma_m for field in fields]
+        self.register_buffer("sigma", torch.tensor(sigma))
+        self.register_buffer("scale", torch.tensor(sigma))  # unit of the network's outputs
+        input_dim = config.skill_prior.dim - (1 if self.yaw_symmetry else 0)
+        self.net = mlp(input_dim, q.hidden, self.num_experts * (1 + self.num_fields))
+        if self.warm_start_m > 0.0:
+            with torch.no_grad():
+                self.net[-1].weight.mul_(0.01)
+                self.net[-1].bias.zero_()
+
+    def forward(self, skill: Tensor) -> tuple[Tensor, Tensor]:
+        """Log mixture weights (L, E) and means (L, E, P) for skills (L, D), in metres, radians."""
+        inputs, length = skill, None
+        if self.yaw_symmetry:
+            length = skill[:, :2].norm(dim=1, keepdim=True)
+            inputs = torch.cat([length, skill[:, 2:]], dim=1)
+        output = self.net(inputs)
+        logits = torch.log_softmax(output[:, : self.num_experts], dim=1)
+        means = output[:, self.num_experts :].unflatten(1, (self.num_experts, self.num_fields))
+        means = means * self.scale
+        if length is not None:
+            # length * u = z turns and scales (forward, left) at once.
+            forward, left = means[..., 0] + self.warm_start_m, means[..., 1]
+            z_x, z_y = skill[:, 0:1], skill[:, 1:2]
+            turned = [z_x * forward - z_y * left, z_y * forward + z_x * left]
+            means = torch.cat([torch.stack(turned, dim=2), means[..., 2:]], dim=2)
+        elif self.warm_start_m > 0.0:
+            num = min(2, skill.shape[1])
+            warm = nn.functional.pad(skill[:, :num], (0, self.num_fields - num))
+            means = means + self.warm_start_m * warm[:, None]
+        return logits, means
+
+    def mean(self, skill: Tensor) -> Tensor:
+        """Mean of the mixture. Shapes (L, D) -> (L, P)."""
+        logits, means = self(skill)
+        return (logits.exp().unsqueeze(2) * means).sum(1)
+
+    def log_prob(self, delta: Tensor, skill: Tensor) -> Tensor:
+        """log q(delta | z), row by row. Shapes (B, P), (B, D) -> (B,)."""
+        logits, means = self(skill)
+        error = (delta.unsqueeze(1) - means) / self.sigma
+        return self._log_mixture(logits, error.square().sum(2))
+
+    def log_prob_of_all(self, delta: Tensor, skill: Tensor) -> Tensor:
+        """log q(delta_b | z_l) of every pair, as one matrix product. (B, P), (L, D) -> (L, B)."""
+        logits, means = self(skill)
+        means, delta = (means / self.sigma).flatten(0, 1), delta / self.sigma  # (L*E, P), (B, P)
+        square = means.square().sum(1, keepdim=True) + delta.square().sum(1)
+        square = torch.addmm(square, means, delta.T, alpha=-2.0)
+        experts = logits.flatten()[:, None] - 0.5 * square
+        experts = experts.unflatten(0, (len(skill), self.num_experts))
+        return _logsumexp(experts, dim=1) - self._log_normaliser()
+
+    def loss(self, delta: Tensor, skill: Tensor) -> Tensor:
+        """Negative mean log-likelihood; its gradient reaches this network only."""
+        return -self.log_prob(delta, skill).mean()
+
+    @torch.no_grad()
+    def adapt_sigma(self, delta: Tensor, rate: float = 0.05) -> None:
+        """Let sigma of x and y follow the size of the displacements. Shape (B, P)."""
+        if self.sigma_growth == 0.0:
+            return
+        rms = delta[:, :2].square().sum(1).mean().sqrt() / math.sqrt(2.0)
+        target = (self.sigma_growth * rms).clamp_min(self.sigma_floor_m)
+        self.sigma[:2] += rate * (target - self.sigma[:2])
+
+    def _log_mixture(self, logits: Tensor, square: Tensor) -> Tensor:
+        return torch.logsumexp(logits - 0.5 * square, dim=1) - self._log_normaliser()
+
+    def _log_normaliser(self) -> Tensor:
+        return self.sigma.log().sum() + 0.5 * self.num_fields * math.log(2.0 * math.pi)
+
+
+def _logsumexp(values: Tensor, dim: int) -> Tensor:
+    """torch.logsumexp with fewer passes over memory; one expert needs none."""
+    return values.squeeze(dim) if values.shape[dim] == 1 else torch.logsumexp(values, dim=dim)

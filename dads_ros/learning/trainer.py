@@ -1,0 +1,399 @@
+"""Trainer: the loop of DADS (Sharma et al. 2020, Algorithm 1) over many robots at once."""
+
+import copy
+import sys
+import time
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dads_ros.envs.model import RobotModel
+from dads_ros.envs.vector_env import VectorEnv, available_cores
+from dads_ros.errors import CheckpointError, TrainingError
+from dads_ros.evaluation.skills import SkillMetrics, evaluate_skills
+from dads_ros.files import make_output_folder
+from dads_ros.learning.checkpoint import load_checkpoint, save_checkpoint
+from dads_ros.learning.collector import Collector, Policy
+from dads_ros.learning.config import TrainConfig
+from dads_ros.learning.intrinsic_reward import intrinsic_reward
+from dads_ros.learning.networks import Actor, Features, RunningNormalizer
+from dads_ros.learning.replay_buffer import Chunk, ReplayBuffer, Transition
+from dads_ros.learning.sac import Sac, SacBatch
+from dads_ros.learning.skill_dynamics import SkillDynamics
+from dads_ros.robot import RobotSpec
+from dads_ros.skills import SkillSpace
+
+FREE_TO_CHANGE = ("num_iterations", "evaluate_every", "checkpoint_period_s", "device")
+"""Settings that a resumed run may change."""
+REWARD_ROWS = 2048  # transitions whose rewards are computed together; fits the cache
+
+
+@dataclass(frozen=True)
+class IterationMetrics:
+    """What an iteration reports."""
+
+    iteration: int
+    num_env_steps: int
+    num_gradient_steps: int
+    values: dict[str, float]
+    """Metrics of the iteration; with those of the evaluation where there was one."""
+
+    def to_dict(self) -> dict[str, float]:
+        """All of it as plain numbers."""
+        return {
+            "num_env_steps": self.num_env_steps,
+            "num_gradient_steps": self.num_gradient_steps,
+            **self.values,
+        }
+
+
+class Trainer:
+    """One training run in one folder.
+
+    Sampling and learning overlap: while iteration i learns, a thread collects with the policy as
+    it was when i began; what it collects is used from iteration i + 1 on. So both cores work and a
+    seeded run still repeats exactly.
+    """
+
+    def __init__(self, config: TrainConfig, out: Path, *, resume: bool = False) -> None:
+        """Make everything, or continue the run in ``out``.
+
+        Raises: ConfigError, CheckpointError when the folder holds no run, another one, or, without
+            ``resume``, any.
+        """
+        self.config, self.out = config, out
+        saved = load_checkpoint(out) if resume else None
+        if saved is not None:
+            self._check_config(saved["config"])
+        elif (out / "checkpoint.pt").exists():
+            raise CheckpointError(
+                f"'{out}' already holds a run; add --resume or choose another --out"
+            )
+        make_output_folder(out)
+        torch.set_flush_denormal(True)
+        # Sampling and learning take turns at the interpreter many times a millisecond; with the
+        # default of 5 ms the learner waits for the sampler most of the time (measured: x 1.5).
+        sys.setswitchinterval(2e-4)
+        self.device = _device(config.device)
+        self.robot = RobotSpec.load(config.robot)
+        self.model = RobotModel(self.robot)
+        self.skill_space = SkillSpace(config.skill_prior)
+        seeds = np.random.SeedSequence(config.seed).spawn(5)
+        self._rngs = {
+            name: np.random.default_rng(seed)
+            for name, seed in zip(("env", "skill", "alt_skill"), seeds, strict=False)
+        }
+        self._generators = {
+            name: torch.Generator().manual_seed(int(seed.generate_state(1)[0]))
+            for name, seed in zip(("action", "learn"), seeds[3:], strict=True)
+        }
+        torch.manual_seed(config.seed)
+        self._make_networks()
+        self.collector = Collector(
+            self._make_env(config.collect.num_envs),
+            self.skill_space,
+            self._rngs["skill"],
+            switch_probability=config.collect.skill_switch_probability,
+            min_hold_steps=config.prediction.steps,
+        )
+        self.replay: ReplayBuffer | None = None
+        self.iteration, self.num_gradient_steps = 0, 0
+        if saved is not None:
+            self._restore(saved)
+
+    @property
+    def num_env_steps(self) -> int:
+        """Control steps of all robots so far."""
+        collect = self.config.collect
+        return self.iteration * collect.num_envs * collect.steps_per_iteration
+
+    def iterations(self) -> Generator[IterationMetrics, None, None]:
+        """Train, and report after each iteration; closing the iterator leaves a checkpoint."""
+        last_save = time.monotonic()
+        threads = torch.get_num_threads()
+        torch.set_num_threads(max(1, available_cores() - 1))
+        with ThreadPoolExecutor(1) as pool:
+            try:
+                while self.iteration < self.config.num_iterations:
+                    pending = pool.submit(
+                        self._collect,
+                        *_copies(self.features, self.normalizer, self.sac.actor),
+                        explore=not self._has_warmed_up,
+                    )
+                    values = self._learn() if self._has_warmed_up else {}
+                    self._take_in(pending.result())
+                    self.iteration += 1
+                    if self.iteration % self.config.evaluate_every == 0:
+                        values |= self.evaluate().to_dict()
+                    if time.monotonic() - last_save > self.config.checkpoint_period_s:
+                        self.save_checkpoint()
+                        last_save = time.monotonic()
+                    yield IterationMetrics(
+                        self.iteration, self.num_env_steps, self.num_gradient_steps, values
+                    )
+            finally:
+                torch.set_num_threads(threads)
+        self.save_checkpoint()
+
+    def evaluate(self, delay_ms: float = 0.0, num_skills: int = 256) -> SkillMetrics:
+        """Mean action on a fixed grid of skills, with another start than in training."""
+        features, normalizer, actor = self.policy_parts()
+
+        @torch.no_grad()
+        def command(obs: NDArray[np.float32], skill: NDArray[np.float32]) -> NDArray[np.float32]:
+            seen, turns = features(torch.from_numpy(obs), torch.from_numpy(skill))
+            action = torch.tanh(actor(normalizer(seen))[0])
+            low, high = self.robot.command_limits
+            fraction = (features.to_robot(action, turns).numpy() + 1.0) * 0.5
+            return low + fraction * (high - low)
+
+        @torch.no_grad()
+        def delta(skill: NDArray[np.float32]) -> NDArray[np.float32]:
+            return self.q.mean(torch.from_numpy(skill).to(self.device)).cpu().numpy()
+
+        return evaluate_skills(
+            self.model,
+            self.skill_space,
+            command,
+            delta,
+            self.config.prediction,
+            seed=self.config.seed + 1,
+            delay_ms=delay_ms,
+            num_skills=num_skills,
+        )
+
+    def policy_parts(self) -> tuple[Features, RunningNormalizer, Actor]:
+        """Copies, on the CPU, of what makes up the policy to evaluate and export."""
+        return _copies(self.features, self.normalizer, self.sac.export_actor)
+
+    def skill_dynamics_copy(self) -> SkillDynamics:
+        """A copy of q on the CPU."""
+        return copy.deepcopy(self.q).cpu()
+
+    def save_checkpoint(self) -> None:
+        """Write everything that a resumed run needs to go on exactly here."""
+        save_checkpoint(
+            self.out,
+            {
+                "config": self.config.to_dict(),
+                "iteration": self.iteration,
+                "num_gradient_steps": self.num_gradient_steps,
+                "sac": self.sac.checkpoint(),
+                "q": self.q.state_dict(),
+                "q_optimizer": self.q_optimizer.state_dict(),
+                "normalizer": self.normalizer.state_dict(),
+                "collector": self.collector.checkpoint(),
+                "replay": None if self.replay is None else self.replay.checkpoint(),
+                "rngs": {name: rng.bit_generator.state for name, rng in self._rngs.items()},
+                "generators": {name: g.get_state() for name, g in self._generators.items()},
+            },
+        )
+
+    # --- one iteration -------------------------------------------------------------------------
+
+    @property
+    def _has_warmed_up(self) -> bool:
+        enough = self.num_env_steps >= max(self.config.collect.warmup_steps, 1)
+        rows = self.iteration * self.config.collect.steps_per_iteration
+        return enough and rows > 2 * self.config.prediction.steps + 2
+
+    def _collect(
+        self, features: Features, normalizer: RunningNormalizer, actor: Actor, *, explore: bool
+    ) -> Chunk:
+        """Experience of one iteration: random actions while exploring, else the policy's."""
+        generator = self._generators["action"]
+
+        @torch.no_grad()
+        def sample(obs: NDArray[np.float32], skill: NDArray[np.float32]) -> NDArray[np.float32]:
+            shape = (len(obs), self.robot.command_dim)
+            if explore:
+                return (torch.rand(shape, generator=generator) * 2.0 - 1.0).numpy()
+            seen, turns = features(torch.from_numpy(obs), torch.from_numpy(skill))
+            noise = torch.randn(shape, generator=generator)
+            action, _ = actor.sample(normalizer(seen), noise)
+            return features.to_robot(action, turns).numpy()
+
+        policy: Policy = sample
+        return self.collector.collect(policy, self.config.collect.steps_per_iteration)
+
+    def _take_in(self, chunk: Chunk) -> None:
+        collect = self.config.collect
+        if self.replay is None:
+            rows = collect.replay_capacity // collect.num_envs
+            self.replay = ReplayBuffer(rows, chunk, self.config.prediction, self.device)
+        self.replay.add(chunk)
+        if self.num_env_steps < collect.normalizer_steps:
+            moved = chunk.skill_left > 0
+            obs = torch.from_numpy(chunk.policy_obs[moved]).to(self.device)
+            skill = torch.from_numpy(chunk.skill[moved]).to(self.device)
+            with torch.no_grad():
+                self.normalizer.update(self.features(obs, skill)[0])
+
+    def _learn(self) -> dict[str, float]:
+        """Fit q, then SAC on the intrinsic reward."""
+        assert self.replay is not None
+        config, generator = self.config.sac, self._generators["learn"]
+        half_left = 2.0 * (1.0 - self.iteration / self.config.num_iterations)
+        final = config.final_learning_rate_factor
+        self.sac.set_learning_rate(final + (1.0 - final) * min(1.0, half_left))
+        metrics = self._fit_skill_dynamics()
+        batch_size, num_steps = config.batch_size, config.gradient_steps
+        transition = self.replay.sample(batch_size * num_steps, generator)
+        batch, reward_metrics = self._prepare(transition)
+        shape = (num_steps, 2, batch_size, self.robot.command_dim)
+        noise = torch.randn(shape, generator=generator).to(self.device)
+        sums: dict[str, Tensor] = {}
+        for step in range(num_steps):
+            rows = slice(step * batch_size, (step + 1) * batch_size)
+            update = self.sac.update(SacBatch(*(array[rows] for array in batch)), noise[step])
+            for name, value in update.items():
+                sums[name] = sums.get(name, 0.0) + value
+        self.num_gradient_steps += num_steps
+        metrics |= {name: float(value) / num_steps for name, value in sums.items()}
+        metrics |= reward_metrics | {"temperature": float(self.sac.log_alpha.detach().exp())}
+        broken = [name for name, value in metrics.items() if not np.isfinite(value)]
+        if broken:
+            raise TrainingError(
+                f"training diverged at iteration {self.iteration}: {', '.join(broken)} not "
+                "finite; the last checkpoint is sound: lower the learning rate and resume from it"
+            )
+        return metrics
+
+    def _fit_skill_dynamics(self) -> dict[str, float]:
+        assert self.replay is not None
+        config, generator = self.config.skill_dynamics, self._generators["learn"]
+        if self.num_gradient_steps < config.warm_start_steps:
+            return {}
+        num = config.batch_size * config.gradient_steps
+        transition = self.replay.sample(num, generator, config.newest_fraction)
+        self.q.adapt_sigma(transition.delta)
+        total = torch.zeros((), device=self.device)
+        for rows in torch.arange(num, device=self.device).split(config.batch_size):
+            loss = self.q.loss(transition.delta[rows], transition.skill[rows])
+            self.q_optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.q_optimizer.step()
+            total += loss.detach()
+        return {"q_loss": float(total) / config.gradient_steps, "sigma_m": float(self.q.sigma[0])}
+
+    @torch.no_grad()
+    def _prepare(self, transition: Transition) -> tuple[SacBatch, dict[str, float]]:
+        """Rewards and features of sampled transitions, with some skills drawn anew."""
+        config, num = self.config.reward, len(transition.action)
+        skill = transition.skill
+        fresh = int(config.relabel_fraction * num)
+        if fresh:
+            skill = skill.clone()
+            new = self.skill_space.sample(fresh, self._rngs["alt_skill"])
+            where = torch.randperm(num, generator=self._generators["learn"])[:fresh]
+            skill[where.to(self.device)] = torch.from_numpy(new).to(self.device)
+        rewards, own = [], self.q.log_prob(transition.delta, skill)
+        for rows in torch.arange(num, device=self.device).split(REWARD_ROWS):
+            alt = self.skill_space.sample(config.num_alt_skills, self._rngs["alt_skill"])
+            alt_log_probs = self.q.log_prob_of_all(
+                transition.delta[rows], torch.from_numpy(alt).to(self.device)
+            )
+            rewards.append(intrinsic_reward(own[rows], alt_log_probs))
+        reward = torch.cat(rewards)
+        features, turns = self.features(transition.policy_obs, skill)
+        next_features, _ = self.features(transition.next_policy_obs, skill)
+        batch = SacBatch(
+            features=self.normalizer(features),
+            action=self.features.from_robot(transition.action, turns),
+            reward=reward,
+            next_features=self.normalizer(next_features),
+            terminated=transition.terminated,
+        )
+        cap = float(np.log(config.num_alt_skills + 1))
+        return batch, {
+            "reward": float(reward.mean()),
+            "reward_cap_share": float(reward.mean()) / cap,
+            "log_q_own": float(own.mean()),
+            "log_q_others": float((own - reward).mean()),
+        }
+
+    # --- making and restoring ------------------------------------------------------------------
+
+    def _make_networks(self) -> None:
+        config, device = self.config, self.device
+        self.features = Features(self.model, config).to(device)
+        self.normalizer = RunningNormalizer(self.features.dim).to(device)
+        self.sac = Sac(self.features.dim, self.robot.command_dim, config.sac, device)
+        self.q = SkillDynamics(config).to(device)
+        rate = config.skill_dynamics.learning_rate
+        self.q_optimizer = torch.optim.Adam(self.q.parameters(), lr=rate, fused=True)
+
+    def _make_env(self, num_envs: int) -> VectorEnv:
+        return VectorEnv(
+            self.model,
+            num_envs,
+            rng=self._rngs["env"],
+            episode_steps=self.config.collect.episode_steps,
+            delay_ms=self.config.collect.delay_ms,
+            staggered=True,
+        )
+
+    def _check_config(self, saved: dict[str, Any]) -> None:
+        mine = self.config.to_dict()
+        different = [
+            f"{name} ({saved.get(name)!r}, now {value!r})"
+            for name, value in _flatten(mine).items()
+            if _flatten(saved).get(name) != value and name not in FREE_TO_CHANGE
+        ]
+        if different:
+            raise CheckpointError(
+                f"'{self.out}' was trained with other settings: {', '.join(different[:4])}; "
+                "use its config.yaml or another --out"
+            )
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        self.iteration = saved["iteration"]
+        self.num_gradient_steps = saved["num_gradient_steps"]
+        self.sac.restore(saved["sac"])
+        self.q.load_state_dict(saved["q"])
+        self.q_optimizer.load_state_dict(saved["q_optimizer"])
+        self.normalizer.load_state_dict(saved["normalizer"])
+        self.collector.restore(saved["collector"])
+        if saved["replay"] is not None:
+            rows = self.config.collect.replay_capacity // self.config.collect.num_envs
+            first = Chunk(*(array[:1].numpy() for array in saved["replay"]["data"].values()))
+            self.replay = ReplayBuffer(rows, first, self.config.prediction, self.device)
+            self.replay.restore(saved["replay"])
+        for name, state in saved["rngs"].items():
+            self._rngs[name].bit_generator.state = state
+        for name, state in saved["generators"].items():
+            self._generators[name].set_state(state)
+
+
+def _copies(
+    features: Features, normalizer: RunningNormalizer, actor: Actor
+) -> tuple[Features, RunningNormalizer, Actor]:
+    """Copies on the CPU, safe from the updates to come."""
+    return (
+        copy.deepcopy(features).cpu(),
+        copy.deepcopy(normalizer).cpu(),
+        copy.deepcopy(actor).cpu(),
+    )
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

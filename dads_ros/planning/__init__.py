@@ -1,0 +1,1 @@
+"""MPPI over skills, costs, and the gate for commands. numpy only."""

@@ -1,0 +1,77 @@
+"""ControlLoop: which skill is held, when the next plan is due, and the policy's command.
+
+The same object drives the robots of an evaluation and the one of the planner node, so that both
+send the same commands. Shapes: R robots, D skill dimensions, O policy_obs, A actuators.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dads_ros.observation import RobotState, build_policy_obs
+from dads_ros.planning.costs import Cost
+from dads_ros.planning.skill_planner import Plan, SkillPlanner
+from dads_ros.robot import RobotSpec
+
+Array = NDArray[np.float64]
+Policy = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.floating]]
+"""(policy_obs (R, O), skill (R, D)) -> command in the actuator's unit (R, A)."""
+
+
+class ControlLoop:
+    """Receding horizon: every ``skill_duration_steps`` control steps a new plan is due.
+
+    In lock step::
+
+        if loop.plan_due:
+            loop.plan(state, cost)
+        command = loop.command(state, last_command)
+
+    Where planning has its own thread, that thread plans from ``poses_of(state)`` and assigns
+    ``loop.skill``; the control step never waits for it.
+    """
+
+    def __init__(self, robot: RobotSpec, policy: Policy, planner: SkillPlanner) -> None:
+        """Start without a skill: a plan is due."""
+        self.robot, self._policy, self.planner = robot, policy, planner
+        self.skill: NDArray[np.float32] | None = None
+        """The skill that is held; None stands still. Shape (R, D)."""
+        self._steps = 0
+
+    @property
+    def plan_due(self) -> bool:
+        """Whether a new plan is to be made from the state of this control step."""
+        return self._steps % self.planner.config.skill_duration_steps == 0
+
+    def request_plan(self) -> None:
+        """Make a plan due now, as for a new goal."""
+        self._steps = 0
+
+    def plan(self, state: RobotState, cost: Cost) -> Plan:
+        """Plan and hold the plan's skill from this control step on. Raises: PlanningError."""
+        plan = self.planner.plan(poses_of(state), cost)
+        self.skill = plan.skill
+        return plan
+
+    def command(self, state: RobotState, last_command: Array) -> Array:
+        """One control step.
+
+        Args:
+            state: measured now, of R robots.
+            last_command: sent at the step before. Shape (R, A).
+        Returns: the policy's command; the standing command without a skill, the safe command of a
+            robot that has fallen. Shape (R, A).
+        """
+        self._steps += 1
+        if self.skill is None:
+            command = np.broadcast_to(self.robot.standing_command, last_command.shape)
+        else:
+            command = self._policy(build_policy_obs(self.robot, state, last_command), self.skill)
+        fallen = state.has_fallen(self.robot)[:, None]
+        return np.where(fallen, self.robot.safe_command, command)
+
+
+def poses_of(state: RobotState) -> Array:
+    """x, y (m) and yaw (rad), world frame, of R robots. Shape (R, 3)."""
+    return np.concatenate([state.position[:, :2], state.yaw()[:, None]], axis=1)

@@ -1,0 +1,156 @@
+"""MPPI over skills (Sharma et al. 2020, Algorithm 2): sample -> roll out -> weigh -> update.
+
+Shapes: R robots, K candidates, H skills of a plan, D skill dimensions, P predicted fields, T
+points at which the cost is taken. All robots and candidates go through the model in one batch.
+
+Differs from the paper: three of the K candidates are not sampled. They are the mean, the best
+candidate of the refinement before, and standing still (zero skills). So no refinement makes the
+plan worse, and a robot at its goal finds the plan that stays. What is executed is the cheaper one
+of the final mean (the paper's) and the best candidate.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dads_ros.config import PlannerConfig
+from dads_ros.planning.costs import Cost
+from dads_ros.skills import SkillSpace
+
+Float32 = NDArray[np.float32]
+Array = NDArray[np.floating]
+Rollout = Callable[[Array, Float32, int], Array]
+"""(pose (N, 3), skills (N, H, D), control steps per skill) -> predictions (N, H + 1, P)."""
+
+POINTS_PER_SKILL = 5
+"""Costs are taken at this many points along each skill, so that they mean the same for a model
+that predicts one control step and one that predicts ten."""
+
+_MEAN, _ELITE, _STAND, _SAMPLED = 0, 1, 2, 3  # rows of the candidates
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What MPPI found for each robot."""
+
+    skills: Float32
+    """Shape (R, H, D)."""
+    predictions: Float32
+    """Poses before the first and after each skill, world frame. Shape (R, H + 1, P)."""
+    cost: Array
+    """Of the chosen plan. Shape (R,)."""
+    costs: Array
+    """Of the last refinement's candidates. Shape (R, K)."""
+    candidates: Float32
+    """Predictions of the last refinement's candidates. Shape (R, K, H + 1, P)."""
+
+    @property
+    def skill(self) -> Float32:
+        """The skill to execute now. Shape (R, D)."""
+        return self.skills[:, 0]
+
+
+class Mppi:
+    """The optimiser. It remembers nothing between two plans but its random generators."""
+
+    def __init__(
+        self,
+        rollout: Rollout,
+        skill_space: SkillSpace,
+        config: PlannerConfig,
+        rngs: Sequence[np.random.Generator],
+    ) -> None:
+        """Allocate. ``rngs`` has one generator per robot."""
+        self._rollout, self._skill_space, self.config = rollout, skill_space, config
+        self._rngs = rngs
+        num, horizon, dim = len(rngs), config.planning_horizon, skill_space.dim
+        sampled = config.num_samples - _SAMPLED
+        self._noise = np.empty((num, config.num_refine_steps, sampled, horizon, dim), np.float32)
+        self._candidates = np.zeros((num, config.num_samples, horizon, dim), np.float32)
+        self._rows = np.arange(num)
+        self._interpolation = _interpolation(horizon)
+        std = config.noise_std * config.noise_decay ** np.arange(config.num_refine_steps)
+        self._std = std.astype(np.float32)[:, None, None, None]
+
+    def optimize(self, mean: Float32, poses: Array, cost: Cost) -> Plan:
+        """Refine a plan for each robot.
+
+        Args:
+            mean: skills to start from. Shape (R, H, D).
+            poses: x, y (m) and yaw (rad) now, world frame. Shape (R, 3).
+            cost: of predicted states.
+        """
+        num_samples = self.config.num_samples
+        start = np.repeat(poses, num_samples, axis=0)
+        elite = mean
+        self._sample_noise()
+        for step in range(self.config.num_refine_steps):
+            skills = self._sample(mean, elite, step)
+            candidates, costs = self._score(start, skills, cost)
+            best = costs.argmin(axis=1)
+            elite, elite_cost = skills[self._rows, best], costs[self._rows, best]
+            mean = _weighted_mean(skills, costs, elite_cost, self.config.temperature)
+        predictions, mean_costs = self._score(poses, mean[:, None], cost)
+        use_mean = mean_costs[:, 0] <= elite_cost
+        return Plan(
+            skills=np.where(use_mean[:, None, None], mean, elite),
+            predictions=np.where(
+                use_mean[:, None, None], predictions[:, 0], candidates[self._rows, best]
+            ),
+            cost=np.minimum(mean_costs[:, 0], elite_cost),
+            costs=costs,
+            candidates=candidates,
+        )
+
+    def predict(self, poses: Array, skills: Float32) -> Array:
+        """Predictions (R, H + 1, P) of given plans (R, H, D)."""
+        return self._rollout(poses, skills, self.config.skill_duration_steps)
+
+    def _sample_noise(self) -> None:
+        """Noise of all refinements, each robot's from its own generator."""
+        for rng, noise in zip(self._rngs, self._noise, strict=True):
+            rng.standard_normal(dtype=np.float32, out=noise)
+        beta = self.config.smoothing
+        if beta > 0.0:
+            # Differs from the authors' code, which blends whole skills: here only the noise is
+            # correlated over the horizon, with constant variance, so that the mean is not dragged.
+            fresh = np.float32((1.0 - beta * beta) ** 0.5)
+            for i in range(1, self._noise.shape[3]):
+                self._noise[..., i, :] *= fresh
+                self._noise[..., i, :] += np.float32(beta) * self._noise[..., i - 1, :]
+        self._noise *= self._std
+
+    def _sample(self, mean: Float32, elite: Float32, step: int) -> Float32:
+        """Candidates around the mean. Shape (R, K, H, D)."""
+        self._candidates[:, _MEAN] = mean
+        self._candidates[:, _ELITE] = elite
+        np.add(self._noise[:, step], mean[:, None], out=self._candidates[:, _SAMPLED:])
+        return self._skill_space.clip(self._candidates)
+
+    def _score(self, poses: Array, skills: Float32, cost: Cost) -> tuple[Array, Array]:
+        """Predictions (R, K, H + 1, P) and costs (R, K) of candidates (R, K, H, D)."""
+        num, count, horizon, dim = skills.shape
+        flat = skills.reshape(num * count, horizon, dim)
+        predictions = self.predict(poses, flat)
+        points = (self._interpolation @ predictions).astype(np.float32, copy=False)
+        return (
+            predictions.reshape(num, count, horizon + 1, -1),
+            cost(points.reshape(num, count, *points.shape[1:])),
+        )
+
+
+def _weighted_mean(skills: Float32, costs: Array, lowest: Array, temperature: float) -> Float32:
+    """Mean of candidates (R, K, H, D) under softmax(-cost / temperature). Shape (R, H, D)."""
+    weights = np.exp((lowest[:, None] - costs) / temperature, dtype=np.float32)
+    weights /= weights.sum(axis=1, keepdims=True)
+    num, count, horizon, dim = skills.shape
+    mean = weights[:, None] @ skills.reshape(num, count, horizon * dim)
+    return mean.reshape(num, horizon, dim)
+
+
+def _interpolation(horizon: int) -> Float32:
+    """Matrix (T, H + 1) from predicted poses to T = H * POINTS_PER_SKILL points between them."""
+    time = np.arange(1, horizon * POINTS_PER_SKILL + 1) / POINTS_PER_SKILL
+    return np.maximum(0.0, 1.0 - np.abs(time[:, None] - np.arange(horizon + 1))).astype(np.float32)

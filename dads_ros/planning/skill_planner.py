@@ -1,0 +1,110 @@
+"""SkillPlanner: receding-horizon plans for one or many robots. Letters as in mppi.py."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dads_ros.config import PlannerConfig
+from dads_ros.errors import PlanningError
+from dads_ros.planning.costs import Cost
+from dads_ros.planning.mppi import Array, Mppi, Plan, Rollout
+from dads_ros.skills import SkillSpace
+
+__all__ = ["PLANNER_PRESETS", "Plan", "SkillPlanner", "robot_rngs"]
+
+# The paper weighs with exp(gamma * sum of rewards over the H_P * H_Z control steps of a plan).
+# Here a cost is their mean, so temperature = 1 / (gamma * H_P * H_Z), with gamma = 10. Covariance
+# is 1.5 I at every refinement. With H_P = 1 plans start anew each time; longer ones are shifted.
+PLANNER_PRESETS = {
+    "fast": PlannerConfig(),
+    "paper_dense": PlannerConfig(
+        num_samples=50,
+        planning_horizon=1,
+        skill_duration_steps=10,
+        num_refine_steps=10,
+        temperature=0.01,
+        noise_std=1.5**0.5,
+        noise_decay=1.0,
+        warm_start=False,
+    ),
+    "paper_sparse": PlannerConfig(
+        num_samples=200,
+        planning_horizon=4,
+        skill_duration_steps=25,
+        num_refine_steps=10,
+        temperature=0.001,
+        noise_std=1.5**0.5,
+        noise_decay=1.0,
+        smoothing=0.9,
+    ),
+}
+
+_STUCK_RATIO = 3.0  # stuck: the prediction went this many times further than kick_distance_m
+
+
+def robot_rngs(seed: int, num: int) -> list[np.random.Generator]:
+    """A generator for each robot; robot i's does not depend on how many there are."""
+    return [np.random.default_rng((seed, index)) for index in range(num)]
+
+
+class SkillPlanner:
+    """Plans again and again, each time starting from what is left of the last plan."""
+
+    def __init__(
+        self,
+        rollout: Rollout,
+        skill_space: SkillSpace,
+        config: PlannerConfig,
+        *,
+        rngs: Sequence[np.random.Generator],
+    ) -> None:
+        """Plan for ``len(rngs)`` robots (R), each with a generator of its own."""
+        self.config, self._skill_space, self._rngs = config, skill_space, rngs
+        self._mppi = Mppi(rollout, skill_space, config, rngs)
+        self._mean = np.zeros((len(rngs), config.planning_horizon, skill_space.dim), np.float32)
+        self._last_position = np.full((len(rngs), 2), np.nan)
+        self._expected_m = np.zeros(len(rngs))
+        """How far the last plan was to carry each robot by now, m. Shape (R,)."""
+
+    def plan(self, poses: Array, cost: Cost) -> Plan:
+        """The best plan for each robot.
+
+        Args:
+            poses: x, y (m) and yaw (rad), world frame. Shape (R, 3).
+            cost: of predicted states.
+        Raises: PlanningError when the poses or the costs are not finite.
+        """
+        if not np.isfinite(poses).all():
+            raise PlanningError("a robot's pose is not finite; check the state's source")
+        plan = self._mppi.optimize(self._mean, poses, cost)
+        if not np.isfinite(plan.cost).all():
+            raise PlanningError(
+                "the cost is not finite for any candidate; check the cost function"
+            )
+        if self.config.warm_start:
+            self._mean = np.concatenate([plan.skills[:, 1:], plan.skills[:, -1:]], axis=1)
+        return self._kick(plan, poses) if self.config.kick_distance_m > 0.0 else plan
+
+    def reset(self, which: NDArray[np.bool_] | None = None) -> None:
+        """Forget the last plan of some robots, or of all. Shape (R,)."""
+        rows = slice(None) if which is None else which
+        self._mean[rows] = 0.0
+        self._last_position[rows] = np.nan
+
+    def _kick(self, plan: Plan, poses: Array) -> Plan:
+        """Give a random skill to robots that stand still under skills that should move them."""
+        limit = self.config.kick_distance_m
+        moved = np.linalg.norm(poses[:, :2] - self._last_position, axis=1)
+        stuck = (moved < limit) & (self._expected_m > _STUCK_RATIO * limit)
+        if stuck.any():
+            skills = plan.skills.copy()
+            for index in np.flatnonzero(stuck).tolist():
+                skills[index, 0] = self._skill_space.sample(1, self._rngs[index])[0]
+            predictions = np.asarray(self._mppi.predict(poses, skills))
+            plan = dataclasses.replace(plan, skills=skills, predictions=predictions)
+        self._last_position = poses[:, :2].copy()
+        step = plan.predictions[:, 1, :2] - plan.predictions[:, 0, :2]
+        self._expected_m = np.linalg.norm(step, axis=1)
+        return plan

@@ -1,0 +1,114 @@
+"""The closed loop to goals, without ROS."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dads_ros.bundle.runtime import SkillBundle
+from dads_ros.config import PlannerConfig, SkillPriorConfig
+from dads_ros.envs.model import RobotModel
+from dads_ros.envs.vector_env import VectorEnv
+from dads_ros.evaluation.goals import GoalMetrics, evaluate_goals, sample_goals
+from dads_ros.planning.control_loop import ControlLoop
+from dads_ros.planning.costs import GoalCost
+from dads_ros.planning.skill_planner import SkillPlanner, robot_rngs
+from dads_ros.robot import RobotSpec
+from dads_ros.skills import SkillSpace
+
+
+def run(folder: Path, goals: Any, **settings: Any) -> GoalMetrics:  # noqa: ANN401
+    bundle = SkillBundle(folder)
+    settings = {"seed": 0, "steps": 100} | settings
+    return evaluate_goals(
+        RobotModel(bundle.robot),
+        bundle.command,
+        bundle.rollout,
+        bundle.skill_space,
+        PlannerConfig(),
+        goals,
+        **settings,
+    )
+
+
+def test_the_point_mass_reaches_goals_and_stays(point_mass_bundle: Path) -> None:
+    metrics = run(point_mass_bundle, sample_goals(16, 5.0, seed=1), steps=200)
+    assert metrics.reached(0.5).all()
+    values = metrics.to_dict()
+    assert values["goal_fraction_05m"] == 1.0 and values["fall_fraction"] == 0.0
+    assert values["normalised_distance_400"] is None
+
+
+def test_normalised_distance_is_the_papers_sum() -> None:
+    tracks = np.zeros((2, 401, 2))
+    tracks[0, :, 0] = np.linspace(0.0, 4.0, 401)
+    tracks[1, :] = [0.0, 1.0]
+    goals = np.array([[4.0, 0.0], [0.0, 3.0]])
+    metrics = GoalMetrics(goals, tracks, np.zeros((400, 2, 1)), np.zeros(2, bool))
+    by_hand = [
+        sum(np.hypot(*(g - s)) for s in track[1:201]) / (200 * np.hypot(*g))
+        for g, track in zip(goals, tracks, strict=True)
+    ]
+    np.testing.assert_allclose(metrics.normalised_distance(200), by_hand)
+    assert metrics.to_dict()["normalised_distance_200"] == pytest.approx(np.mean(by_hand))
+    assert metrics.reached(1.0).tolist() == [True, False]
+
+
+def test_one_robots_commands_are_those_of_a_hand_written_loop(point_mass_bundle: Path) -> None:
+    """The loop as the planner node runs it in lock step: one robot, state by state."""
+    bundle, goal, seed = SkillBundle(point_mass_bundle), [[3.0, -2.0]], 7
+    metrics = run(point_mass_bundle, goal, seed=seed, steps=30)
+    env = VectorEnv(
+        RobotModel(bundle.robot), 1, rng=np.random.default_rng(seed), episode_steps=1000
+    )
+    planner = SkillPlanner(
+        bundle.rollout, bundle.skill_space, PlannerConfig(), rngs=robot_rngs(seed, 1)
+    )
+    loop = ControlLoop(bundle.robot, bundle.command, planner)
+    for step in range(30):
+        if loop.plan_due:
+            loop.plan(env.state, GoalCost(goal))
+        command = loop.command(env.state, env.last_command)
+        env.step(command)
+        np.testing.assert_allclose(metrics.commands[step], command, atol=1e-9)
+
+
+def test_a_delayed_command_changes_the_run(point_mass_bundle: Path) -> None:
+    prompt, late = (run(point_mass_bundle, [[2.0, 0.0]], delay_ms=ms) for ms in (0.0, 100.0))
+    assert np.abs(prompt.tracks - late.tracks).max() > 0.01
+
+
+def test_a_run_reports_its_progress(point_mass_bundle: Path) -> None:
+    steps: list[int] = []
+    run(point_mass_bundle, [[1.0, 0.0]], steps=5, progress=steps.append)
+    assert steps == [1, 2, 3, 4, 5]
+
+
+def test_goals_are_uniform_in_the_square_and_seeded() -> None:
+    goals = sample_goals(2000, 15.0, seed=0)
+    assert np.abs(goals).max() <= 15.0
+    np.testing.assert_allclose(goals.mean(axis=0), 0.0, atol=0.7)
+    np.testing.assert_allclose(goals.std(axis=0), 15.0 / 3.0**0.5, rtol=0.05)
+    np.testing.assert_array_equal(goals, sample_goals(2000, 15.0, seed=0))
+    assert not np.array_equal(goals, sample_goals(2000, 15.0, seed=1))
+
+
+def test_a_fallen_robot_gets_the_safe_command_and_is_counted() -> None:
+    """Ants told to push their hips and ankles as far as they go, until some of them fall."""
+    robot = RobotSpec.load("ant")
+    rng = np.random.default_rng(0)
+    metrics = evaluate_goals(
+        RobotModel(robot),
+        lambda obs, skill: np.sign(rng.standard_normal((len(obs), 8))) * (obs[:, :1] > 0.0),
+        lambda pose, skills, steps: np.zeros((len(skills), 3, 2), np.float32),
+        SkillSpace(SkillPriorConfig()),
+        PlannerConfig(),
+        sample_goals(24, 15.0, seed=0),
+        seed=0,
+        steps=40,
+    )
+    assert 0.0 < metrics.to_dict()["fall_fraction"] == metrics.fell.mean() < 1.0
+    silent = ~metrics.commands.any(axis=2)  # (T, R)
+    assert not silent[:, ~metrics.fell].any()
+    assert silent[:, metrics.fell].any(axis=0).mean() > 0.8  # who fell at the last step got none

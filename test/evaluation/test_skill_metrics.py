@@ -1,0 +1,134 @@
+"""Skills on a grid: the figures against numbers worked by hand and a robot that is known."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dads_ros.bundle.manifest import PredictionSpec
+from dads_ros.bundle.runtime import SkillBundle
+from dads_ros.config import SkillPriorConfig
+from dads_ros.envs.model import RobotModel
+from dads_ros.evaluation.skills import SkillMetrics, count_xy_bins, evaluate_skills
+from dads_ros.evaluation.statistics import fraction_interval, ratio_interval
+from dads_ros.robot import RobotSpec
+from dads_ros.skills import SkillSpace
+
+
+def metrics_of(ends: np.ndarray, **changes: np.ndarray) -> SkillMetrics:
+    num = len(ends)
+    tracks = np.stack([np.zeros((num, 2)), ends], axis=1)
+    values = {
+        "skills": np.zeros((num, 2), np.float32),
+        "tracks": tracks,
+        "predicted": ends,
+        "flipped": np.zeros(num, bool),
+    }
+    return SkillMetrics(**(values | changes))
+
+
+def ring(num: int, radius: float) -> np.ndarray:
+    angle = (np.arange(num) + 0.5) / num * 2.0 * np.pi
+    return radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
+def test_a_sector_counts_from_four_skills_beyond_three_metres_on() -> None:
+    assert metrics_of(ring(48, 3.1)).to_dict()["sectors_3m"] == 12
+    assert metrics_of(ring(48, 2.9)).to_dict()["sectors_3m"] == 0
+    assert metrics_of(ring(36, 3.1)).to_dict()["sectors_3m"] == 0
+    assert metrics_of(ring(48, 3.1)).skills_per_sector().tolist() == [4] * 12
+    one = metrics_of(np.tile([[5.0, 0.1]], (4, 1))).skills_per_sector()
+    assert one.tolist() == [4] + [0] * 11
+
+
+def test_prediction_error_is_relative_to_the_mean_displacement() -> None:
+    ends = np.array([[3.0, 0.0], [0.0, 1.0]])
+    predicted = np.array([[3.0, 1.0], [0.0, 1.0]])
+    values = metrics_of(ends, predicted=predicted).to_dict()
+    assert values["mean_displacement_m"] == pytest.approx(2.0)
+    assert values["prediction_error"] == pytest.approx(0.5 / 2.0)
+
+
+def test_displacement_does_not_depend_on_where_a_track_starts() -> None:
+    tracks = np.array([[[5.0, 5.0], [5.0, 9.0]]])
+    assert metrics_of(np.zeros((1, 2)), tracks=tracks).distance.tolist() == [4.0]
+
+
+def test_xy_bins_are_squares_of_one_metre() -> None:
+    tracks = np.array([[[0.1, 0.1], [0.9, 0.9], [1.1, 0.5]], [[-0.1, 0.1], [0.5, 0.5], [0.2, 0]]])
+    assert count_xy_bins(tracks) == 3
+
+
+def test_skills_of_the_point_mass_go_where_they_say(point_mass_bundle: Path) -> None:
+    bundle = SkillBundle(point_mass_bundle)
+    model = RobotModel(bundle.robot)
+    metrics = evaluate_skills(
+        model,
+        bundle.skill_space,
+        bundle.command,
+        bundle.delta,
+        bundle.manifest.prediction,
+        seed=3,
+        num_skills=64,
+        steps=100,
+    )
+    values = metrics.to_dict()
+    assert values["sectors_3m"] == 12
+    assert values["flip_fraction"] == 0.0
+    assert values["prediction_error"] < 0.06
+    np.testing.assert_allclose(metrics.displacement, metrics.skills * 10.0, atol=1.0)
+    assert metrics.tracks.shape == (64, 101, 2)
+    assert set(metrics.intervals()) <= set(values)
+
+
+def test_the_same_seed_gives_the_same_tracks_on_any_number_of_threads(
+    point_mass_bundle: Path,
+) -> None:
+    bundle = SkillBundle(point_mass_bundle)
+    tracks = [
+        evaluate_skills(
+            RobotModel(bundle.robot),
+            bundle.skill_space,
+            bundle.command,
+            bundle.delta,
+            bundle.manifest.prediction,
+            seed=seed,
+            num_skills=9,
+            steps=20,
+            num_threads=threads,
+        ).tracks
+        for seed, threads in ((1, 1), (1, 2), (2, 1))
+    ]
+    np.testing.assert_array_equal(tracks[0], tracks[1])
+    assert not np.array_equal(tracks[0], tracks[2])
+
+
+def test_a_heading_frame_prediction_starts_from_the_yaw_of_each_robot() -> None:
+    """Ants that do nothing, under a model that says: 1 m forward, without a turn."""
+    model = RobotModel(RobotSpec.load("ant"))
+    metrics = evaluate_skills(
+        model,
+        SkillSpace(SkillPriorConfig(kind="disc")),
+        lambda obs, skill: np.zeros((len(obs), 8)),
+        lambda skill: np.tile([[0.5, 0.0, 0.0]], (len(skill), 1)),
+        PredictionSpec(fields=("x", "y", "yaw"), frame="heading", steps=5),
+        seed=0,
+        num_skills=8,
+        steps=10,
+    )
+    np.testing.assert_allclose(np.linalg.norm(metrics.predicted, axis=1), 1.0)
+    assert np.std(np.arctan2(*metrics.predicted.T)) > 0.5
+    assert metrics.distance.max() < 0.5
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(0)
+    hits = np.zeros(2)
+    for _ in range(200):
+        low, high = fraction_interval(rng.uniform(size=80) < 0.9)
+        hits[0] += low <= 0.9 <= high
+        low, high = ratio_interval(rng.exponential(2.0, 80))
+        hits[1] += low <= 2.0 <= high
+    assert (hits / 200.0 > 0.88).all()
+    assert fraction_interval(np.ones(50, bool))[0] > 0.9
+    assert fraction_interval(np.ones(50, bool))[1] == pytest.approx(1.0)

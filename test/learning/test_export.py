@@ -1,0 +1,101 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from dads_ros.bundle.manifest import DYNAMICS_FILE, POLICY_FILE
+from dads_ros.bundle.runtime import SkillBundle
+from dads_ros.config import read_yaml
+from dads_ros.errors import BundleError
+from dads_ros.files import share_folder
+from dads_ros.learning.config import TrainConfig
+from dads_ros.learning.export import check_parity, export_bundle
+from dads_ros.learning.trainer import Trainer
+
+
+@pytest.fixture(scope="module")
+def trainer(tmp_path_factory: pytest.TempPathFactory) -> Trainer:
+    values = read_yaml(share_folder() / "config" / "train" / "ant.yaml")
+    values["collect"] |= {"num_envs": 32, "warmup_steps": 512}
+    values["sac"] |= {"gradient_steps": 2}
+    values |= {"num_iterations": 8, "evaluate_every": 1000}
+    made = Trainer(TrainConfig.from_dict(values), tmp_path_factory.mktemp("run"))
+    for _ in made.iterations():
+        pass
+    return made
+
+
+@pytest.fixture(scope="module")
+def bundle_folder(trainer: Trainer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exported") / "bundle"
+    export_bundle(trainer, folder, {"mean_displacement_m": 1.0})
+    return folder
+
+
+def test_the_bundle_gives_the_commands_and_predictions_of_the_trained_networks(
+    trainer: Trainer, bundle_folder: Path
+) -> None:
+    bundle = SkillBundle(bundle_folder, trainer.robot)
+    assert trainer.replay is not None
+    recorded = trainer.replay.sample(256, torch.Generator().manual_seed(5))
+    features, normalizer, actor = trainer.policy_parts()
+    with torch.no_grad():
+        seen, turns = features(recorded.policy_obs, recorded.skill)
+        action = features.to_robot(torch.tanh(actor(normalizer(seen))[0]), turns).numpy()
+    obs, skill = recorded.policy_obs.numpy(), recorded.skill.numpy()
+    assert np.abs(bundle.command(obs, skill) - action).max() < 2e-5
+    assert np.abs(bundle.command(obs[:1], skill[:1]) - action[:1]).max() < 2e-5
+    with torch.no_grad():
+        expected = trainer.q.mean(recorded.skill).numpy()
+    assert np.abs(bundle.delta(skill) - expected).max() < 1e-5 * max(np.ptp(expected), 1e-3)
+    assert bundle.manifest.training_metrics is not None
+    assert bundle.manifest.training_metrics["mean_displacement_m"] == 1.0
+    assert bundle.manifest.training_config == trainer.config.to_dict()
+
+
+def test_a_model_that_differs_is_refused(trainer: Trainer, bundle_folder: Path) -> None:
+    q = trainer.skill_dynamics_copy()
+    path = bundle_folder / DYNAMICS_FILE
+    skill = torch.rand(64, 2)
+
+    class Mean(torch.nn.Module):
+        def forward(self, skill: torch.Tensor) -> torch.Tensor:
+            return q.mean(skill)
+
+    check_parity(Mean(), path, {"skill": skill})
+    with torch.no_grad():
+        q.net[-1].bias.add_(0.1)  # type: ignore[operator, union-attr]
+    with pytest.raises(BundleError, match="no bundle was written"):
+        check_parity(Mean(), path, {"skill": skill})
+
+
+def test_export_replaces_a_bundle_but_no_other_folder(
+    trainer: Trainer, bundle_folder: Path, tmp_path: Path
+) -> None:
+    export_bundle(trainer, bundle_folder, {"mean_displacement_m": 1.0})
+    assert [p.name for p in bundle_folder.parent.iterdir()] == ["bundle"]
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "precious.txt").write_text("x")
+    with pytest.raises(BundleError, match="holds other files"):
+        export_bundle(trainer, other)
+    assert (other / "precious.txt").read_text() == "x"
+
+
+def test_the_files_carry_no_path_of_the_machine(bundle_folder: Path) -> None:
+    for name in (POLICY_FILE, DYNAMICS_FILE):
+        content = (bundle_folder / name).read_bytes()
+        onnx.checker.check_model(onnx.load_model_from_string(content))
+        assert b".py" not in content
+        assert str(Path.home()).encode() not in content
+
+
+def test_nothing_can_be_exported_before_anything_was_collected(
+    trainer: Trainer, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(trainer.config, seed=9)
+    with pytest.raises(BundleError, match="nothing was collected"):
+        export_bundle(Trainer(config, tmp_path / "run"), tmp_path / "bundle")

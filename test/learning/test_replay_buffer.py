@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+import torch
+
+from dads_ros.bundle.manifest import PredictionSpec
+from dads_ros.errors import ConfigError
+from dads_ros.learning.replay_buffer import Chunk, ReplayBuffer
+
+K = 3
+
+
+def chunk(start: int, rows: int, hold: int, *, yaw: float = 0.0, end: int | None = None) -> Chunk:
+    """One robot moving 1 m a row; skill i is held for ``hold`` rows; reset at row ``end``."""
+    t = np.arange(start, start + rows)
+    pose = np.stack([t, np.zeros(rows), np.full(rows, yaw)], axis=1).astype(np.float32)
+    left = (hold - t % hold).astype(np.int32)
+    terminated = np.zeros((rows, 1), bool)
+    if end is not None:
+        left[t == end] = 0
+        terminated[t == end - 1] = True
+    return Chunk(
+        policy_obs=t.astype(np.float32)[:, None, None],
+        action=np.zeros((rows, 1, 1), np.float32),
+        skill=(t // hold).astype(np.float32)[:, None, None],
+        pose=pose[:, None],
+        skill_age=(t % hold).astype(np.int32)[:, None],
+        skill_left=left[:, None],
+        terminated=terminated,
+    )
+
+
+def make(capacity: int, rows: int, hold: int, **kwargs: object) -> ReplayBuffer:
+    first = chunk(0, 1, hold)
+    buffer = ReplayBuffer(capacity, first, PredictionSpec(steps=K), torch.device("cpu"))
+    buffer.add(chunk(0, rows, hold, **kwargs))  # type: ignore[arg-type]
+    return buffer
+
+
+def test_displacement_spans_k_steps_under_the_skill_of_the_transition() -> None:
+    buffer = make(100, 60, 5)
+    sample = buffer.sample(500, torch.Generator().manual_seed(0))
+    assert torch.equal(sample.delta, torch.tensor([[3.0, 0.0]]).expand(500, 2))
+    assert torch.equal(sample.next_policy_obs, sample.policy_obs + 1)
+    assert torch.equal(sample.skill, (sample.policy_obs / 5).floor())
+    assert set((sample.policy_obs % 5).flatten().tolist()) == {0, 1, 2, 3, 4}
+
+
+def test_skills_held_for_less_than_k_steps_are_not_sampled() -> None:
+    with pytest.raises(ConfigError, match="held for a whole prediction"):
+        make(100, 60, 2).sample(10, torch.Generator().manual_seed(0))
+
+
+def test_the_ring_forgets_the_oldest_rows_and_never_mixes_old_with_new() -> None:
+    buffer = make(20, 20, 5)
+    for start in range(20, 90, 10):
+        buffer.add(chunk(start, 10, 5))
+        sample = buffer.sample(200, torch.Generator().manual_seed(start))
+        assert sample.policy_obs.min() >= start + 10 - 20
+        assert torch.equal(sample.delta, torch.tensor([[3.0, 0.0]]).expand(200, 2))
+
+
+def test_a_fall_shortens_the_skill_that_it_ended_and_resets_are_not_sampled() -> None:
+    buffer = make(100, 30, 10, end=17)
+    sample = buffer.sample(2000, torch.Generator().manual_seed(0))
+    rows = set(sample.policy_obs.flatten().int().tolist())
+    assert {10, 11, 12, 13, 14, 15, 16} <= rows
+    assert 17 not in rows
+    at_end = sample.policy_obs.flatten() == 16
+    assert sample.terminated[at_end].all()
+    assert not sample.terminated[~at_end].any()
+    assert torch.equal(sample.delta[at_end], torch.tensor([[3.0, 0.0]]).expand(at_end.sum(), 2))
+
+
+def test_heading_frame_turns_the_displacement_back_by_the_yaw_at_its_start() -> None:
+    spec = PredictionSpec(fields=("x", "y", "yaw"), frame="heading", steps=K)
+    buffer = ReplayBuffer(100, chunk(0, 1, 5), spec, torch.device("cpu"))
+    buffer.add(chunk(0, 60, 5, yaw=np.pi / 2))
+    delta = buffer.sample(50, torch.Generator().manual_seed(0)).delta
+    assert torch.allclose(delta, torch.tensor([[0.0, -3.0, 0.0]]).expand(50, 3), atol=1e-5)
+
+
+def test_restored_buffer_samples_the_same() -> None:
+    buffer = make(25, 60, 5)
+    again = ReplayBuffer(25, chunk(0, 1, 5), PredictionSpec(steps=K), torch.device("cpu"))
+    again.restore(buffer.checkpoint())
+    generators = [torch.Generator().manual_seed(3) for _ in range(2)]
+    for mine, theirs in zip(
+        buffer.sample(64, generators[0]), again.sample(64, generators[1]), strict=True
+    ):
+        assert torch.equal(mine, theirs)

@@ -1,0 +1,85 @@
+import math
+
+import numpy as np
+import torch
+
+from dads_ros.config import SkillPriorConfig
+from dads_ros.learning.config import SkillDynamicsConfig, SymmetryConfig, TrainConfig
+from dads_ros.learning.skill_dynamics import SkillDynamics
+
+
+def make(*, yaw: bool = False, **settings: object) -> SkillDynamics:
+    torch.manual_seed(0)
+    return SkillDynamics(
+        TrainConfig(
+            robot="ant",
+            skill_prior=SkillPriorConfig(kind="disc", dim=2),
+            symmetry=SymmetryConfig(yaw=yaw),
+            skill_dynamics=SkillDynamicsConfig(hidden=(32,), **settings),  # type: ignore[arg-type]
+        )
+    )
+
+
+def test_log_prob_equals_the_mixture_of_gaussians_worked_in_numpy() -> None:
+    q = make(num_experts=3, sigma_m=0.2)
+    delta, skill = torch.randn(5, 2) * 0.3, torch.rand(5, 2) * 2 - 1
+    logits, means = (array.detach().double().numpy() for array in q(skill))
+    square = ((delta.double().numpy()[:, None] - means) ** 2).sum(-1) / 0.2**2
+    density = (np.exp(logits) * np.exp(-square / 2)).sum(1) / (2 * math.pi * 0.2**2)
+    assert np.allclose(q.log_prob(delta, skill).detach(), np.log(density), atol=1e-4)
+
+
+def test_all_pairs_equal_row_by_row() -> None:
+    for experts in (1, 4):
+        q = make(num_experts=experts, yaw=True)
+        delta, skill = torch.randn(6, 2) * 0.3, torch.rand(4, 2) * 2 - 1
+        pairs = q.log_prob_of_all(delta, skill)
+        for i in range(4):
+            row = q.log_prob(delta, skill[i].expand(6, 2))
+            assert torch.allclose(pairs[i], row, atol=1e-4)
+
+
+def test_with_yaw_symmetry_turning_skill_and_displacement_changes_nothing() -> None:
+    q = make(yaw=True)
+    delta, skill = torch.randn(9, 2), torch.rand(9, 2) * 2 - 1
+    angle = torch.tensor(0.7)
+    turn = torch.tensor([[angle.cos(), -angle.sin()], [angle.sin(), angle.cos()]])
+    assert torch.allclose(
+        q.log_prob(delta, skill), q.log_prob(delta @ turn.T, skill @ turn.T), atol=1e-4
+    )
+    assert torch.allclose(q.mean(skill) @ turn.T, q.mean(skill @ turn.T), atol=1e-6)
+    assert torch.allclose(q.mean(torch.zeros(1, 2)), torch.zeros(1, 2))
+
+
+def test_warm_start_predicts_along_the_skill_at_first() -> None:
+    skill = torch.rand(9, 2) * 2 - 1
+    for yaw in (False, True):
+        q = make(yaw=yaw, warm_start_m=0.5, warm_start_steps=10)
+        assert torch.allclose(q.mean(skill), 0.5 * skill, atol=0.02)
+
+
+def test_fitting_lowers_the_loss_and_finds_the_means() -> None:
+    q = make(sigma_m=0.1)
+    optimizer = torch.optim.Adam(q.parameters(), lr=1e-2)
+    skill = torch.rand(512, 2) * 2 - 1
+    delta = 0.4 * skill.flip(1) + 0.05 * torch.randn(512, 2)
+    before = q.loss(delta, skill).item()
+    for _ in range(300):
+        optimizer.zero_grad()
+        q.loss(delta, skill).backward()
+        optimizer.step()
+    assert q.loss(delta, skill).item() < before - 1.0
+    assert (q.mean(skill) - 0.4 * skill.flip(1)).abs().mean() < 0.05
+
+
+def test_sigma_follows_the_displacement_only_when_it_may_grow() -> None:
+    large = torch.full((100, 2), 1.0)
+    fixed, growing = make(sigma_m=0.1), make(sigma_m=0.1, sigma_growth=0.5)
+    for _ in range(300):
+        fixed.adapt_sigma(large)
+        growing.adapt_sigma(large)
+    assert torch.allclose(fixed.sigma, torch.tensor([0.1, 0.1]))
+    assert torch.allclose(growing.sigma, torch.tensor([0.5, 0.5]), atol=1e-3)
+    for _ in range(300):
+        growing.adapt_sigma(large * 0.01)
+    assert torch.allclose(growing.sigma, torch.tensor([0.1, 0.1]), atol=1e-3)

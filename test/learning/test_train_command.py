@@ -1,0 +1,85 @@
+"""dads-ros train in a process of its own: signals, kill -9, resume, progress."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+from dads_ros.config import read_yaml
+from dads_ros.files import share_folder
+
+ITERATIONS = 60
+
+
+def write_config(folder: Path) -> Path:
+    values = read_yaml(share_folder() / "config" / "train" / "point_mass.yaml")
+    values["collect"] |= {"num_envs": 16, "warmup_steps": 512, "replay_capacity": 4000}
+    values |= {"num_iterations": ITERATIONS, "evaluate_every": 30, "checkpoint_period_s": 0.5}
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def train(config: Path, out: Path, *more: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "dads_ros", "train", "--config", str(config)]
+    return subprocess.Popen(
+        [*command, "--out", str(out), *more],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    return output + errors
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60.0
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        os.sched_yield()
+
+
+def lines(out: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_killed_with_9_resumes_to_the_end_of_an_uninterrupted_one(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    output = finish(train(config, tmp_path / "whole"))
+    assert "12 sectors" in output
+    assert "it/s" in output
+    assert (tmp_path / "whole" / "bundle" / "bundle.yaml").exists()
+    assert any(p.name.startswith("events.out") for p in (tmp_path / "whole").iterdir())
+
+    killed = train(config, tmp_path / "killed")
+    wait_for(tmp_path / "killed" / "checkpoint.pt", killed)
+    killed.kill()
+    killed.communicate()
+    finish(train(config, tmp_path / "killed", "--resume"))
+    assert lines(tmp_path / "killed") == lines(tmp_path / "whole")
+    assert [line["iteration"] for line in lines(tmp_path / "killed")] == list(range(1, 61))
+
+
+def test_ctrl_c_ends_cleanly_with_a_checkpoint_and_says_how_to_go_on(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    process = train(config, tmp_path / "run", "--iterations", "100000")
+    wait_for(tmp_path / "run" / "checkpoint.pt", process)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in output + errors
+    assert "--resume" in errors
+    done = len(lines(tmp_path / "run"))
+    finish(train(config, tmp_path / "run", "--resume", "--iterations", str(done + 3)))
+    assert [line["iteration"] for line in lines(tmp_path / "run")] == list(range(1, done + 4))

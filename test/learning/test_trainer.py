@@ -1,0 +1,119 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dads_ros.config import read_yaml
+from dads_ros.errors import CheckpointError, ConfigError
+from dads_ros.files import share_folder
+from dads_ros.learning.config import TrainConfig
+from dads_ros.learning.trainer import Trainer
+
+
+def small_config(**settings: object) -> TrainConfig:
+    values = read_yaml(share_folder() / "config" / "train" / "point_mass.yaml")
+    values["collect"] |= {"num_envs": 16, "warmup_steps": 512, "replay_capacity": 4000}
+    values |= {"num_iterations": 12, "evaluate_every": 1000}
+    return TrainConfig.from_dict(values | settings)
+
+
+def run(trainer: Trainer, until: int) -> list[dict[str, float]]:
+    lines = []
+    for metrics in trainer.iterations():
+        lines.append(metrics.to_dict())
+        if metrics.iteration == until:
+            break
+    return lines
+
+
+def weights(trainer: Trainer) -> list[torch.Tensor]:
+    modules = (trainer.sac.actor, trainer.sac.critic, trainer.q, trainer.normalizer)
+    return [value.clone() for module in modules for value in module.state_dict().values()]
+
+
+def test_a_seeded_run_repeats_exactly_and_another_seed_differs(tmp_path: Path) -> None:
+    first = Trainer(small_config(), tmp_path / "a")
+    second = Trainer(small_config(), tmp_path / "b")
+    other = Trainer(small_config(seed=1), tmp_path / "c")
+    lines = [run(trainer, 12) for trainer in (first, second, other)]
+    assert lines[0] == lines[1]
+    assert lines[0] != lines[2]
+    assert all(map(torch.equal, weights(first), weights(second)))
+
+
+@pytest.mark.parametrize("robot", ["point_mass", "ant"])
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, robot: str) -> None:
+    config = small_config()
+    if robot == "ant":
+        values = read_yaml(share_folder() / "config" / "train" / "ant.yaml")
+        values["collect"] |= {"num_envs": 16, "warmup_steps": 512, "replay_capacity": 4000}
+        values["sac"] |= {"gradient_steps": 4}
+        config = TrainConfig.from_dict(values | {"num_iterations": 12, "evaluate_every": 1000})
+    whole = Trainer(config, tmp_path / "whole")
+    lines = run(whole, 12)
+    interrupted = Trainer(config, tmp_path / "parts")
+    run(interrupted, 7)
+    interrupted.save_checkpoint()
+    resumed = Trainer(config, tmp_path / "parts", resume=True)
+    assert resumed.iteration == 7
+    assert run(resumed, 12) == lines[7:]
+    assert all(map(torch.equal, weights(whole), weights(resumed)))
+
+
+def test_the_point_mass_learns_to_go_in_every_direction(tmp_path: Path) -> None:
+    config = TrainConfig.from_yaml(share_folder() / "config" / "train" / "point_mass.yaml")
+    trainer = Trainer(dataclasses.replace(config, num_iterations=110), tmp_path)
+    before = trainer.evaluate().to_dict()
+    run(trainer, 110)
+    after = trainer.evaluate().to_dict()
+    assert before["mean_displacement_m"] < 5.0
+    assert after["sectors_3m"] == 12
+    assert after["mean_displacement_m"] > 8.0
+    assert after["prediction_error"] < 0.4
+
+
+def test_resuming_with_other_settings_names_them(tmp_path: Path) -> None:
+    trainer = Trainer(small_config(), tmp_path)
+    trainer.save_checkpoint()
+    other = small_config(reward={"num_alt_skills": 7})
+    with pytest.raises(CheckpointError, match=r"reward\.num_alt_skills"):
+        Trainer(other, tmp_path, resume=True)
+
+
+def test_a_folder_with_a_run_is_not_overwritten_and_an_empty_one_not_resumed(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(CheckpointError, match="without --resume"):
+        Trainer(small_config(), tmp_path, resume=True)
+    Trainer(small_config(), tmp_path).save_checkpoint()
+    with pytest.raises(CheckpointError, match="already holds a run"):
+        Trainer(small_config(), tmp_path)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    Trainer(small_config(), tmp_path).save_checkpoint()
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="damaged"):
+        Trainer(small_config(), tmp_path, resume=True)
+
+
+def test_symmetries_need_what_they_are_built_on(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not observe 'orientation'"):
+        Trainer(small_config(symmetry={"yaw": True}), tmp_path / "a")
+    with pytest.raises(ConfigError, match=r"needs 'skill_prior\.kind: disc'"):
+        small_config(symmetry={"yaw": True}, skill_prior={"kind": "box"})
+
+
+def test_rewards_of_a_trained_point_mass_prefer_the_skill_that_was_held(tmp_path: Path) -> None:
+    trainer = Trainer(small_config(), tmp_path)
+    run(trainer, 12)
+    assert trainer.replay is not None
+    sample = trainer.replay.sample(512, torch.Generator().manual_seed(0))
+    batch, metrics = trainer._prepare(sample)
+    assert batch.reward.max() <= np.log(trainer.config.reward.num_alt_skills + 1) + 1e-5
+    assert metrics["log_q_own"] - metrics["log_q_others"] == pytest.approx(
+        metrics["reward"], abs=1e-4
+    )

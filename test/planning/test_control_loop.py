@@ -1,0 +1,74 @@
+"""The receding-horizon core that evaluation and planner node share."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from dads_ros.bundle.runtime import SkillBundle
+from dads_ros.config import PlannerConfig
+from dads_ros.observation import RobotState
+from dads_ros.planning.control_loop import ControlLoop
+from dads_ros.planning.costs import GoalCost
+from dads_ros.planning.skill_planner import SkillPlanner, robot_rngs
+
+
+def make_state(num: int = 1, up: float = 1.0) -> RobotState:
+    half = np.arccos(up) / 2.0
+    return RobotState(
+        position=np.zeros((num, 3)),
+        orientation=np.tile([np.cos(half), np.sin(half), 0.0, 0.0], (num, 1)),
+        linear_velocity=np.zeros((num, 3)),
+        angular_velocity=np.zeros((num, 3)),
+        joint_positions=np.zeros((num, 0)),
+        joint_velocities=np.zeros((num, 0)),
+    )
+
+
+def make_loop(folder: Path, **changes: object) -> ControlLoop:
+    bundle = SkillBundle(folder)
+    config = PlannerConfig(skill_duration_steps=4)
+    rngs = robot_rngs(0, 1)
+    planner = SkillPlanner(bundle.rollout, bundle.skill_space, config, rngs=rngs)
+    return ControlLoop(dataclasses.replace(bundle.robot, **changes), bundle.command, planner)
+
+
+def test_a_plan_is_due_before_the_first_command_and_after_each_skill(
+    point_mass_bundle: Path,
+) -> None:
+    loop, due = make_loop(point_mass_bundle), []
+    for _ in range(10):
+        due.append(loop.plan_due)
+        loop.command(make_state(), np.zeros((1, 2)))
+    assert [step for step, is_due in enumerate(due) if is_due] == [0, 4, 8]
+
+
+def test_a_request_makes_a_plan_due_at_once(point_mass_bundle: Path) -> None:
+    loop = make_loop(point_mass_bundle)
+    loop.command(make_state(), np.zeros((1, 2)))
+    assert not loop.plan_due
+    loop.request_plan()
+    assert loop.plan_due
+
+
+def test_the_plans_skill_is_used_at_the_step_at_which_it_is_made(point_mass_bundle: Path) -> None:
+    loop = make_loop(point_mass_bundle)
+    loop.plan(make_state(), GoalCost([[20.0, 0.0]]))
+    command = loop.command(make_state(), np.zeros((1, 2)))
+    np.testing.assert_allclose(command, [[1.0, 0.0]], atol=0.5)
+    assert loop.skill is not None and loop.skill[0, 0] > 0.9
+
+
+def test_without_a_skill_the_robot_gets_the_standing_command(point_mass_bundle: Path) -> None:
+    loop = make_loop(point_mass_bundle, standing_command=(0.25, -0.5))
+    command = loop.command(make_state(), np.zeros((1, 2)))
+    assert command.tolist() == [[0.25, -0.5]]
+
+
+def test_a_fallen_robot_gets_the_safe_command_until_it_is_up_again(
+    point_mass_bundle: Path,
+) -> None:
+    loop = make_loop(point_mass_bundle, safe_command=(0.125, 0.0))
+    loop.plan(make_state(), GoalCost([[20.0, 0.0]]))
+    assert loop.command(make_state(up=-0.9), np.zeros((1, 2))).tolist() == [[0.125, 0.0]]
+    assert loop.command(make_state(), np.zeros((1, 2)))[0, 0] > 0.5
