@@ -125,7 +125,8 @@ def parse_goals(text: str) -> Array:
 def draw_goals(seed: int, num: int) -> Array:
     """Goals in [-12, 12]^2, each at least 6 m from the last; the first from the start. (N, 2)."""
     rng = np.random.default_rng(seed)
-    goals, last = [], np.zeros(2)
+    goals: list[Array] = []
+    last = np.zeros(2)
     while len(goals) < num:
         goal = rng.uniform(-GOAL_RANGE_M, GOAL_RANGE_M, 2)
         if np.linalg.norm(goal - last) >= MIN_GOAL_DISTANCE_M:

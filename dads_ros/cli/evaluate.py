@@ -1,6 +1,7 @@
 """dads-ros evaluate: closed loop on a bundle in MuJoCo, without ROS."""
 
 import argparse
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -43,6 +44,9 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object and nothing else"
     )
+    parser.add_argument(
+        "--save", action="store_true", help="keep the figures in the bundle's manifest as well"
+    )
     parser.set_defaults(run=run)
 
 
@@ -78,6 +82,8 @@ def run(args: argparse.Namespace) -> int:
         num_threads=args.threads,
         progress=progress,
     )
+    if args.save:
+        dataclasses.replace(bundle.manifest, evaluation=report).save(bundle.folder)
     print(json.dumps(report) if args.json else _table(report))
     return 0
 

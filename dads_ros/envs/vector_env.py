@@ -32,12 +32,13 @@ class Physics:
         self._rollout = rollout.Rollout(nthread=num_threads if num_threads > 1 else 0)
         self._output = np.empty((0,))
 
-    def advance(self, commands: Array, wrench: Array | None = None) -> None:
+    def advance(self, commands: Array, wrench: Array | None = None) -> NDArray[np.bool_]:
         """Move every robot by S simulation steps.
 
         Args:
             commands: in the robot file's order and unit. Shape (N, S, A).
             wrench: force (N) and torque (N m) on the base body, world frame. Shape (N, 6).
+        Returns: robots whose simulation diverged and means nothing any more. Shape (N,).
         """
         control = self.model.to_ctrl(np.asarray(commands, np.float64))
         spec = int(_CTRL)
@@ -59,7 +60,10 @@ class Physics:
             nstep=shape[1],
             state=self._output,
         )
+        due = self.states[:, 0] + (shape[1] - 0.5) * self.model.spec.sim_dt
         self.states[:] = self._output[:, -1]
+        # MuJoCo resets a simulation that diverges, its clock included.
+        return (self.states[:, 0] < due) | ~np.isfinite(self.states).all(axis=1)
 
     def time(self) -> Array:
         """Simulated seconds. Shape (N,)."""
@@ -138,17 +142,13 @@ class VectorEnv:
         commands = np.clip(commands, *self.spec.command_limits)
         late = np.arange(self.spec.num_substeps) < self._delay[:, None]  # (N, S)
         applied = np.where(late[:, :, None], self.last_command[:, None], commands[:, None])
-        due = self.physics.time() + self.spec.control_dt
-        self.physics.advance(applied)
+        diverged = self.physics.advance(applied)
         self.last_command = commands
         self.steps += 1
-        # MuJoCo resets a simulation that diverges, its clock included.
-        rewound = self.physics.time() < due - 0.5 * self.spec.sim_dt
-        broken = rewound | ~np.isfinite(self.physics.states).all(axis=1)
         if reset.any():
             self.reset(reset)
         self.state = self.physics.robot_state()
-        self.terminated = broken & ~reset
+        self.terminated = diverged & ~reset
         if self.spec.fallen.ends_episode:
             self.terminated |= self.state.has_fallen(self.spec) & ~reset
 

@@ -1,5 +1,6 @@
 """Everything that is measured on a bundle, as one plain dictionary."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,8 @@ from dads_ros.config import PlannerConfig
 from dads_ros.envs.model import RobotModel
 from dads_ros.evaluation.goals import evaluate_goals, sample_goals
 from dads_ros.evaluation.skills import count_xy_bins, evaluate_skills
+
+logger = logging.getLogger(__name__)
 
 GRID_SKILLS = 256
 GRID_STEPS = 200
@@ -42,6 +45,12 @@ def evaluate_bundle(
     Returns: figures as plain numbers, ``<key>_ci95`` [low, high] for each mean, and the settings.
     """
     model = RobotModel(bundle.robot)
+    if model.sha256() != bundle.manifest.model_sha256:
+        logger.warning(
+            "the model of robot '%s' is not the one that the bundle was trained on (another "
+            "MJCF, or another version of MuJoCo); its figures may differ",
+            bundle.robot.name,
+        )
     prediction = bundle.manifest.prediction
     skills, few = (
         evaluate_skills(

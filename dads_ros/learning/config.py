@@ -40,12 +40,22 @@ class SkillDynamicsConfig(Config):
     sigma_rad: float = setting(
         0.3, min=1e-6, max=100.0, help="Standard deviation of predicted yaw, radians."
     )
-    sigma_growth: float = setting(
+    sigma_ratio: float = setting(
         0.0,
         min=0.0,
         max=10.0,
-        help="0: fixed sigma. Else sigma_m grows to this factor times the root mean square "
-        "displacement, so that the reward never stops paying for distance.",
+        help="0: fixed sigma. Else, after the warm start, sigma of x and y goes to this factor "
+        "times the root mean square displacement: the reward never stops paying for distance.",
+    )
+    min_sigma_m: float = setting(
+        0.1, min=1e-6, max=100.0, help="Lower bound of a sigma that follows the displacement."
+    )
+    speed_knee: float = setting(
+        1.0,
+        min=0.01,
+        max=100.0,
+        help="symmetry.yaw: the predicted displacement grows with the length of the skill up to "
+        "about this length and flattens beyond; large: in proportion.",
     )
     warm_start_steps: int = setting(
         0,
@@ -92,6 +102,13 @@ class SacConfig(Config):
     )
     target_entropy_per_action: float = setting(
         -0.5, min=-20.0, max=20.0, help="Wanted entropy per actuator, nats."
+    )
+    final_target_entropy_per_action: float | None = setting(
+        None,
+        min=-20.0,
+        max=20.0,
+        help="The same at the last iteration, reached linearly; null: constant. What is exported "
+        "is the mean action, and the less noise there was in training, the better that works.",
     )
     policy_average: float = setting(
         0.0,

@@ -66,7 +66,6 @@ class Sac:
         self.average_actor.load_state_dict(self.actor.state_dict())
         self.average_actor.requires_grad_(False)
         self.log_alpha = torch.tensor(config.temperature, device=device).log().requires_grad_()
-        self.target_entropy = config.target_entropy_per_action * action_dim
         self.action_dim = action_dim
         self.optimizers = {
             name: torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)
@@ -84,9 +83,16 @@ class Sac:
             list(self.average_actor.parameters()),
             list(self.actor.parameters()),
         )
+        self.set_progress(0.0)
 
-    def set_learning_rate(self, factor: float) -> None:
-        """Set every step size to ``factor`` times the configured one."""
+    def set_progress(self, progress: float) -> None:
+        """Set step sizes and wanted entropy for a point of the run, 0 at its start, 1 at its end."""
+        config = self.config
+        final = config.final_learning_rate_factor
+        factor = final + (1.0 - final) * min(1.0, 2.0 * (1.0 - progress))
+        first, last = config.target_entropy_per_action, config.final_target_entropy_per_action
+        wanted = first if last is None else first + (last - first) * progress
+        self.target_entropy = wanted * self.action_dim
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
                 group["lr"] = self.config.learning_rate * factor

@@ -28,8 +28,8 @@ class SkillDynamics(nn.Module):
         q, fields = config.skill_dynamics, config.prediction.fields
         self.num_experts, self.num_fields = q.num_experts, len(fields)
         self.yaw_symmetry = config.symmetry.yaw
-        self.warm_start_m = q.warm_start_m
-        self.sigma_floor_m, self.sigma_growth = q.sigma_m, q.sigma_growth
+        self.warm_start_m, self.speed_knee = q.warm_start_m, q.speed_knee
+        self.min_sigma_m, self.sigma_ratio = q.min_sigma_m, q.sigma_ratio
         sigma = [q.sigma_rad if field == "yaw" else q.sigma_m for field in fields]
         self.register_buffer("sigma", torch.tensor(sigma))
         self.register_buffer("scale", torch.tensor(sigma))  # unit of the network's outputs
@@ -51,16 +51,21 @@ class SkillDynamics(nn.Module):
         means = output[:, self.num_experts :].unflatten(1, (self.num_experts, self.num_fields))
         means = means * self.scale
         if length is not None:
-            # length * u = z turns and scales (forward, left) at once.
+            # u turns (forward, left) with the skill and scales it by a speed that is 0 at z = 0.
             forward, left = means[..., 0] + self.warm_start_m, means[..., 1]
-            z_x, z_y = skill[:, 0:1], skill[:, 1:2]
-            turned = [z_x * forward - z_y * left, z_y * forward + z_x * left]
+            u_x, u_y = (skill[:, :2] * self._speed(length)).split(1, dim=1)
+            turned = [u_x * forward - u_y * left, u_y * forward + u_x * left]
             means = torch.cat([torch.stack(turned, dim=2), means[..., 2:]], dim=2)
         elif self.warm_start_m > 0.0:
             num = min(2, skill.shape[1])
             warm = nn.functional.pad(skill[:, :num], (0, self.num_fields - num))
             means = means + self.warm_start_m * warm[:, None]
         return logits, means
+
+    def _speed(self, length: Tensor) -> Tensor:
+        """Factor on z: with length^2 + knee^2 under the root, speed flattens beyond the knee."""
+        knee = self.speed_knee
+        return math.sqrt(1.0 + knee * knee) * (length.square() + knee * knee).rsqrt()
 
     def mean(self, skill: Tensor) -> Tensor:
         """Mean of the mixture. Shapes (L, D) -> (L, P)."""
@@ -90,10 +95,10 @@ class SkillDynamics(nn.Module):
     @torch.no_grad()
     def adapt_sigma(self, delta: Tensor, rate: float = 0.05) -> None:
         """Let sigma of x and y follow the size of the displacements. Shape (B, P)."""
-        if self.sigma_growth == 0.0:
+        if self.sigma_ratio == 0.0:
             return
         rms = delta[:, :2].square().sum(1).mean().sqrt() / math.sqrt(2.0)
-        target = (self.sigma_growth * rms).clamp_min(self.sigma_floor_m)
+        target = (self.sigma_ratio * rms).clamp_min(self.min_sigma_m)
         self.sigma[:2] += rate * (target - self.sigma[:2])
 
     def _log_mixture(self, logits: Tensor, square: Tensor) -> Tensor:

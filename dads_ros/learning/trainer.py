@@ -118,7 +118,7 @@ class Trainer:
         """Train, and report after each iteration; closing the iterator leaves a checkpoint."""
         last_save = time.monotonic()
         threads = torch.get_num_threads()
-        torch.set_num_threads(max(1, available_cores() - 1))
+        torch.set_num_threads(1)  # the other cores move robots; and sums do not depend on cores
         with ThreadPoolExecutor(1) as pool:
             try:
                 while self.iteration < self.config.num_iterations:
@@ -240,9 +240,7 @@ class Trainer:
         """Fit q, then SAC on the intrinsic reward."""
         assert self.replay is not None
         config, generator = self.config.sac, self._generators["learn"]
-        half_left = 2.0 * (1.0 - self.iteration / self.config.num_iterations)
-        final = config.final_learning_rate_factor
-        self.sac.set_learning_rate(final + (1.0 - final) * min(1.0, half_left))
+        self.sac.set_progress(self.iteration / self.config.num_iterations)
         metrics = self._fit_skill_dynamics()
         batch_size, num_steps = config.batch_size, config.gradient_steps
         transition = self.replay.sample(batch_size * num_steps, generator)
@@ -338,6 +336,7 @@ class Trainer:
             episode_steps=self.config.collect.episode_steps,
             delay_ms=self.config.collect.delay_ms,
             staggered=True,
+            num_threads=max(1, available_cores() - 1),
         )
 
     def _check_config(self, saved: dict[str, Any]) -> None:

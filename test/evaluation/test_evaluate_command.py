@@ -1,10 +1,12 @@
 """dads-ros evaluate and plot as a user calls them."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
+from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.cli.main import main
 
 KEYS = {
@@ -59,6 +61,30 @@ def test_without_json_the_figures_are_a_table(
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("normalised_distance_400") and "None" in line for line in lines)
     assert any(line.startswith("mean_displacement_m") and "[" in line for line in lines)
+
+
+def test_saved_figures_are_in_the_manifest_and_the_bundle_still_loads(
+    point_mass_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = shutil.copytree(point_mass_bundle, tmp_path / "bundle")
+    arguments = ["--goals", "1", "--steps", "1", "--json", "--save"]
+    assert main(["evaluate", str(bundle), *arguments]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert SkillBundle(bundle).manifest.evaluation == report
+
+
+@pytest.mark.slow
+def test_the_shipped_ant_reaches_goals_that_nobody_tuned_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["evaluate", "ant", "--goals", "128", "--seed", "20261122", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["sectors_3m"] == 12
+    assert report["mean_displacement_m"] >= 7.0
+    assert report["flip_fraction"] <= 0.05
+    # The target over 256 goals and several seeds is 0.90 and 0.85; 128 are known to +-0.05.
+    assert report["goal_fraction_1m"] >= 0.85
+    assert report["goal_fraction_05m"] >= 0.80
 
 
 def test_planner_settings_come_from_a_file(

@@ -1,3 +1,5 @@
+import math
+
 import torch
 
 from dads_ros.learning.config import SacConfig
@@ -91,3 +93,17 @@ def test_the_policy_learns_the_best_action_of_a_one_step_task() -> None:
         sac.update(data._replace(reward=reward), torch.randn(2, 128, 2, generator=generator))
     mean = torch.tanh(sac.actor(batch().features)[0])
     assert (mean - torch.tensor([0.5, -0.3])).abs().mean() < 0.1
+
+
+def test_step_size_and_wanted_entropy_follow_the_progress_of_the_run() -> None:
+    sac = make(
+        learning_rate=1e-3,
+        final_learning_rate_factor=0.2,
+        target_entropy_per_action=-0.5,
+        final_target_entropy_per_action=-1.5,
+    )
+    expected = {0.0: (1e-3, -1.0), 0.5: (1e-3, -2.0), 0.75: (0.6e-3, -2.5), 1.0: (0.2e-3, -3.0)}
+    for progress, (rate, entropy) in expected.items():
+        sac.set_progress(progress)
+        assert math.isclose(sac.optimizers["actor"].param_groups[0]["lr"], rate)
+        assert math.isclose(sac.target_entropy, entropy)

@@ -72,14 +72,14 @@ def test_fitting_lowers_the_loss_and_finds_the_means() -> None:
     assert (q.mean(skill) - 0.4 * skill.flip(1)).abs().mean() < 0.05
 
 
-def test_sigma_follows_the_displacement_only_when_it_may_grow() -> None:
+def test_sigma_follows_the_displacement_only_when_it_may() -> None:
     large = torch.full((100, 2), 1.0)
-    fixed, growing = make(sigma_m=0.1), make(sigma_m=0.1, sigma_growth=0.5)
+    fixed, following = make(sigma_m=0.1), make(sigma_m=0.1, sigma_ratio=0.5)
     for _ in range(300):
         fixed.adapt_sigma(large)
-        growing.adapt_sigma(large)
+        following.adapt_sigma(large)
     assert torch.allclose(fixed.sigma, torch.tensor([0.1, 0.1]))
-    assert torch.allclose(growing.sigma, torch.tensor([0.5, 0.5]), atol=1e-3)
+    assert torch.allclose(following.sigma, torch.tensor([0.5, 0.5]), atol=1e-3)
     for _ in range(300):
-        growing.adapt_sigma(large * 0.01)
-    assert torch.allclose(growing.sigma, torch.tensor([0.1, 0.1]), atol=1e-3)
+        following.adapt_sigma(large * 0.01)
+    assert torch.allclose(following.sigma, torch.tensor([0.1, 0.1]), atol=1e-3)

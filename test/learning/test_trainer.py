@@ -117,3 +117,45 @@ def test_rewards_of_a_trained_point_mass_prefer_the_skill_that_was_held(tmp_path
     assert metrics["log_q_own"] - metrics["log_q_others"] == pytest.approx(
         metrics["reward"], abs=1e-4
     )
+
+
+@pytest.mark.parametrize(
+    ("prior", "prediction", "symmetry"),
+    [
+        ("box", {"steps": 1}, {}),
+        ("box", {"steps": 10, "frame": "heading", "fields": ["x", "y", "yaw"]}, {}),
+        ("disc", {"steps": 10, "fields": ["x", "y", "yaw"]}, {"yaw": True}),
+        ("box", {"steps": 5}, {"body": True}),
+        ("disc", {"steps": 10}, {"yaw": True, "body": True}),
+    ],
+)
+def test_every_frame_span_and_symmetry_trains_and_predicts(
+    tmp_path: Path, prior: str, prediction: dict[str, object], symmetry: dict[str, bool]
+) -> None:
+    config = TrainConfig.from_dict(
+        {
+            "robot": "ant",
+            "num_iterations": 10,
+            "skill_prior": {"kind": prior},
+            "prediction": prediction,
+            "symmetry": symmetry,
+            "skill_dynamics": {"hidden": [16]},
+            "sac": {"hidden": [16], "gradient_steps": 4},
+            "reward": {"relabel_fraction": 0.5},
+            "collect": {
+                "num_envs": 16,
+                "steps_per_iteration": 8,
+                "warmup_steps": 256,
+                "skill_switch_probability": 0.1,
+                "delay_ms": [0, 50],
+            },
+        }
+    )
+    trainer = Trainer(config, tmp_path)
+    before = [value.clone() for value in trainer.q.state_dict().values()]
+    (*_, last) = run(trainer, 10)
+    assert np.isfinite(list(last.values())).all()
+    assert not all(map(torch.equal, before, trainer.q.state_dict().values()))
+    metrics = trainer.evaluate(num_skills=4)
+    assert metrics.predicted.shape == (4, 2)
+    assert np.isfinite(metrics.predicted).all()

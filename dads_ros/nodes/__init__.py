@@ -1,0 +1,1 @@
+"""ROS 2: the shell around the core."""

@@ -1,0 +1,233 @@
+"""Messages to core types and back: the place of orders, frames, stamps and quaternions.
+
+ROS writes quaternions (x, y, z, w), MuJoCo and RobotState (w, x, y, z). The twist of an Odometry
+is in its child frame, base_link, as RobotState has it. Joints go by name, commands by the robot
+file's order. Shapes: J joints, A actuators, P predicted fields, T points.
+"""
+
+import array
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion, Vector3, Wrench
+from nav_msgs.msg import Odometry, Path
+from numpy.typing import NDArray
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray, Header, MultiArrayDimension
+
+from dads_ros.errors import DadsError
+from dads_ros.observation import RobotState
+from dads_ros.robot import RobotSpec
+
+Array = NDArray[np.float64]
+MAX_QUATERNION_ERROR = 0.01
+_NS = 1_000_000_000
+_STAMP_LABEL = "stamp_ns="
+
+
+class MessageError(DadsError):
+    """A message that cannot be used; the sentence says why."""
+
+
+class Frames(NamedTuple):
+    """Names of the two frames of a robot."""
+
+    odom: str
+    base_link: str
+
+    @classmethod
+    def of(cls, prefix: str) -> "Frames":
+        """With the ``frame_prefix`` of a node."""
+        return cls(f"{prefix}odom", f"{prefix}base_link")
+
+
+def to_stamp(stamp_ns: int) -> Time:
+    """Nanoseconds as a stamp."""
+    return Time(sec=stamp_ns // _NS, nanosec=stamp_ns % _NS)
+
+
+def to_ns(stamp: Time) -> int:
+    """A stamp in nanoseconds."""
+    return int(stamp.sec) * _NS + int(stamp.nanosec)
+
+
+def joint_state_message(spec: RobotSpec, state: RobotState, stamp_ns: int) -> JointState:
+    """The joints of one robot."""
+    return JointState(
+        header=Header(stamp=to_stamp(stamp_ns)),
+        name=list(spec.joints),
+        position=array.array("d", state.joint_positions.tobytes()),
+        velocity=array.array("d", state.joint_velocities.tobytes()),
+    )
+
+
+def odometry_message(state: RobotState, stamp_ns: int, frames: Frames) -> Odometry:
+    """The base of one robot: pose in odom, twist in base_link."""
+    message = Odometry(
+        header=Header(stamp=to_stamp(stamp_ns), frame_id=frames.odom),
+        child_frame_id=frames.base_link,
+    )
+    message.pose.pose = to_pose(state.position, state.orientation)
+    message.twist.twist.linear = _vector3(state.linear_velocity)
+    message.twist.twist.angular = _vector3(state.angular_velocity)
+    return message
+
+
+def robot_state(spec: RobotSpec, joints: JointState, odometry: Odometry) -> RobotState:
+    """The state of one robot; joints are taken by name, in any order.
+
+    Raises: MessageError when a joint is missing or has no velocity, or a quaternion is none.
+    """
+    index = {name: i for i, name in enumerate(joints.name)}
+    missing = [name for name in spec.joints if name not in index]
+    if missing:
+        raise MessageError(
+            f"joint_states lacks {', '.join(missing)}; it has {', '.join(joints.name) or 'none'}; "
+            f"check that it comes from robot '{spec.name}'"
+        )
+    num = len(joints.name)
+    if len(joints.position) != num or len(joints.velocity) != num:
+        raise MessageError(
+            f"joint_states names {num} joints but has {len(joints.position)} positions and "
+            f"{len(joints.velocity)} velocities; publish both for every joint"
+        )
+    turn = _wxyz(odometry.pose.pose.orientation)
+    if abs(np.linalg.norm(turn) - 1.0) > MAX_QUATERNION_ERROR:
+        raise MessageError(f"odom has quaternion w, x, y, z {turn.tolist()}; its length must be 1")
+    order = np.array([index[name] for name in spec.joints], int)
+    pose, twist = odometry.pose.pose, odometry.twist.twist
+    return RobotState(
+        position=np.array([pose.position.x, pose.position.y, pose.position.z]),
+        orientation=turn,
+        linear_velocity=np.array([twist.linear.x, twist.linear.y, twist.linear.z]),
+        angular_velocity=np.array([twist.angular.x, twist.angular.y, twist.angular.z]),
+        joint_positions=np.frombuffer(joints.position, np.float64)[order],
+        joint_velocities=np.frombuffer(joints.velocity, np.float64)[order],
+    )
+
+
+def command_message(spec: RobotSpec, command: Array, stamp_ns: int) -> Float64MultiArray:
+    """One command in the robot file's order.
+
+    The message type has neither names nor stamp: the first dimension's label lists the actuators,
+    the second's says which state the command answers, which a lock-step simulator looks at.
+    """
+    message = labelled_array(command, ",".join(spec.actuators))
+    label = f"{_STAMP_LABEL}{stamp_ns}"
+    message.layout.dim.append(MultiArrayDimension(label=label, size=1, stride=1))
+    return message
+
+
+def command_of(spec: RobotSpec, message: Float64MultiArray) -> Array:
+    """The command in a message, in the robot file's order. Shape (A,).
+
+    Raises: MessageError when length, names or numbers are wrong.
+    """
+    command = np.frombuffer(message.data, np.float64)
+    if len(command) != spec.command_dim:
+        raise MessageError(
+            f"joint_commands has {len(command)} numbers; robot '{spec.name}' has "
+            f"{spec.command_dim} actuators: {', '.join(spec.actuators)}"
+        )
+    if not np.isfinite(command).all():
+        raise MessageError(f"joint_commands is {command.tolist()}; every number must be finite")
+    names = message.layout.dim[0].label.split(",") if message.layout.dim else [""]
+    if names != [""] and tuple(names) != spec.actuators:
+        raise MessageError(
+            f"joint_commands is for {', '.join(names)}; robot '{spec.name}' takes "
+            f"{', '.join(spec.actuators)}, in this order"
+        )
+    return command
+
+
+def answered_stamp_ns(message: Float64MultiArray) -> int | None:
+    """Stamp of the state that a command answers; None where the sender does not say."""
+    for dimension in message.layout.dim[1:]:
+        if dimension.label.startswith(_STAMP_LABEL):
+            return int(dimension.label.removeprefix(_STAMP_LABEL))
+    return None
+
+
+def labelled_array(values: NDArray[np.floating], label: str) -> Float64MultiArray:
+    """Numbers with one label for all of them."""
+    numbers = np.ascontiguousarray(values, np.float64).ravel()
+    message = Float64MultiArray(data=array.array("d", numbers.tobytes()))
+    size = len(numbers)
+    message.layout.dim = [MultiArrayDimension(label=label, size=size, stride=size)]
+    return message
+
+
+def goal_of(message: PoseStamped, frames: Frames) -> Array:
+    """The goal's x, y in odom, metres. Shape (2,).
+
+    Raises: MessageError when the frame is not odom or a number is not finite.
+    """
+    frame = message.header.frame_id
+    if frame != frames.odom:
+        raise MessageError(
+            f"goal refused: its frame is '{frame}', which is unknown here; "
+            f"send it in '{frames.odom}'"
+        )
+    position, turn = message.pose.position, message.pose.orientation
+    numbers = [position.x, position.y, position.z, turn.x, turn.y, turn.z, turn.w]
+    if not np.isfinite(numbers).all():
+        raise MessageError(
+            f"goal refused: x {position.x}, y {position.y}, z {position.z} and its orientation "
+            "must be finite numbers"
+        )
+    return np.array([position.x, position.y])
+
+
+def goal_message(goal: Array, stamp: Time, frames: Frames) -> PoseStamped:
+    """A goal at x, y. Shape (2,)."""
+    message = PoseStamped(header=Header(stamp=stamp, frame_id=frames.odom))
+    message.pose.position = Point(x=float(goal[0]), y=float(goal[1]))
+    return message
+
+
+def path_message(points: NDArray[np.floating], height: float, stamp: Time, frames: Frames) -> Path:
+    """Predicted x, y (and yaw) as a path at a height. Shape (T, P)."""
+    message = Path(header=Header(stamp=stamp, frame_id=frames.odom))
+    yaws = points[:, 2] if points.shape[1] > 2 else _headings(points)
+    for point, yaw in zip(points.tolist(), yaws.tolist(), strict=True):
+        item = PoseStamped(header=message.header)
+        item.pose.position = Point(x=point[0], y=point[1], z=height)
+        item.pose.orientation = Quaternion(z=float(np.sin(yaw / 2)), w=float(np.cos(yaw / 2)))
+        message.poses.append(item)
+    return message
+
+
+def wrench_of(message: Wrench) -> Array:
+    """Force (N) and torque (N m), world frame. Shape (6,). Raises: MessageError."""
+    force, torque = message.force, message.torque
+    wrench = np.array([force.x, force.y, force.z, torque.x, torque.y, torque.z])
+    if not np.isfinite(wrench).all():
+        raise MessageError(f"push is {wrench.tolist()}; every number must be finite")
+    return wrench
+
+
+def to_pose(position: Iterable[float], orientation: Iterable[float]) -> Pose:
+    """A pose from a position and a quaternion (w, x, y, z)."""
+    x, y, z = map(float, position)
+    qw, qx, qy, qz = map(float, orientation)
+    return Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))
+
+
+def _wxyz(quaternion: Quaternion) -> Array:
+    return np.array([quaternion.w, quaternion.x, quaternion.y, quaternion.z])
+
+
+def _vector3(values: Sequence[float] | Array) -> Vector3:
+    x, y, z = map(float, values)
+    return Vector3(x=x, y=y, z=z)
+
+
+def _headings(points: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Direction of each piece of a polyline; the last point keeps the last one. Shape (T,)."""
+    if len(points) < 2:
+        return np.zeros(len(points))
+    pieces = np.diff(points[:, :2], axis=0)
+    angles = np.arctan2(pieces[:, 1], pieces[:, 0])
+    return np.append(angles, angles[-1])

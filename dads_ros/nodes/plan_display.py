@@ -1,0 +1,60 @@
+"""PlanDisplay: a plan on ~/plan, ~/skill and, now and then, ~/rollouts."""
+
+import time
+
+import numpy as np
+import rclpy
+from nav_msgs.msg import Path
+from rclpy.node import Node
+from std_msgs.msg import Float64MultiArray
+from visualization_msgs.msg import MarkerArray
+
+from dads_ros.nodes.conversions import Frames, labelled_array, path_message, to_stamp
+from dads_ros.nodes.markers import rollout_markers
+from dads_ros.nodes.runner import RELIABLE_QOS
+from dads_ros.nodes.settings import SkillPlannerConfig
+from dads_ros.planning.skill_planner import Plan
+
+
+class PlanDisplay:
+    """Publishes from whichever thread plans, never from the control tick."""
+
+    def __init__(self, node: Node, frames: Frames) -> None:
+        """Make the publishers."""
+        self._node, self._frames = node, frames
+        self._path = node.create_publisher(Path, "~/plan", RELIABLE_QOS)
+        self._skill = node.create_publisher(Float64MultiArray, "~/skill", RELIABLE_QOS)
+        self._rollouts = node.create_publisher(MarkerArray, "~/rollouts", RELIABLE_QOS)
+        self._rollouts_time = -np.inf
+
+    def show(self, plan: Plan, config: SkillPlannerConfig, height: float, stamp_ns: int) -> None:
+        """Publish the plan of the first robot, at a height in metres above the ground."""
+        try:
+            self._path.publish(self.path(plan, height, stamp_ns))
+            self._skill.publish(labelled_array(plan.skill[0], "skill"))
+            now = time.monotonic()
+            is_due = now - self._rollouts_time >= 1.0 / config.rollouts_rate_hz
+            if is_due and self._rollouts.get_subscription_count():
+                self._rollouts_time = now
+                self._rollouts.publish(self.rollouts(plan, config, height, stamp_ns))
+        except Exception as error:  # a picture less must not stop the planning
+            if rclpy.ok():
+                text = f"the plan cannot be shown: {error!r}"
+                self._node.get_logger().error(text, throttle_duration_sec=1.0)
+
+    def path(self, plan: Plan, height: float, stamp_ns: int) -> Path:
+        """The predicted way."""
+        return path_message(plan.predictions[0], height, to_stamp(stamp_ns), self._frames)
+
+    def rollouts(
+        self, plan: Plan, config: SkillPlannerConfig, height: float, stamp_ns: int
+    ) -> MarkerArray:
+        """Some of the candidates."""
+        return rollout_markers(
+            plan.candidates[0],
+            plan.costs[0],
+            num=config.num_rollouts,
+            height=height,
+            stamp=to_stamp(stamp_ns),
+            frame=self._frames.odom,
+        )

@@ -1,0 +1,493 @@
+"""skill_planner: drives a robot to goals with a skill bundle.
+
+A complete state triggers one policy step and one command; planning runs beside it in a thread of
+its own. Whatever is wrong, the CommandGate sends the safe command and the diagnostics say why.
+Imports neither MuJoCo nor torch: this runs on the robot.
+"""
+
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import rclpy
+from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import Odometry
+from numpy.typing import NDArray
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.serialization import serialize_message
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool, Float64MultiArray
+from std_srvs.srv import Trigger
+
+from dads_ros.bundle.runtime import SkillBundle
+from dads_ros.errors import DadsError, PlanningError
+from dads_ros.files import find_file
+from dads_ros.nodes.conversions import (
+    Array,
+    Frames,
+    MessageError,
+    command_message,
+    goal_message,
+    goal_of,
+    joint_state_message,
+    labelled_array,
+    odometry_message,
+    robot_state,
+    to_ns,
+)
+from dads_ros.nodes.parameters import NodeParameters
+from dads_ros.nodes.plan_display import PlanDisplay
+from dads_ros.nodes.planning_thread import PlanningThread
+from dads_ros.nodes.runner import (
+    ERROR,
+    LATCHED_QOS,
+    OK,
+    RELIABLE_QOS,
+    STATE_QOS,
+    STEADY,
+    WARN,
+    Diagnostics,
+    Level,
+    run_node,
+    watch_parent,
+)
+from dads_ros.nodes.settings import SkillPlannerConfig
+from dads_ros.nodes.state_pairs import StatePairs
+from dads_ros.observation import RobotState
+from dads_ros.planning.command_gate import CommandGate, GateResult
+from dads_ros.planning.control_loop import ControlLoop, poses_of
+from dads_ros.planning.costs import GoalCost
+from dads_ros.planning.goal_watch import GoalWatch
+from dads_ros.planning.skill_planner import SkillPlanner, robot_rngs
+from dads_ros.robot import RobotSpec
+
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+STATISTICS_LENGTH = 200  # control steps, plans
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """What the planning thread works on."""
+
+    loop: ControlLoop
+    goal: GoalWatch
+    """Compared by identity: the same place asked for twice is two goals."""
+    state: RobotState
+    """Of one robot, with a leading axis of 1."""
+    stamp_ns: int
+
+
+class SkillPlannerNode(LifecycleNode):
+    """Lifecycle: configure loads the bundle, activate warms up and starts to drive."""
+
+    def __init__(self) -> None:
+        """Declare everything; with ``autostart`` also configure and activate.
+
+        Raises: ConfigError, BundleError.
+        """
+        super().__init__("skill_planner")
+        self._settings = NodeParameters(self, SkillPlannerConfig)
+        config = self._settings.config
+        self._frames = Frames.of(config.frame_prefix)
+        self._bundle: SkillBundle | None = None
+        self._loop: ControlLoop | None = None
+        self._gate: CommandGate | None = None
+        self._planning: PlanningThread[PlanRequest] | None = None
+        self._lock = threading.Lock()  # guards goal, skill and plan error against the thread
+        self._goal: GoalWatch | None = None
+        self._plan_error = ""
+        self._due_ns: int | None = None  # stamp since which a plan is due
+        self._pairs: StatePairs[JointState, Odometry] = StatePairs()
+        self._last_message: Float64MultiArray | None = None
+        self._last_command: Array = np.zeros(0)
+        self._last_result: GateResult | None = None
+        self._stamp_ns: int | None = None
+        self._state_time = -np.inf
+        self._is_late = False
+        self._periods: deque[float] = deque(maxlen=STATISTICS_LENGTH)
+        self._tick_times: deque[float] = deque(maxlen=STATISTICS_LENGTH)
+        self._plan_times: deque[float] = deque(maxlen=STATISTICS_LENGTH)
+        self._num_replaced = 0
+        self._connect()
+        watch_parent(self, config.parent_pid)
+        if config.autostart:
+            self._load()  # here, so that its errors end the process
+            if self.trigger_configure() != SUCCESS or self.trigger_activate() != SUCCESS:
+                raise PlanningError("the node could not be activated; its log says why")
+
+    # --- lifecycle -----------------------------------------------------------------------------
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load and check the bundle."""
+        try:
+            if self._bundle is None:
+                self._load()
+        except DadsError as error:
+            self.get_logger().error(str(error))
+            return FAILURE
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Run everything once, so that the first step is as fast as the others, then drive."""
+        try:
+            self._warm_up()
+        except DadsError as error:
+            self.get_logger().error(str(error))
+            return FAILURE
+        config = self._settings.config
+        if not config.lock_step:
+            self._planning = PlanningThread(self._plan)
+        self._state_time = time.monotonic()
+        self._stamp_ns = self._last_message = self._last_result = None
+        result = super().on_activate(state)
+        self._watchdog.reset()
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Send the safe command once and stop driving; the goal is forgotten."""
+        self._stop(None)
+        self._send(None, is_active=False)
+        if self._planning is not None:
+            self._planning.close()
+            self._planning = None
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Drop the bundle."""
+        self._bundle = self._loop = self._gate = None
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """As deactivate and cleanup."""
+        if self._planning is not None or self._is_active:
+            self.on_deactivate(state)
+        return self.on_cleanup(state)
+
+    def destroy_node(self) -> None:
+        """End the planning thread first."""
+        if self._planning is not None:
+            self._planning.close()
+            self._planning = None
+        super().destroy_node()
+
+    @property
+    def _is_active(self) -> bool:
+        return bool(self._command_publisher.is_activated)
+
+    def _load(self) -> None:
+        """Load the bundle that the parameter names. Raises: BundleError, ConfigError."""
+        config = self._settings.config
+        robot = RobotSpec.load(config.robot) if config.robot else None
+        bundle = SkillBundle(find_file(config.bundle, folder="models"), robot)
+        if self._bundle is not None:
+            bundle.manifest.check_robot(self._bundle.robot)
+        self._bundle, self._loop = bundle, self._make_loop(bundle)
+        self._gate = CommandGate(bundle.robot, config.state_timeout_s)
+        self._last_command = np.array(bundle.robot.safe_command)
+        self.get_logger().info(
+            f"bundle '{bundle.folder}' for robot '{bundle.robot.name}' is loaded"
+        )
+
+    def _make_loop(self, bundle: SkillBundle) -> ControlLoop:
+        config = self._settings.config
+        rngs = robot_rngs(config.seed, 1)
+        planner = SkillPlanner(bundle.rollout, bundle.skill_space, config.planner, rngs=rngs)
+        return ControlLoop(bundle.robot, bundle.command, planner)
+
+    def _renew_loop(self, skill: NDArray[np.float32] | None) -> ControlLoop:
+        """Start planning anew; what the planning thread still works on is dropped."""
+        assert self._bundle is not None
+        loop = self._make_loop(self._bundle)
+        loop.skill = skill
+        with self._lock:
+            self._loop, self._due_ns = loop, None
+        return loop
+
+    def _warm_up(self) -> None:
+        """Run policy, planner and every message once; the planner's generators start anew."""
+        bundle, loop = self._bundle, self._loop
+        assert bundle is not None
+        assert loop is not None
+        bundle.warm_up()
+        spec, num = bundle.robot, len(bundle.robot.joints)
+        upright = np.array([1.0, 0.0, 0.0, 0.0])
+        still = RobotState(
+            np.zeros(3), upright, np.zeros(3), np.zeros(3), np.zeros(num), np.zeros(num)
+        )
+        joints = joint_state_message(spec, still, 0)
+        state = robot_state(spec, joints, odometry_message(still, 0, self._frames))[None]
+        for _ in range(3):
+            plan = loop.plan(state, GoalCost([[1.0, 0.0]]))
+            command = loop.command(state, np.array(spec.safe_command)[None])[0]
+        config = self._settings.config
+        messages = (
+            self._display.path(plan, 0.0, 0),
+            self._display.rollouts(plan, config, 0.0, 0),
+            labelled_array(plan.skill[0], "skill"),
+            command_message(spec, command, 0),
+        )
+        for message in messages:
+            serialize_message(message)
+        self._loop = self._make_loop(bundle)
+
+    # --- the control tick ----------------------------------------------------------------------
+
+    def _take_joints(self, message: JointState) -> None:
+        self._tick(self._pairs.add_left(to_ns(message.header.stamp), message))
+
+    def _take_odometry(self, message: Odometry) -> None:
+        self._tick(self._pairs.add_right(to_ns(message.header.stamp), message))
+
+    def _tick(self, pair: tuple[JointState, Odometry] | None) -> None:
+        """One policy step and one command for each complete state."""
+        loop, gate = self._loop, self._gate
+        if pair is None or loop is None or gate is None or not self._is_active:
+            return
+        now, config = time.monotonic(), self._settings.config
+        stamp_ns = to_ns(pair[1].header.stamp)
+        if stamp_ns == self._stamp_ns:  # a lock-step simulator asks again
+            if config.lock_step and self._last_message is not None:
+                self._command_publisher.publish(self._last_message)
+            return
+        self._watchdog.reset()
+        if self._stamp_ns is not None:
+            self._periods.append(now - self._state_time)
+            if stamp_ns < self._stamp_ns:
+                self.get_logger().warning("the stamps went back: starting anew from this state")
+                loop = self._renew_loop(skill=None)
+        if loop.planner.config != config.planner:
+            loop = self._renew_loop(loop.skill)
+        self._state_time, self._stamp_ns = now, stamp_ns
+        try:
+            state = robot_state(loop.robot, *pair)[None]
+            if not state.is_finite():
+                self._send(None, is_state_finite=False)
+                return
+            self._follow_goal(loop, state, stamp_ns)
+            command = loop.command(state, self._last_command[None])[0]
+            self._send(command, has_fallen=bool(state.has_fallen(loop.robot)[0]))
+        except MessageError as error:
+            self._send(None, error=str(error))
+        except Exception as error:  # whatever it is, the robot must stop
+            if not rclpy.ok():  # a signal ended ROS in the middle of the step
+                return
+            self.get_logger().error(f"control step failed: {error!r}", throttle_duration_sec=1.0)
+            self._send(None, error=f"control step failed: {error!r}")
+        self._tick_times.append(time.monotonic() - now)
+
+    def _follow_goal(self, loop: ControlLoop, state: RobotState, stamp_ns: int) -> None:
+        """See that a plan is made when it is due, and that a late one is not waited for."""
+        goal, config = self._goal, self._settings.config
+        if goal is None:
+            return
+        has_reached = goal.update(
+            state.position[0, :2],
+            stamp_ns,
+            tolerance_m=config.goal_tolerance_m,
+            hold_s=config.goal_hold_s,
+        )
+        if has_reached:
+            self._reached_publisher.publish(Bool(data=True))
+            self.get_logger().info("goal reached")
+        if loop.plan_due:
+            if self._due_ns is None:
+                self._due_ns = stamp_ns
+            request = PlanRequest(loop, goal, state, stamp_ns)
+            if self._planning is None:
+                self._plan(request)
+            elif not self._planning.submit(request):
+                self._num_replaced += 1
+        with self._lock:
+            waited_s = 0.0 if self._due_ns is None else (stamp_ns - self._due_ns) / 1e9
+            self._is_late = waited_s > config.skill_timeout_s
+            if self._is_late:
+                loop.skill = None
+
+    def _send(
+        self,
+        command: Array | None,
+        *,
+        is_active: bool = True,
+        is_state_finite: bool = True,
+        has_fallen: bool = False,
+        error: str = "",
+    ) -> None:
+        """The only place that publishes commands, and only what the gate lets through."""
+        gate, loop = self._gate, self._loop
+        if gate is None or loop is None:
+            return
+        gate.state_timeout_s = self._settings.config.state_timeout_s
+        result = gate.check(
+            command,
+            state_age_s=self._state_age_s,
+            is_active=is_active,
+            is_state_finite=is_state_finite,
+            has_fallen=has_fallen,
+            error=error or self._plan_error,
+        )
+        if result.is_safe_stop and (
+            self._last_result is None or not self._last_result.is_safe_stop
+        ):
+            self.get_logger().warning(f"safe command: {result.reason}")
+        self._last_result, self._last_command = result, result.command
+        self._last_message = command_message(loop.robot, result.command, self._stamp_ns or 0)
+        self._command_publisher.publish(self._last_message)
+
+    @property
+    def _state_age_s(self) -> float:
+        """Since receipt, steady clock; in lock step the simulator waits, so no state ages."""
+        return 0.0 if self._settings.config.lock_step else time.monotonic() - self._state_time
+
+    def _check_state_age(self) -> None:
+        """Fires when no complete state came for ``state_timeout_s``."""
+        period_ns = int(self._settings.config.state_timeout_s * 1e9)
+        if self._watchdog.timer_period_ns != period_ns:
+            self._watchdog.timer_period_ns = period_ns
+        if self._is_active and not self._settings.config.lock_step:
+            self._send(None)
+
+    # --- planning ------------------------------------------------------------------------------
+
+    def _plan(self, request: PlanRequest) -> None:
+        """Make one plan and hand its skill over; runs in the planning thread, or in lock step."""
+        begin = time.monotonic()
+        try:
+            cost = GoalCost(request.goal.goal[None])
+            plan = request.loop.planner.plan(poses_of(request.state), cost)
+        except Exception as error:  # whatever it is, the robot must stop
+            text = (
+                str(error) if isinstance(error, PlanningError) else f"planning failed: {error!r}"
+            )
+            self.get_logger().error(text, throttle_duration_sec=1.0)
+            with self._lock:
+                self._plan_error = text
+            return
+        with self._lock:
+            if request.goal is not self._goal or request.loop is not self._loop:
+                return
+            request.loop.skill = plan.skill
+            self._plan_error, self._due_ns = "", None
+        self._plan_times.append(time.monotonic() - begin)
+        height = float(request.state.position[0, 2])
+        self._display.show(plan, self._settings.config, height, request.stamp_ns)
+
+    # --- goals ---------------------------------------------------------------------------------
+
+    def _take_goal(self, message: PoseStamped) -> None:
+        try:
+            position = goal_of(message, self._frames)
+        except MessageError as error:
+            kept = "the robot stays without a goal" if self._goal is None else "the old goal stays"
+            self.get_logger().warning(f"{error}; {kept}")
+            return
+        if not self._is_active:
+            self.get_logger().warning("goal refused: the node is not active; activate it first")
+            return
+        self._stop(GoalWatch(position))
+        self.get_logger().info(f"goal: x {position[0]:.2f} m, y {position[1]:.2f} m")
+        now = self.get_clock().now().to_msg()
+        self._goal_publisher.publish(goal_message(position, now, self._frames))
+
+    def _cancel(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        had_goal = self._goal is not None
+        self._stop(None)
+        response.success = True
+        response.message = "the goal is cancelled" if had_goal else "there was no goal"
+        return response
+
+    def _stop(self, goal: GoalWatch | None) -> None:
+        """Forget the present goal and turn to another one, or to none: then the robot stands."""
+        with self._lock:
+            self._goal, self._plan_error, self._due_ns = goal, "", None
+            if self._loop is not None:
+                self._loop.request_plan()
+                if goal is None:
+                    self._loop.skill = None
+        self._is_late = False
+        self._reached_publisher.publish(Bool(data=False))
+
+    # --- connections ---------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        self._command_publisher = self.create_lifecycle_publisher(
+            Float64MultiArray, "joint_commands", RELIABLE_QOS
+        )
+        self._display = PlanDisplay(self, self._frames)
+        self._reached_publisher = self.create_publisher(Bool, "~/goal_reached", LATCHED_QOS)
+        self._goal_publisher = self.create_publisher(PoseStamped, "~/goal", LATCHED_QOS)
+        self.create_subscription(JointState, "joint_states", self._take_joints, STATE_QOS)
+        self.create_subscription(Odometry, "odom", self._take_odometry, STATE_QOS)
+        self.create_subscription(PoseStamped, "goal_pose", self._take_goal, RELIABLE_QOS)
+        self.create_service(Trigger, "~/cancel", self._cancel)
+        self.create_service(Trigger, "~/load_bundle", self._load_bundle)
+        self._watchdog = self.create_timer(
+            self._settings.config.state_timeout_s, self._check_state_age, clock=STEADY
+        )
+        self._diagnostics = Diagnostics(self, "control", self._health)
+
+    def _load_bundle(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Take the bundle that the parameter ``bundle`` names; the robot goes on meanwhile."""
+        if self._bundle is None:
+            response.success, response.message = (
+                False,
+                "not configured: configure loads the bundle",
+            )
+            return response
+        try:
+            with self._lock:
+                last_command = self._last_command
+                self._load()
+                self._warm_up()
+                self._last_command = last_command
+            response.success, response.message = True, f"'{self._bundle.folder}' is in use"
+        except DadsError as error:
+            response.success, response.message = False, f"{error}; the old bundle stays"
+        return response
+
+    def _health(self) -> tuple[Level, str, Mapping[str, object]]:
+        values = {
+            "bundle": "" if self._bundle is None else self._bundle.folder,
+            "state age, s": time.monotonic() - self._state_time,
+            "distance to goal, m": np.nan if self._goal is None else self._goal.distance_m,
+            "waiting plans replaced": self._num_replaced,
+            **_milliseconds("loop period", self._periods),
+            **_milliseconds("control step", self._tick_times),
+            **_milliseconds("plan time", self._plan_times),
+        }
+        if not self._is_active:
+            return WARN, "not active", values
+        result = self._last_result
+        if result is None or result.is_safe_stop:
+            reason = "no state yet" if result is None else result.reason
+            detail = self._pairs.complaint()
+            return ERROR, f"safe command: {reason}{'; ' if detail else ''}{detail}", values
+        if self._is_late:
+            return WARN, "the plan is late: standing command", values
+        if self._goal is None:
+            return OK, "no goal: standing command", values
+        return OK, "goal reached" if self._goal.has_reached else "on the way", values
+
+
+def _milliseconds(name: str, samples: deque[float]) -> dict[str, float]:
+    """Median, 99th percentile and maximum of the newest samples."""
+    if not samples:
+        return {}
+    numbers = 1e3 * np.array(tuple(samples))
+    return {
+        f"{name} p50, ms": float(np.median(numbers)),
+        f"{name} p99, ms": float(np.percentile(numbers, 99)),
+        f"{name} max, ms": float(numbers.max()),
+    }
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node until a signal. Returns: the exit code."""
+    return run_node(SkillPlannerNode, args=args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""Starting and ending a node: signals, exit codes, the parent process, health reports."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import ExternalShutdownException
+from rclpy.logging import get_logger
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.utilities import remove_ros_args
+
+from dads_ros.errors import DadsError
+
+STEADY = Clock(clock_type=ClockType.STEADY_TIME)
+"""For watchdogs: it goes on when /clock stops."""
+STATE_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+"""Subscriptions to states: matches every publisher, and old states are worth nothing."""
+RELIABLE_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+"""Publishers, so that every subscription matches; and subscriptions where each message counts."""
+LATCHED_QOS = QoSProfile(
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+"""The newest message also reaches those who come later."""
+
+Level = int
+OK, WARN, ERROR = (
+    int.from_bytes(level, "little")
+    for level in (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR)
+)
+
+
+NodeT = TypeVar("NodeT", bound=Node)
+
+
+def run_node(
+    make: Callable[[], NodeT],
+    spin: Callable[[NodeT], None] = rclpy.spin,
+    args: Sequence[str] | None = None,
+) -> int:
+    """Make a node, spin it until SIGINT or SIGTERM, and clean up.
+
+    Args:
+        make: makes the node; a DadsError from it is one line of log and exit code 2.
+        spin: returns or raises when the context is shut down.
+        args: arguments after the program's name; those of the process when left out.
+    Returns: the exit code: 0 after a signal.
+    """
+    arguments = [sys.argv[0], *(sys.argv[1:] if args is None else args)]
+    try:
+        unknown = remove_ros_args(arguments)[1:]
+        rclpy.init(args=arguments)
+    except Exception as error:  # of a private type
+        text = " ".join(str(error).split())
+        sys.stderr.write(f"{text}; use --ros-args -p NAME:=VALUE or --params-file FILE\n")
+        return 2
+    if unknown:
+        sys.stderr.write(f"unknown argument {unknown[0]}; use --ros-args -p NAME:=VALUE\n")
+        return 2
+    node = None
+    try:
+        node = make()
+        spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except DadsError as error:
+        get_logger("dads_ros").fatal(str(error))
+        return 2
+    except Exception:  # a signal ended ROS in the middle of a callback
+        if node is None or rclpy.ok():
+            raise
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not cut this short
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+def watch_parent(node: Node, parent_pid: int) -> None:
+    """Shut the node down once its parent process has ended, however it ended; 0: never."""
+    if not parent_pid:
+        return
+    started_by = os.getppid()
+
+    def check() -> None:
+        try:
+            os.kill(parent_pid, 0)
+            is_alive = os.getppid() == started_by
+        except ProcessLookupError:
+            is_alive = False
+        if not is_alive:
+            node.get_logger().warning(f"parent process {parent_pid} has ended: so does this node")
+            rclpy.try_shutdown()
+
+    node.create_timer(0.5, check, clock=STEADY)
+
+
+class Diagnostics:
+    """Reports one status on /diagnostics once a second, whatever /clock does."""
+
+    def __init__(
+        self, node: Node, thing: str, read: Callable[[], tuple[Level, str, Mapping[str, object]]]
+    ) -> None:
+        """Start. ``read`` gives level, message and values."""
+        self._node, self._read = node, read
+        self._name = f"{node.get_fully_qualified_name().lstrip('/')}: {thing}"
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", RELIABLE_QOS)
+        node.create_timer(1.0, self.publish, clock=STEADY)
+
+    def publish(self) -> None:
+        """Report now."""
+        level, message, values = self._read()
+        status = DiagnosticStatus(
+            level=bytes([level]),
+            name=self._name,
+            message=message,
+            hardware_id=self._node.get_name(),
+            values=[KeyValue(key=key, value=_text(value)) for key, value in values.items()],
+        )
+        report = DiagnosticArray(status=[status])
+        report.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(report)
+
+
+def _text(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,123 @@
+"""Settings of the nodes; ``parameters.py`` declares them as ROS parameters. No ROS in here."""
+
+from dataclasses import dataclass
+
+from dads_ros.config import Config, PlannerConfig, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatorConfig(Config):
+    """Parameters of the simulator node."""
+
+    robot: str = setting(
+        "ant", help="Robot file: the name of a shipped one, or a path.", read_only=True
+    )
+    seed: int = setting(0, min=0, help="Seed of the start pose.", read_only=True)
+    speed: float = setting(
+        1.0, min=0.01, max=100.0, help="Simulated seconds per second, if the machine can."
+    )
+    lock_step: bool = setting(
+        False, help="Wait for the command of each state instead of for the clock.", read_only=True
+    )
+    lock_step_timeout_s: float = setting(
+        1.0, min=0.05, max=60.0, help="lock_step: a state without answer is sent again after this."
+    )
+    start_paused: bool = setting(
+        False, help="Stand still until ~/set_pause is called with false.", read_only=True
+    )
+    command_timeout_s: float = setting(
+        0.5,
+        min=0.01,
+        max=60.0,
+        help="A command older than this (wall clock) becomes the safe command.",
+    )
+    push_duration_s: float = setting(
+        0.2, min=0.001, max=60.0, help="Simulated seconds that a wrench on ~/push acts."
+    )
+    markers_rate_hz: float = setting(
+        20.0, min=0.1, max=100.0, help="Rate of ~/robot_markers while somebody listens."
+    )
+    publish_clock: bool = setting(
+        True, help="Publish /clock; with several simulators only one may.", read_only=True
+    )
+    frame_prefix: str = setting(
+        "", help="Put before the frames odom and base_link, such as 'robot1/'.", read_only=True
+    )
+    parent_pid: int = setting(
+        0, min=0, help="End when this parent process has ended; 0: never.", read_only=True
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkillPlannerConfig(Config):
+    """Parameters of the skill_planner node."""
+
+    bundle: str = setting(
+        "ant", help="Skill bundle: the name of a shipped one, or a folder; see ~/load_bundle."
+    )
+    robot: str = setting(
+        "",
+        help="Robot file that the bundle must have been made for; empty: the bundle's own.",
+        read_only=True,
+    )
+    autostart: bool = setting(
+        True, help="Configure and activate without a lifecycle manager.", read_only=True
+    )
+    seed: int = setting(0, min=0, help="Seed of the planner's samples.", read_only=True)
+    lock_step: bool = setting(
+        False,
+        help="Plan before the command of the same state, not beside it; the simulator waits.",
+        read_only=True,
+    )
+    state_timeout_s: float = setting(
+        0.5,
+        min=0.01,
+        max=60.0,
+        help="Without a state for this long (wall clock) the safe command is sent.",
+    )
+    skill_timeout_s: float = setting(
+        1.0,
+        min=0.01,
+        max=600.0,
+        help="A late plan: after this long (robot's time) the standing command is sent.",
+    )
+    goal_tolerance_m: float = setting(
+        0.5, min=0.001, max=100.0, help="The goal is reached within this distance."
+    )
+    goal_hold_s: float = setting(
+        1.0, min=0.0, max=600.0, help="And after this long in it without a break (robot's time)."
+    )
+    rollouts_rate_hz: float = setting(
+        5.0, min=0.1, max=10.0, help="Highest rate of ~/rollouts while somebody listens."
+    )
+    num_rollouts: int = setting(
+        20, min=1, max=20, help="Candidates shown on ~/rollouts, the best among them."
+    )
+    frame_prefix: str = setting(
+        "", help="Put before the frames odom and base_link, such as 'robot1/'.", read_only=True
+    )
+    parent_pid: int = setting(
+        0, min=0, help="End when this parent process has ended; 0: never.", read_only=True
+    )
+    planner: PlannerConfig = setting(PlannerConfig(), help="MPPI over skills.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkillTrainerConfig(Config):
+    """Parameters of the skill_trainer node."""
+
+    config_file: str = setting(
+        "ant", help="Training settings: the name of a shipped file, or a path.", read_only=True
+    )
+    out: str = setting("runs/ant", help="Folder of checkpoints and metrics.", read_only=True)
+    resume: bool = setting(False, help="Go on with the run in 'out'.", read_only=True)
+    seed: int = setting(
+        -1, min=-1, help="Seed of the run; -1: the training settings' own.", read_only=True
+    )
+    export_folder: str = setting("", help="Folder of ~/export; empty: 'bundle' within 'out'.")
+    frame_prefix: str = setting(
+        "", help="Put before the frame odom, such as 'robot1/'.", read_only=True
+    )
+    parent_pid: int = setting(
+        0, min=0, help="End when this parent process has ended; 0: never.", read_only=True
+    )

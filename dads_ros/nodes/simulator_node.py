@@ -1,0 +1,249 @@
+"""simulator: one robot in MuJoCo behind the topics that a real one has."""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import rclpy
+from geometry_msgs.msg import TransformStamped, Wrench
+from nav_msgs.msg import Odometry
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+from std_srvs.srv import SetBool, Trigger
+from visualization_msgs.msg import MarkerArray
+
+from dads_ros.envs.model import RobotModel
+from dads_ros.envs.shapes import RobotShapes
+from dads_ros.envs.vector_env import Physics
+from dads_ros.nodes.conversions import (
+    Frames,
+    MessageError,
+    answered_stamp_ns,
+    command_of,
+    joint_state_message,
+    odometry_message,
+    to_stamp,
+    wrench_of,
+)
+from dads_ros.nodes.markers import RobotMarkers
+from dads_ros.nodes.parameters import NodeParameters
+from dads_ros.nodes.runner import (
+    OK,
+    RELIABLE_QOS,
+    WARN,
+    Diagnostics,
+    Level,
+    run_node,
+    watch_parent,
+)
+from dads_ros.nodes.settings import SimulatorConfig
+from dads_ros.robot import RobotSpec
+
+try:
+    from tf2_msgs.msg import TFMessage
+except ImportError:  # not everywhere where rclpy is; markers and odometry show without it
+    TFMessage = None
+
+MAX_LAG_S = 0.2  # when the machine is this late, simulated time is let slip
+
+
+class SimulatorNode(Node):
+    """Moves the robot in real time, or step by step with the commands, and publishes its state."""
+
+    def __init__(self) -> None:
+        """Load the robot and put it at its start pose. Raises: ConfigError."""
+        super().__init__("simulator")
+        self._settings = NodeParameters(self, SimulatorConfig)
+        config = self._settings.config
+        self._spec = RobotSpec.load(config.robot)
+        self._model = RobotModel(self._spec)
+        self._rng = np.random.default_rng(config.seed)
+        self._physics = Physics(self._model, self._model.reset_state(1, self._rng))
+        self._shapes = RobotShapes(self._model)
+        self._frames = Frames.of(config.frame_prefix)
+        self._markers = RobotMarkers(self._shapes.solids, self._frames.odom)
+        self._safe_command = np.array(self._spec.safe_command)
+        self._command, self._has_command = self._safe_command, False
+        self._command_time = self._state_time = self._markers_time = -np.inf
+        self._push, self._push_steps = np.zeros(6), 0
+        self._is_paused, self._is_waiting = config.start_paused, False
+        self._num_steps = 0  # simulation steps since the start; /clock never goes back
+        self._rate_from = (time.monotonic(), 0)
+        self._connect(config)
+        watch_parent(self, config.parent_pid)
+
+    def spin(self) -> None:
+        """Run until the context is shut down: callbacks and simulation steps take turns."""
+        executor = SingleThreadedExecutor()
+        executor.add_node(self)
+        if not self._is_paused:
+            self._publish_state()
+        deadline = time.monotonic()
+        while rclpy.ok():
+            config = self._settings.config
+            if self._is_paused:
+                executor.spin_once(timeout_sec=0.1)
+                deadline = time.monotonic()
+            elif config.lock_step:
+                self._lock_step(executor, config.lock_step_timeout_s)
+            else:
+                executor.spin_once(timeout_sec=max(0.0, deadline - time.monotonic()))
+                now = time.monotonic()
+                if now >= deadline:
+                    deadline = max(deadline, now - MAX_LAG_S) + self._spec.sim_dt / config.speed
+                    self._advance(1)
+
+    # --- the simulation ------------------------------------------------------------------------
+
+    def _lock_step(self, executor: SingleThreadedExecutor, timeout_s: float) -> None:
+        """Wait for the answer to the published state, then move one control step with it."""
+        if self._is_waiting:
+            left = self._state_time + timeout_s - time.monotonic()
+            executor.spin_once(timeout_sec=max(0.0, left))
+            if self._is_waiting and left <= 0.0:
+                self._publish_state()
+        else:
+            self._advance(self._spec.num_substeps)
+
+    def _advance(self, num_steps: int) -> None:
+        """Move by simulation steps under the command in force; publish at control steps."""
+        config, now = self._settings.config, time.monotonic()
+        if not config.lock_step and now - self._command_time > config.command_timeout_s:
+            self._command, self._has_command = self._safe_command, False
+        wrench = None
+        if self._push_steps > 0:
+            wrench, self._push_steps = self._push[None], self._push_steps - num_steps
+        commands = np.broadcast_to(self._command, (1, num_steps, len(self._command)))
+        diverged = self._physics.advance(commands, wrench)
+        self._num_steps += num_steps
+        if diverged.any():
+            self.get_logger().error("the simulation diverged: the world is reset")
+            self._reset()
+        if self._num_steps % self._spec.num_substeps == 0:
+            self._publish_state()
+
+    def _reset(self) -> None:
+        self._physics.states[:] = self._model.reset_state(1, self._rng)
+        self._command, self._has_command = self._safe_command, False
+        self._push_steps = 0
+
+    @property
+    def _stamp_ns(self) -> int:
+        return round(self._num_steps * self._spec.sim_dt * 1e9)
+
+    # --- topics and services -------------------------------------------------------------------
+
+    def _connect(self, config: SimulatorConfig) -> None:
+        def publisher(kind: type[Any], topic: str) -> Publisher:
+            return self.create_publisher(kind, topic, RELIABLE_QOS)
+
+        self._clock_publisher = publisher(Clock, "/clock") if config.publish_clock else None
+        self._joints_publisher = publisher(JointState, "joint_states")
+        self._odometry_publisher = publisher(Odometry, "odom")
+        self._markers_publisher = publisher(MarkerArray, "~/robot_markers")
+        self._tf_publisher = None if TFMessage is None else publisher(TFMessage, "/tf")
+        self.create_subscription(
+            Float64MultiArray, "joint_commands", self._take_command, RELIABLE_QOS
+        )
+        self.create_subscription(Wrench, "~/push", self._take_push, RELIABLE_QOS)
+        self.create_service(Trigger, "~/reset_world", self._reset_world)
+        self.create_service(SetBool, "~/set_pause", self._set_pause)
+        self._diagnostics = Diagnostics(self, "simulation", self._health)
+
+    def _publish_state(self) -> None:
+        stamp_ns, state = self._stamp_ns, self._physics.robot_state()[0]
+        self._is_waiting, self._state_time = True, time.monotonic()
+        if self._clock_publisher is not None:
+            self._clock_publisher.publish(Clock(clock=to_stamp(stamp_ns)))
+        self._joints_publisher.publish(joint_state_message(self._spec, state, stamp_ns))
+        odometry = odometry_message(state, stamp_ns, self._frames)
+        self._odometry_publisher.publish(odometry)
+        if self._tf_publisher is not None:
+            transform = TransformStamped(header=odometry.header)
+            transform.child_frame_id = self._frames.base_link
+            position, turn = odometry.pose.pose.position, odometry.pose.pose.orientation
+            translation = transform.transform.translation
+            translation.x, translation.y, translation.z = position.x, position.y, position.z
+            transform.transform.rotation = turn
+            self._tf_publisher.publish(TFMessage(transforms=[transform]))
+        rate_hz = self._settings.config.markers_rate_hz
+        if (
+            self._state_time - self._markers_time >= 1.0 / rate_hz
+            and self._markers_publisher.get_subscription_count()
+        ):
+            self._markers_time = self._state_time
+            poses = self._shapes.poses(self._physics.states[0])
+            self._markers_publisher.publish(self._markers.update(*poses, to_stamp(stamp_ns)))
+
+    def _take_command(self, message: Float64MultiArray) -> None:
+        answers = answered_stamp_ns(message) in (None, self._stamp_ns)
+        if self._settings.config.lock_step and not (self._is_waiting and answers):
+            return
+        try:
+            command = np.clip(command_of(self._spec, message), *self._spec.command_limits)
+        except MessageError as error:
+            self.get_logger().warning(
+                f"{error}; the safe command is applied", throttle_duration_sec=1.0
+            )
+            command = self._safe_command
+        self._command, self._has_command = command, True
+        self._command_time, self._is_waiting = time.monotonic(), False
+
+    def _take_push(self, message: Wrench) -> None:
+        try:
+            self._push = wrench_of(message)
+        except MessageError as error:
+            self.get_logger().warning(str(error))
+            return
+        duration_s = self._settings.config.push_duration_s
+        self._push_steps = max(1, round(duration_s / self._spec.sim_dt))
+
+    def _reset_world(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._reset()
+        self._num_steps += self._spec.num_substeps - self._num_steps % self._spec.num_substeps
+        self._publish_state()
+        response.success, response.message = True, "the robot is at a new start pose"
+        return response
+
+    def _set_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        if self._is_paused and not request.data:
+            self._publish_state()
+        self._is_paused = request.data
+        response.success, response.message = True, "paused" if request.data else "running"
+        return response
+
+    def _health(self) -> tuple[Level, str, Mapping[str, object]]:
+        now, (then, steps) = time.monotonic(), self._rate_from
+        rate = (self._num_steps - steps) * self._spec.sim_dt / max(now - then, 1e-3)
+        self._rate_from = now, self._num_steps
+        config = self._settings.config
+        values = {
+            "robot": self._spec.name,
+            "simulated seconds": self._stamp_ns / 1e9,
+            "simulated seconds per second": rate,
+            "command age, s": now - self._command_time,
+        }
+        if self._is_paused:
+            return OK, "paused", values
+        if config.lock_step:
+            return OK, "lock step", values
+        if not self._has_command:
+            return WARN, "no fresh command: the safe command is applied", values
+        if rate < 0.9 * config.speed:
+            return WARN, f"runs at {rate:.2f} of real time, {config.speed:g} was asked for", values
+        return OK, "running", values
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node until a signal. Returns: the exit code."""
+    return run_node(SimulatorNode, SimulatorNode.spin, args=args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""Messages and core types say the same."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import Odometry
+from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+
+from dads_ros.envs.model import RobotModel
+from dads_ros.envs.vector_env import VectorEnv
+from dads_ros.files import share_folder
+from dads_ros.nodes.conversions import (
+    Frames,
+    MessageError,
+    answered_stamp_ns,
+    command_message,
+    command_of,
+    goal_of,
+    joint_state_message,
+    odometry_message,
+    path_message,
+    robot_state,
+    to_ns,
+    to_stamp,
+)
+from dads_ros.observation import RobotState, build_policy_obs
+from dads_ros.robot import RobotSpec
+
+ROBOTS = sorted(path.stem for path in Path(share_folder(), "config", "robots").glob("*.yaml"))
+FRAMES = Frames.of("")
+
+
+def tumbling_env(robot: str, num: int = 16) -> VectorEnv:
+    """Robots in mid-air, turned any way, every part moving."""
+    model, rng = RobotModel(RobotSpec.load(robot)), np.random.default_rng(1)
+    env = VectorEnv(model, num, rng=rng, episode_steps=1000)
+    nq, nv = model.mj_model.nq, model.mj_model.nv
+    states = env.physics.states
+    states[:, 1 + nq : 1 + nq + nv] = 4.0 * rng.standard_normal((num, nv))
+    if model.spec.base.kind == "free":
+        states[:, 3] += 3.0
+        turn = rng.standard_normal((num, 4))
+        states[:, 4:8] = turn / np.linalg.norm(turn, axis=1, keepdims=True)
+    for _ in range(3):
+        env.step(rng.uniform(-1.0, 1.0, (num, model.spec.command_dim)))
+    return env
+
+
+@pytest.mark.parametrize("robot", ROBOTS)
+def test_observation_built_from_messages_equals_the_environments(robot: str) -> None:
+    env = tumbling_env(robot)
+    rng = np.random.default_rng(2)
+    expected = env.policy_obs()
+    for index in range(env.num_envs):
+        stamp_ns = 1_500_000_000 + index
+        joints = joint_state_message(env.spec, env.state[index], stamp_ns)
+        order = rng.permutation(len(joints.name))
+        joints.position = [joints.position[i] for i in order]
+        joints.velocity = [joints.velocity[i] for i in order]
+        joints.name = [joints.name[i] for i in order]
+        odometry = odometry_message(env.state[index], stamp_ns, FRAMES)
+        joints = deserialize_message(serialize_message(joints), JointState)
+        odometry = deserialize_message(serialize_message(odometry), Odometry)
+        state = robot_state(env.spec, joints, odometry)
+        obs = build_policy_obs(env.spec, state, env.last_command[index])
+        np.testing.assert_allclose(obs, expected[index], rtol=0.0, atol=1e-6)
+        assert to_ns(odometry.header.stamp) == to_ns(joints.header.stamp) == stamp_ns
+
+
+def test_odometry_has_ros_quaternion_order_and_body_twist() -> None:
+    half = np.sqrt(0.5)
+    state = RobotState(
+        position=np.array([1.0, 2.0, 3.0]),
+        orientation=np.array([half, 0.0, 0.0, half]),
+        linear_velocity=np.array([0.1, 0.2, 0.3]),
+        angular_velocity=np.array([0.4, 0.5, 0.6]),
+        joint_positions=np.zeros(0),
+        joint_velocities=np.zeros(0),
+    )
+    message = odometry_message(state, 0, Frames.of("robot1/"))
+    turn, twist = message.pose.pose.orientation, message.twist.twist
+    assert (turn.x, turn.y, turn.z, turn.w) == (0.0, 0.0, half, half)
+    assert (twist.linear.x, twist.linear.y, twist.linear.z) == (0.1, 0.2, 0.3)
+    assert (twist.angular.x, twist.angular.y, twist.angular.z) == (0.4, 0.5, 0.6)
+    assert (message.header.frame_id, message.child_frame_id) == ("robot1/odom", "robot1/base_link")
+
+
+def test_missing_joint_and_missing_velocity_are_named() -> None:
+    env = tumbling_env("ant", 1)
+    joints = joint_state_message(env.spec, env.state[0], 0)
+    odometry = odometry_message(env.state[0], 0, FRAMES)
+    joints.velocity = joints.velocity[:3]
+    with pytest.raises(MessageError, match="8 joints but has 8 positions and 3 velocities"):
+        robot_state(env.spec, joints, odometry)
+    joints.name = ["elbow", *joints.name[1:]]
+    with pytest.raises(MessageError, match="lacks hip_1; it has elbow, ankle_1"):
+        robot_state(env.spec, joints, odometry)
+
+
+def test_quaternion_that_is_no_rotation_is_refused() -> None:
+    env = tumbling_env("point_mass", 1)
+    joints, odometry = joint_state_message(env.spec, env.state[0], 0), Odometry()
+    odometry.pose.pose.orientation.w = 0.0
+    with pytest.raises(MessageError, match="quaternion"):
+        robot_state(env.spec, joints, odometry)
+
+
+def test_command_goes_and_comes_back_with_names_and_stamp() -> None:
+    spec = RobotSpec.load("ant")
+    command = np.linspace(-1.0, 1.0, 8)
+    message = command_message(spec, command, 12_345_678_901)
+    message = deserialize_message(serialize_message(message), Float64MultiArray)
+    assert message.layout.dim[0].label.startswith("hip_4,ankle_4,hip_1")
+    assert message.layout.dim[0].size == 8
+    np.testing.assert_array_equal(command_of(spec, message), command)
+    assert answered_stamp_ns(message) == 12_345_678_901
+    assert answered_stamp_ns(Float64MultiArray(data=[0.0] * 8)) is None
+
+
+def test_wrong_commands_are_refused() -> None:
+    spec = RobotSpec.load("point_mass")
+    with pytest.raises(MessageError, match="3 numbers; robot 'point_mass' has 2 actuators"):
+        command_of(spec, Float64MultiArray(data=[0.0] * 3))
+    with pytest.raises(MessageError, match="must be finite"):
+        command_of(spec, Float64MultiArray(data=[0.0, float("nan")]))
+    other = replace(spec, actuators=("push_y", "push_x"))
+    with pytest.raises(MessageError, match="is for push_y, push_x"):
+        command_of(spec, command_message(other, np.zeros(2), 0))
+
+
+def test_goal_in_unknown_frame_or_not_finite_is_refused() -> None:
+    goal = PoseStamped()
+    goal.header.frame_id = "odom"
+    goal.pose.position.x = 1.5
+    np.testing.assert_array_equal(goal_of(goal, FRAMES), [1.5, 0.0])
+    with pytest.raises(MessageError, match="frame is 'odom', which is unknown here"):
+        goal_of(goal, Frames.of("robot1/"))
+    goal.pose.position.y = float("nan")
+    with pytest.raises(MessageError, match="y nan"):
+        goal_of(goal, FRAMES)
+
+
+def test_path_takes_yaw_from_prediction_or_from_its_direction() -> None:
+    line = np.array([[0.0, 0.0], [0.0, 1.0]])
+    poses = path_message(line, 0.3, to_stamp(0), FRAMES).poses
+    assert poses[0].pose.orientation.z == pytest.approx(np.sin(np.pi / 4))
+    assert poses[1].pose.position.z == 0.3
+    turned = np.array([[0.0, 0.0, np.pi], [0.0, 1.0, np.pi]])
+    poses = path_message(turned, 0.3, to_stamp(0), FRAMES).poses
+    assert poses[1].pose.orientation.z == pytest.approx(1.0)

@@ -1,0 +1,102 @@
+"""dads-ros demo: drives to all goals, and leaves nothing running however it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dads_ros.cli.demo import draw_goals, parse_goals
+from dads_ros.errors import ConfigError
+from ros_graph import ROOT
+
+
+def start_demo(bundle: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "dads_ros", "demo", "--robot", "point_mass", "--speed", "8"]
+    environment = {k: v for k, v in os.environ.items() if k != "ROS_DOMAIN_ID"}
+    return subprocess.Popen(
+        [*command, "--bundle", str(bundle), *arguments],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def nodes_of(bundle: Path) -> list[int]:
+    """Processes of planners with this bundle, and of the simulators that have the same parent."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes().decode().split("\0")
+        except OSError:
+            continue
+        if "--ros-args" in words and any(str(bundle) in word for word in words):
+            found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.slow
+def test_demo_reaches_its_goals_and_leaves_nothing(point_mass_bundle: Path) -> None:
+    demo = start_demo(point_mass_bundle, "--goals", "3,2 -2,1")
+    out, err = demo.communicate(timeout=60)
+    assert demo.returncode == 0, err
+    assert out.count("  reached\n") == 4  # live, and in the table
+    assert "3.0, 2.0" in out
+    assert not nodes_of(point_mass_bundle)
+
+
+@pytest.mark.slow
+def test_missed_goal_is_exit_code_one(point_mass_bundle: Path) -> None:
+    demo = start_demo(point_mass_bundle, "--goals", "90,0", "--time-limit", "4")
+    out, err = demo.communicate(timeout=60)
+    assert demo.returncode == 1, err
+    assert "missed: not within 4 s" in out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_when_it_is_ended(point_mass_bundle: Path, number: signal.Signals) -> None:
+    demo = start_demo(point_mass_bundle, "--goals", "90,0")
+    assert demo.stdout is not None
+    for line in demo.stdout:
+        if line.startswith("goal 1/1"):
+            break
+    assert nodes_of(point_mass_bundle)
+    demo.send_signal(number)
+    expected = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[number]
+    _, err = demo.communicate(timeout=20)
+    assert demo.returncode == expected, err
+    assert "Traceback" not in err
+    deadline = time.monotonic() + 10.0
+    while nodes_of(point_mass_bundle):
+        assert time.monotonic() < deadline
+        os.sched_yield()
+
+
+def test_bad_bundle_is_one_sentence_and_exit_code_two(tmp_path: Path) -> None:
+    demo = start_demo(tmp_path)
+    _, err = demo.communicate(timeout=60)
+    assert demo.returncode == 2
+    assert "is not a skill bundle" in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_drawn_goals_are_far_apart_and_repeat() -> None:
+    goals = draw_goals(5, 50)
+    steps = np.diff(np.vstack([np.zeros(2), goals]), axis=0)
+    assert np.linalg.norm(steps, axis=1).min() >= 6.0
+    assert np.abs(goals).max() <= 12.0
+    np.testing.assert_array_equal(goals, draw_goals(5, 50))
+
+
+def test_goals_are_read_or_refused() -> None:
+    np.testing.assert_array_equal(parse_goals("5,5 -8,2.5"), [[5.0, 5.0], [-8.0, 2.5]])
+    for text in ("", "5", "5,5,5", "a,b", "nan,1", "1,2 3"):
+        with pytest.raises(ConfigError, match="expected x,y pairs"):
+            parse_goals(text)

@@ -1,0 +1,70 @@
+"""In lock step over DDS the robot does exactly what evaluate computes without ROS."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import Odometry
+from std_msgs.msg import Float64MultiArray
+from std_srvs.srv import SetBool
+
+from dads_ros.bundle.runtime import SkillBundle
+from dads_ros.config import PlannerConfig
+from dads_ros.envs.model import RobotModel
+from dads_ros.evaluation.goals import GoalMetrics, evaluate_goals
+from dads_ros.nodes.conversions import answered_stamp_ns
+from ros_graph import LATCHED, ROOT, NodeProcess, Probe
+
+Start = Callable[..., NodeProcess]
+SEED = 3
+
+
+def evaluate(folder: Path, goal: tuple[float, float], steps: int) -> GoalMetrics:
+    bundle = SkillBundle(folder)
+    return evaluate_goals(
+        RobotModel(bundle.robot),
+        bundle.command,
+        bundle.rollout,
+        bundle.skill_space,
+        PlannerConfig(),
+        [goal],
+        seed=SEED,
+        steps=steps,
+    )
+
+
+@pytest.mark.parametrize(
+    ("robot", "goal", "steps"), [("point_mass", (3.0, -2.0), 60), ("ant", (4.0, 5.0), 400)]
+)
+def test_lock_step_equals_evaluate(
+    start: Start,
+    probe: Probe,
+    point_mass_bundle: Path,
+    robot: str,
+    goal: tuple[float, float],
+    steps: int,
+) -> None:
+    folder = point_mass_bundle if robot == "point_mass" else ROOT / "models" / robot
+    expected = evaluate(folder, goal, steps)
+    probe.listen(Float64MultiArray, "joint_commands")
+    probe.listen(Odometry, "odom")
+    probe.listen(PoseStamped, "skill_planner/goal", LATCHED)
+    start("simulator", robot=robot, seed=SEED, lock_step=True, start_paused=True)
+    start("skill_planner", bundle=folder, seed=SEED, lock_step=True, use_sim_time=True)
+    probe.send_goal(*goal)
+    probe.wait_for(lambda: probe.messages["skill_planner/goal"])
+    probe.wait_for(lambda: probe.matched["joint_commands"] and probe.matched["odom"])
+    assert probe.call(SetBool, "simulator/set_pause", data=False).success
+
+    def commands() -> dict[int | None, list[float]]:
+        return {answered_stamp_ns(m): list(m.data) for m in probe.messages["joint_commands"]}
+
+    probe.wait_for(lambda: len(probe.messages["joint_commands"]) > steps, 60.0)
+    sent = [command for _, command in sorted(commands().items())]
+    np.testing.assert_allclose(sent[:20], expected.commands[:20, 0], rtol=0.0, atol=1e-6)
+    stamps = {m.header.stamp.sec + m.header.stamp.nanosec / 1e9: m for m in probe.messages["odom"]}
+    final = stamps[sorted(stamps)[steps]].pose.pose.position
+    distance = np.hypot(final.x - goal[0], final.y - goal[1])
+    assert (distance < 0.5) == expected.reached(0.5)[0]

@@ -1,0 +1,88 @@
+"""The planner over DDS when something ends, is missing or is not active."""
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from nav_msgs.msg import Odometry
+from std_msgs.msg import Float64MultiArray
+
+from ros_graph import STATE_TIMEOUT_S, NodeProcess, Probe, health, is_moving, start_robot
+
+Start = Callable[..., NodeProcess]
+
+
+def test_killed_simulator_means_safe_commands_until_it_is_back(
+    probe: Probe, start: Start, point_mass_bundle: Path
+) -> None:
+    robot = start_robot(probe, start, point_mass_bundle)
+    probe.send_goal(50.0, 0.0)
+    probe.wait_for(lambda: is_moving(probe))
+    robot.simulator.kill()
+    killed = time.monotonic()
+    probe.wait_for(lambda: not is_moving(probe))
+    assert probe.times["joint_commands"][-1] - killed < STATE_TIMEOUT_S + 0.1
+    assert list(probe.messages["joint_commands"][-1].data) == [0.0, 0.0]
+    probe.wait_for(lambda: health(probe)[0] == 2)
+    assert "no state for" in health(probe)[1]
+    start("simulator", robot="point_mass", speed=4.0)
+    probe.wait_for(lambda: is_moving(probe))
+    probe.wait_for(lambda: health(probe) == (0, "on the way"))
+
+
+def test_without_autostart_it_drives_only_while_active(
+    start: Start, probe: Probe, point_mass_bundle: Path
+) -> None:
+    probe.listen(Float64MultiArray, "joint_commands")
+    probe.listen(Odometry, "odom")
+    start("simulator", robot="point_mass", speed=4.0)
+    planner = start("skill_planner", bundle=point_mass_bundle, autostart=False)
+
+    def change(number: int) -> bool:
+        service = "skill_planner/change_state"
+        return bool(probe.call(ChangeState, service, transition=Transition(id=number)).success)
+
+    assert change(Transition.TRANSITION_CONFIGURE)
+    probe.wait_for_next("odom", 3)
+    assert not probe.messages["joint_commands"]
+    assert change(Transition.TRANSITION_ACTIVATE)
+    probe.send_goal(50.0, 0.0)
+    probe.wait_for(lambda: probe.messages["joint_commands"] and is_moving(probe))
+    assert change(Transition.TRANSITION_DEACTIVATE)
+    count = len(probe.messages["joint_commands"])
+    probe.wait_for_next("odom", 5)
+    assert len(probe.messages["joint_commands"]) <= count + 1
+    assert list(probe.messages["joint_commands"][-1].data) == [0.0, 0.0]
+    assert change(Transition.TRANSITION_CLEANUP)
+    assert change(Transition.TRANSITION_CONFIGURE)
+    assert change(Transition.TRANSITION_ACTIVATE)
+    probe.wait_for_next("joint_commands", 2)
+    assert change(Transition.TRANSITION_ACTIVE_SHUTDOWN)
+    assert planner.end() == 0
+
+
+def test_signals_end_both_nodes_with_zero(
+    probe: Probe, start: Start, point_mass_bundle: Path
+) -> None:
+    nodes = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        name = number.name.lower()
+        probe.listen(Float64MultiArray, f"{name}/joint_commands")
+        simulator = start("simulator", robot="point_mass", namespace=name)
+        planner = start("skill_planner", bundle=point_mass_bundle, namespace=name)
+        nodes += [(number, simulator), (number, planner)]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        probe.wait_for_next(f"{number.name.lower()}/joint_commands", 3)
+    for number, node in nodes:
+        assert node.end(number) == 0
+        assert "Traceback" not in node.said()
+
+
+def test_missing_bundle_is_one_sentence_and_exit_code_two(start: Start, tmp_path: Path) -> None:
+    planner = start("skill_planner", bundle=tmp_path)
+    assert planner.process.wait(20) == 2
+    assert "is not a skill bundle" in planner.said()
+    assert "Traceback" not in planner.said()

@@ -1,0 +1,172 @@
+"""The planner over DDS, with the point mass and a bundle that truly drives it."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+from nav_msgs.msg import Odometry
+from nav_msgs.msg import Path as PathMessage
+from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+from std_srvs.srv import SetBool, Trigger
+from visualization_msgs.msg import MarkerArray
+
+from ros_graph import NodeProcess, Probe, Robot, health, is_moving, position, start_robot
+
+Start = Callable[..., NodeProcess]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, point_mass_bundle: Path) -> Iterator[Robot]:
+    """A robot that the tests which leave it running share."""
+    with ExitStack() as stack:
+        probe = Probe()
+        stack.callback(probe.close)
+        folder = tmp_path_factory.mktemp("nodes")
+
+        def start(node: str, **parameters: object) -> NodeProcess:
+            return stack.enter_context(NodeProcess(node, folder, **parameters))
+
+        yield start_robot(probe, start, point_mass_bundle)
+
+
+@pytest.fixture
+def robot(shared: Robot) -> Robot:
+    """The shared robot without a goal."""
+    probe = shared.probe
+    probe.call(Trigger, "skill_planner/cancel")
+    probe.wait_for(lambda: not is_moving(probe))
+    for messages in probe.messages.values():
+        del messages[:-1]
+    for topic in ("skill_planner/goal", "skill_planner/goal_reached"):
+        probe.messages[topic].clear()
+    return shared
+
+
+def test_point_mass_reaches_its_goal_and_says_so(robot: Robot) -> None:
+    probe = robot.probe
+    probe.listen(PathMessage, "skill_planner/plan")
+    probe.listen(MarkerArray, "skill_planner/rollouts")
+    probe.listen(Float64MultiArray, "skill_planner/skill")
+    probe.send_goal(3.0, -2.0)
+    probe.wait_for(
+        lambda: [m.data for m in probe.messages["skill_planner/goal_reached"]][-1:] == [True], 30.0
+    )
+    assert np.linalg.norm(position(probe) - [3.0, -2.0]) < 0.5
+    assert probe.messages["joint_commands"][-1].layout.dim[0].label == "push_x,push_y"
+    plan = probe.messages["skill_planner/plan"][-1]
+    assert plan.header.frame_id == "odom"
+    assert len(plan.poses) == 3
+    assert 1 < len(probe.messages["skill_planner/rollouts"][-1].markers) <= 21
+    assert len(probe.messages["skill_planner/skill"][-1].data) == 2
+    probe.wait_for(lambda: health(probe) == (0, "goal reached"))
+
+
+def set_parameters(probe: Probe, values: dict[str, object]) -> None:
+    parameters = [Parameter(k, value=v).to_parameter_msg() for k, v in values.items()]
+    answer = probe.call(SetParameters, "skill_planner/set_parameters", parameters=parameters)
+    assert all(result.successful for result in answer.results)
+
+
+@pytest.mark.parametrize(
+    ("x", "frame", "reason"),
+    [(float("nan"), "odom", "must be finite"), (1.0, "mars", "'mars', which is unknown")],
+)
+def test_bad_goal_is_refused_and_the_old_one_stays(
+    robot: Robot, x: float, frame: str, reason: str
+) -> None:
+    probe = robot.probe
+    probe.send_goal(2.0, 2.0)
+    probe.wait_for(lambda: probe.messages["skill_planner/goal"])
+    probe.send_goal(x, 0.0, frame)
+    probe.wait_for(lambda: reason in robot.planner.said())
+    assert "the old goal stays" in robot.planner.said()
+    probe.wait_for(lambda: np.linalg.norm(position(probe) - [2.0, 2.0]) < 0.5)
+    assert len(probe.messages["skill_planner/goal"]) == 1
+
+
+def test_cancel_makes_it_stand(robot: Robot) -> None:
+    probe = robot.probe
+    probe.send_goal(50.0, 0.0)
+    probe.wait_for(lambda: is_moving(probe))
+    assert probe.call(Trigger, "skill_planner/cancel").message == "the goal is cancelled"
+    probe.wait_for(lambda: list(probe.messages["joint_commands"][-1].data) == [0.0, 0.0])
+    probe.wait_for(lambda: health(probe) == (0, "no goal: standing command"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda odom: setattr(odom.twist.twist.linear, "x", float("nan")), "not finite"),
+        (lambda odom: setattr(odom.pose.pose.position, "y", float("inf")), "not finite"),
+        (lambda odom: odom.pose.pose.orientation.__init__(x=1.0, w=0.0), "has fallen"),
+        (lambda odom: setattr(odom.pose.pose.orientation, "w", 0.0), "quaternion"),
+    ],
+)
+def test_bad_state_means_the_safe_command_until_good_ones_are_back(
+    robot: Robot, spoil: Callable[[Odometry], None], reason: str
+) -> None:
+    probe = robot.probe
+    odometry = probe.node.create_publisher(Odometry, "odom", 5)
+    joints = probe.node.create_publisher(JointState, "joint_states", 5)
+    probe.send_goal(50.0, 0.0)
+    probe.wait_for(lambda: is_moving(probe))
+    probe.wait_for(lambda: odometry.get_subscription_count() > 1)
+    probe.wait_for(lambda: joints.get_subscription_count() > 0)
+    assert probe.call(SetBool, "simulator/set_pause", data=True).success
+    bad, state = probe.messages["odom"][-1], JointState()
+    bad.header.stamp.sec += 100
+    state.header = bad.header
+    spoil(bad)
+    said = robot.planner.said()
+    joints.publish(state)
+    odometry.publish(bad)
+    probe.wait_for(lambda: not is_moving(probe))
+    probe.wait_for(lambda: "safe command: " in robot.planner.said()[len(said) :])
+    assert reason in robot.planner.said()[len(said) :]
+    assert probe.call(SetBool, "simulator/set_pause", data=False).success
+    probe.wait_for(lambda: is_moving(probe))
+    probe.node.destroy_publisher(odometry)
+    probe.node.destroy_publisher(joints)
+
+
+def test_late_plan_means_the_standing_command(robot: Robot) -> None:
+    probe = robot.probe
+    probe.send_goal(50.0, 0.0)
+    probe.wait_for(lambda: is_moving(probe))
+    set_parameters(probe, {"planner.num_samples": 20000, "planner.planning_horizon": 20})
+    set_parameters(probe, {"skill_timeout_s": 0.05})
+    probe.wait_for(lambda: health(probe) == (1, "the plan is late: standing command"))
+    probe.wait_for(lambda: not is_moving(probe))
+    set_parameters(probe, {"planner.num_samples": 64, "planner.planning_horizon": 2})
+    set_parameters(probe, {"skill_timeout_s": 1.0})
+    probe.wait_for(lambda: is_moving(probe))
+
+
+def test_new_bundle_is_taken_while_it_runs_and_a_broken_one_is_not(
+    robot: Robot, point_mass_bundle: Path, tmp_path: Path
+) -> None:
+    probe = robot.probe
+
+    def load(folder: Path) -> Trigger.Response:
+        set_parameters(probe, {"bundle": str(folder)})
+        return probe.call(Trigger, "skill_planner/load_bundle")
+
+    probe.send_goal(50.0, 0.0)
+    probe.wait_for(lambda: is_moving(probe))
+    other = tmp_path / "other"
+    shutil.copytree(point_mass_bundle, other)
+    response = load(other)
+    assert response.success
+    assert str(other) in response.message
+    (other / "policy.onnx").write_bytes(b"damaged")
+    response = load(other)
+    assert not response.success
+    assert "is damaged" in response.message
+    probe.wait_for_next("joint_commands", 10)
+    probe.wait_for(lambda: is_moving(probe))

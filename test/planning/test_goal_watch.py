@@ -1,0 +1,26 @@
+"""A goal is reached by staying there."""
+
+import numpy as np
+
+from dads_ros.planning.goal_watch import GoalWatch
+
+SECOND = 1_000_000_000
+
+
+def test_goal_counts_after_staying_without_a_break_and_only_once() -> None:
+    watch = GoalWatch(np.array([1.0, 0.0]))
+    at, away = np.array([1.2, 0.0]), np.array([2.0, 0.0])
+    times = [(at, 0.0), (at, 0.9), (away, 1.0), (at, 1.1), (at, 2.0), (at, 2.1), (at, 3.0)]
+    reached = [
+        watch.update(place, int(time * SECOND), tolerance_m=0.5, hold_s=1.0)
+        for place, time in times
+    ]
+    assert reached == [False, False, False, False, False, True, False]
+    assert watch.has_reached
+
+
+def test_time_that_goes_back_starts_the_stay_anew() -> None:
+    watch = GoalWatch(np.zeros(2))
+    for time, expected in ((5.0, False), (0.0, False), (0.9, False), (1.0, True)):
+        stamp = int(time * SECOND)
+        assert watch.update(np.zeros(2), stamp, tolerance_m=0.1, hold_s=1.0) == expected

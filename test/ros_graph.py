@@ -1,0 +1,188 @@
+"""What the tests of nodes share: nodes in processes of their own, and a probe on their topics."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import Odometry
+from rclpy.context import Context
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from std_msgs.msg import Bool, Float64MultiArray
+
+ROOT = Path(__file__).resolve().parents[1]
+MODULES = {
+    "simulator": "dads_ros.nodes.simulator_node",
+    "skill_planner": "dads_ros.nodes.planner_node",
+    "skill_trainer": "dads_ros.nodes.trainer_node",
+}
+LATCHED = QoSProfile(
+    depth=10,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+STATE_TIMEOUT_S = 0.5
+EVERY_MESSAGE = QoSProfile(depth=2000, reliability=ReliabilityPolicy.RELIABLE)
+
+
+class NodeProcess:
+    """One of our nodes in a process of its own."""
+
+    def __init__(self, node: str, log: Path, **parameters: object) -> None:
+        self.log = log / f"{node}.{time.monotonic_ns()}.log"
+        namespace = parameters.pop("namespace", "")
+        settings = [item for k, v in parameters.items() for item in ("-p", f"{k}:={_text(v)}")]
+        ros_args = ["--ros-args", "-r", f"__ns:=/{namespace}", *settings]
+        with self.log.open("wb") as stream:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", MODULES[node], *ros_args],
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                cwd=ROOT,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def end(self, number: int = signal.SIGINT) -> int:
+        """Send a signal and wait. Returns: the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+    def kill(self) -> None:
+        """End it the hard way."""
+        self.process.kill()
+        self.process.wait()
+
+    def said(self) -> str:
+        """Everything that it wrote so far."""
+        return self.log.read_text(errors="replace")
+
+
+class Probe:
+    """A node of the test's own, which keeps every message that it gets."""
+
+    def __init__(self) -> None:
+        self._context = Context()
+        rclpy.init(context=self._context)
+        self.node = Node("probe", context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self.messages: dict[str, list[Any]] = defaultdict(list)
+        self.times: dict[str, list[float]] = defaultdict(list)
+        self.matched: dict[str, int] = defaultdict(int)
+        self._goals = self.node.create_publisher(PoseStamped, "goal_pose", 5)
+
+    def close(self) -> None:
+        self._executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self._context)
+
+    def listen(self, kind: type, topic: str, qos: QoSProfile = EVERY_MESSAGE) -> None:
+        def take(message: object) -> None:
+            self.messages[topic].append(message)
+            self.times[topic].append(time.monotonic())
+
+        def match(info: Any) -> None:  # noqa: ANN401
+            self.matched[topic] = info.current_count
+
+        events = SubscriptionEventCallbacks(matched=match)
+        self.node.create_subscription(kind, topic, take, qos, event_callbacks=events)
+
+    def wait_for(self, claim: Callable[[], object], timeout_s: float = 20.0) -> None:
+        """Spin until the claim holds."""
+        deadline = time.monotonic() + timeout_s
+        while not claim():
+            assert time.monotonic() < deadline, "it did not happen in time"
+            self._executor.spin_once(timeout_sec=0.05)
+
+    def wait_for_next(self, topic: str, count: int = 1, timeout_s: float = 20.0) -> Any:  # noqa: ANN401
+        """The newest message after ``count`` more have come."""
+        before = len(self.messages[topic])
+        self.wait_for(lambda: len(self.messages[topic]) >= before + count, timeout_s)
+        return self.messages[topic][-1]
+
+    def call(self, kind: Any, service: str, **fields: object) -> Any:  # noqa: ANN401
+        """Call a service. Returns: its response."""
+        client = self.node.create_client(kind, service)
+        self.wait_for(client.service_is_ready)
+        future = client.call_async(kind.Request(**fields))
+        self.wait_for(future.done, 30.0)
+        self.node.destroy_client(client)
+        return future.result()
+
+    def send_goal(self, x: float, y: float, frame: str = "odom") -> None:
+        self.wait_for(lambda: self._goals.get_subscription_count() > 0)
+        message = PoseStamped()
+        message.header.frame_id = frame
+        message.pose.position.x, message.pose.position.y = x, y
+        self._goals.publish(message)
+
+
+class Robot(NamedTuple):
+    """A point mass with its simulator and planner, and what they say."""
+
+    probe: Probe
+    simulator: NodeProcess
+    planner: NodeProcess
+
+
+def start_robot(probe: Probe, start: Callable[..., NodeProcess], bundle: Path) -> Robot:
+    probe.listen(Float64MultiArray, "joint_commands")
+    probe.listen(Odometry, "odom")
+    probe.listen(PoseStamped, "skill_planner/goal", LATCHED)
+    probe.listen(Bool, "skill_planner/goal_reached", LATCHED)
+    probe.listen(DiagnosticArray, "/diagnostics")
+    simulator = start("simulator", robot="point_mass", speed=4.0)
+    planner = start(
+        "skill_planner", bundle=bundle, use_sim_time=True, state_timeout_s=STATE_TIMEOUT_S
+    )
+    probe.wait_for_next("odom", 2)
+    probe.wait_for_next("joint_commands", 2)
+    return Robot(probe, simulator, planner)
+
+
+def position(probe: Probe) -> np.ndarray:
+    place = probe.messages["odom"][-1].pose.pose.position
+    return np.array([place.x, place.y])
+
+
+def health(probe: Probe) -> tuple[int, str]:
+    """Level and message of the planner's newest report."""
+    for report in reversed(probe.messages["/diagnostics"]):
+        for status in report.status:
+            if status.name == "skill_planner: control":
+                return status.level[0], status.message
+    return -1, ""
+
+
+def is_moving(probe: Probe) -> bool:
+    return any(abs(value) > 0.1 for value in probe.messages["joint_commands"][-1].data)
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def isolate() -> None:
+    """An own ROS domain for this test process, on this machine only."""
+    from dads_ros.cli.demo import free_domain
+
+    os.environ["ROS_DOMAIN_ID"] = str(free_domain())
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    os.environ["FASTDDS_BUILTIN_TRANSPORTS"] = "UDPv4"

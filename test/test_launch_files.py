@@ -1,0 +1,114 @@
+"""Launch files name executables, parameter files, parameters and arguments that exist.
+
+They are read as syntax trees: ROS 2's launch package is not on PyPI.
+"""
+
+import ast
+import dataclasses
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dads_ros.nodes.settings import SimulatorConfig, SkillPlannerConfig, SkillTrainerConfig
+
+ROOT = Path(__file__).resolve().parent.parent
+FILES = {path.name: ast.parse(path.read_text()) for path in sorted(ROOT.glob("launch/*.py"))}
+SETTINGS = {
+    "simulator": SimulatorConfig,
+    "skill_planner": SkillPlannerConfig,
+    "skill_trainer": SkillTrainerConfig,
+}
+PARAMETER_FILES = {
+    "simulator.yaml": SimulatorConfig,
+    "planner.yaml": SkillPlannerConfig,
+    "trainer.yaml": SkillTrainerConfig,
+}
+
+
+def calls(tree: ast.AST, name: str) -> list[ast.Call]:
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return [call for call in found if isinstance(call.func, ast.Name) and call.func.id == name]
+
+
+def text(node: ast.AST) -> str:
+    assert isinstance(node, ast.Constant)
+    return str(node.value)
+
+
+def declared(tree: ast.AST) -> set[str]:
+    return {text(call.args[0]) for call in calls(tree, "DeclareLaunchArgument")}
+
+
+def our_nodes(tree: ast.AST) -> list[dict[str, ast.expr]]:
+    nodes = calls(tree, "Node") + calls(tree, "LifecycleNode")
+    keywords = [{k.arg or "": k.value for k in call.keywords} for call in nodes]
+    return [words for words in keywords if text(words["package"]) == "dads_ros"]
+
+
+def known_parameters(config: type) -> set[str]:
+    return {field.name for field in dataclasses.fields(config)} | {"use_sim_time"}
+
+
+def test_there_is_one_launch_file_for_each_task() -> None:
+    assert set(FILES) == {f"{n}.launch.py" for n in ("demo", "simulate", "plan", "train")}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_arguments_that_are_used_are_declared_and_the_other_way_round(name: str) -> None:
+    tree = FILES[name]
+    used = {
+        text(c.args[0])
+        for c in calls(tree, "LaunchConfiguration")
+        if c.args[0:1] != [] and isinstance(c.args[0], ast.Constant)
+    }
+    if name == "demo.launch.py":  # passed on by name, see the test of what it includes
+        used |= {"bundle", "speed", "seed"}
+    assert used == declared(tree)
+
+
+@pytest.mark.parametrize("name", [n for n in FILES if n != "demo.launch.py"])
+def test_nodes_exist_and_take_the_parameters(name: str) -> None:
+    (node,) = our_nodes(FILES[name])
+    executable = text(node["executable"])
+    assert f'"{executable} = dads_ros.nodes.' in (ROOT / "setup.py").read_text()
+    assert text(node["name"]) == executable
+    assert "namespace" in node  # else the parameters after the file are lost
+    file, inline = node["parameters"].elts  # type: ignore[attr-defined]
+    assert isinstance(inline, ast.Dict)
+    keys = {text(key) for key in inline.keys if key is not None}
+    assert keys <= known_parameters(SETTINGS[executable])
+    assert "parent_pid" in keys
+    assert isinstance(file, ast.Call)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_that_are_named_exist(name: str) -> None:
+    constants = [node.value for node in ast.walk(FILES[name]) if isinstance(node, ast.Constant)]
+    for value in map(str, constants):
+        if value.endswith((".yaml", ".rviz")):
+            assert (ROOT / "config" / value).is_file()
+
+
+def test_demo_includes_launch_files_with_arguments_that_they_have() -> None:
+    (included,) = [
+        n
+        for n in ast.walk(FILES["demo.launch.py"])
+        if isinstance(n, ast.Dict) and isinstance(n.values[0], ast.Tuple)
+    ]
+    for key, value in zip(included.keys, included.values, strict=True):
+        assert key is not None
+        assert isinstance(value, ast.Tuple)
+        names = {text(item) for item in value.elts}
+        assert names <= declared(FILES[f"{text(key)}.launch.py"])
+        assert names <= declared(FILES["demo.launch.py"])
+
+
+@pytest.mark.parametrize("name", PARAMETER_FILES)
+def test_parameter_files_match_any_namespace_and_name_known_parameters(name: str) -> None:
+    content = yaml.safe_load((ROOT / "config" / name).read_text())
+    assert set(content) == {"/**"}
+    values = content["/**"]["ros__parameters"]
+    assert set(values) <= known_parameters(PARAMETER_FILES[name])
+    values.pop("use_sim_time", None)
+    PARAMETER_FILES[name].from_dict(values)
