@@ -18,11 +18,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run(args: argparse.Namespace) -> int:
-    """Load the checkpoint, evaluate the skills once more and export."""
+    """Load the checkpoint and export its best skills."""
     if not args.run.is_dir():
         raise CheckpointError(f"run folder '{args.run}' does not exist; give the --out of train")
     config = TrainConfig.from_dict(load_checkpoint(args.run)["config"], "checkpoint")
     trainer = Trainer(config, args.run, resume=True)
-    export_bundle(trainer, args.out, trainer.evaluate().to_dict())
+    export_bundle(trainer, args.out)
     print(f"skills exported to {args.out}")
     return 0

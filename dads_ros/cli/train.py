@@ -41,7 +41,6 @@ def run(args: argparse.Namespace) -> int:
     with atomic_write(out / "config.yaml") as temporary:
         config.to_yaml(temporary)
     interrupted = _catch_signals()
-    last_evaluation: dict[str, float] = {}
     shown: dict[str, str] = {}
     with (
         MetricsWriter(out, first_iteration=trainer.iteration + 1) as writer,
@@ -57,7 +56,6 @@ def run(args: argparse.Namespace) -> int:
         for metrics in trainer.iterations():
             writer.write(metrics.iteration, metrics.to_dict())
             if "mean_displacement_m" in metrics.values:
-                last_evaluation = metrics.to_dict()
                 tqdm.write(_evaluation_line(metrics), file=sys.stderr)
             shown |= {
                 label: f"{metrics.values[name]:.3g}"
@@ -76,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 130
-    export_bundle(trainer, out / "bundle", last_evaluation)
+    export_bundle(trainer, out / "bundle")
     print(f"skills exported to {out / 'bundle'}")
     return 0
 

@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -21,71 +20,27 @@ from torch import Tensor, nn
 from dads_ros.bundle.manifest import DYNAMICS_FILE, MANIFEST_FILE, POLICY_FILE, BundleManifest
 from dads_ros.errors import BundleError
 from dads_ros.files import make_output_folder, sha256
-from dads_ros.learning.networks import Actor, Features, RunningNormalizer
-from dads_ros.learning.skill_dynamics import SkillDynamics
 from dads_ros.learning.trainer import Trainer
 
 PARITY_TOLERANCE = 1e-5
 """Largest difference of torch and ONNX, as a part of the output's range."""
 
 
-class ExportedPolicy(nn.Module):
-    """policy_obs and skill -> command: frame, symmetry, normaliser and scaling inside."""
-
-    low: Tensor
-    high: Tensor
-
-    def __init__(
-        self,
-        features: Features,
-        normalizer: RunningNormalizer,
-        actor: Actor,
-        limits: tuple[np.ndarray, np.ndarray],
-    ) -> None:
-        """Wrap the parts."""
-        super().__init__()
-        self.features, self.normalizer, self.actor = features, normalizer, actor
-        self.register_buffer("low", torch.tensor(limits[0]).float())
-        self.register_buffer("high", torch.tensor(limits[1]).float())
-
-    def forward(self, policy_obs: Tensor, skill: Tensor) -> Tensor:
-        """Mean action in the actuator's unit. Shapes (B, O), (B, D) -> (B, A)."""
-        features, turns = self.features(policy_obs, skill)
-        action = torch.tanh(self.actor(self.normalizer(features))[0])
-        fraction = (self.features.to_robot(action, turns) + 1.0) * 0.5
-        return self.low + fraction * (self.high - self.low)
-
-
-class ExportedDynamics(nn.Module):
-    """skill -> mean predicted change of pose over one prediction, in metres and radians."""
-
-    def __init__(self, q: SkillDynamics) -> None:
-        """Wrap it."""
-        super().__init__()
-        self.q = q
-
-    def forward(self, skill: Tensor) -> Tensor:
-        """Shapes (N, D) -> (N, P)."""
-        return self.q.mean(skill)
-
-
-def export_bundle(
-    trainer: Trainer, folder: Path, metrics: dict[str, Any] | None = None
-) -> BundleManifest:
-    """Write the bundle of a trainer's present state, replacing what stood there.
+def export_bundle(trainer: Trainer, folder: Path) -> BundleManifest:
+    """Write the bundle of a run's best skills so far, replacing what stood there.
 
     Args:
         trainer: with some experience collected: the comparison runs on recorded observations.
+            Before its first evaluation the present skills are taken and evaluated.
         folder: the bundle.
-        metrics: training metrics to note in the manifest.
     Raises: BundleError when torch and ONNX do not agree; nothing is written then.
     """
     if trainer.replay is None:
         raise BundleError("nothing was collected yet, so there is nothing to export; train first")
     if folder.exists() and not (folder / MANIFEST_FILE).exists() and any(folder.iterdir()):
         raise BundleError(f"'{folder}' holds other files than a bundle; choose another folder")
-    policy = ExportedPolicy(*trainer.policy_parts(), trainer.robot.command_limits).eval()
-    dynamics = ExportedDynamics(trainer.skill_dynamics_copy()).eval()
+    best = trainer.best or trainer.judge()
+    policy, dynamics = best.skills
     recorded = trainer.replay.sample(1024, torch.Generator().manual_seed(0))
     obs, skill = recorded.policy_obs.cpu(), recorded.skill.cpu()
 
@@ -108,12 +63,7 @@ def export_bundle(
             prediction=trainer.config.prediction,
             files={name: sha256(temporary / name) for name in (POLICY_FILE, DYNAMICS_FILE)},
             training_config=trainer.config.to_dict(),
-            training_metrics={
-                "iteration": trainer.iteration,
-                "num_env_steps": trainer.num_env_steps,
-                "num_gradient_steps": trainer.num_gradient_steps,
-                **(metrics or {}),
-            },
+            training_metrics={"iteration": best.iteration, **best.metrics},
             commit=source_commit(),
             versions=tool_versions(),
         )

@@ -86,7 +86,7 @@ class Sac:
         self.set_progress(0.0)
 
     def set_progress(self, progress: float) -> None:
-        """Set step sizes and wanted entropy for a point of the run, 0 at its start, 1 at its end."""
+        """Set step sizes and wanted entropy for a point of the run: 0 its start, 1 its end."""
         config = self.config
         final = config.final_learning_rate_factor
         factor = final + (1.0 - final) * min(1.0, 2.0 * (1.0 - progress))

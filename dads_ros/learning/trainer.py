@@ -23,6 +23,7 @@ from dads_ros.learning.checkpoint import load_checkpoint, save_checkpoint
 from dads_ros.learning.collector import Collector, Policy
 from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.intrinsic_reward import intrinsic_reward
+from dads_ros.learning.learned_skills import LearnedSkills, MeanDynamics, MeanPolicy
 from dads_ros.learning.networks import Actor, Features, RunningNormalizer
 from dads_ros.learning.replay_buffer import Chunk, ReplayBuffer, Transition
 from dads_ros.learning.sac import Sac, SacBatch
@@ -52,6 +53,36 @@ class IterationMetrics:
             "num_gradient_steps": self.num_gradient_steps,
             **self.values,
         }
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best skills of a run: score = displacement * (1 - flips - prediction error), metres.
+
+    Displacement alone swings from evaluation to evaluation; what is exported should not.
+    """
+
+    score: float
+    iteration: int
+    metrics: dict[str, float]
+    skills: LearnedSkills
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Everything that ``restored`` needs."""
+        policy, dynamics = self.skills
+        weights = {"policy": policy.state_dict(), "dynamics": dynamics.state_dict()}
+        return {
+            "score": self.score,
+            "iteration": self.iteration,
+            "metrics": self.metrics,
+        } | weights
+
+    @classmethod
+    def restored(cls, saved: dict[str, Any], skills: LearnedSkills) -> "Best":
+        """From ``checkpoint``, into skills of the same shape."""
+        skills.policy.load_state_dict(saved["policy"])
+        skills.dynamics.load_state_dict(saved["dynamics"])
+        return cls(saved["score"], saved["iteration"], saved["metrics"], skills)
 
 
 class Trainer:
@@ -105,6 +136,7 @@ class Trainer:
         )
         self.replay: ReplayBuffer | None = None
         self.iteration, self.num_gradient_steps = 0, 0
+        self.best: Best | None = None
         if saved is not None:
             self._restore(saved)
 
@@ -115,7 +147,7 @@ class Trainer:
         return self.iteration * collect.num_envs * collect.steps_per_iteration
 
     def iterations(self) -> Generator[IterationMetrics, None, None]:
-        """Train, and report after each iteration; closing the iterator leaves a checkpoint."""
+        """Train, and report after each iteration; a checkpoint follows the last one."""
         last_save = time.monotonic()
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # the other cores move robots; and sums do not depend on cores
@@ -131,7 +163,7 @@ class Trainer:
                     self._take_in(pending.result())
                     self.iteration += 1
                     if self.iteration % self.config.evaluate_every == 0:
-                        values |= self.evaluate().to_dict()
+                        values |= self.judge().metrics
                     if time.monotonic() - last_save > self.config.checkpoint_period_s:
                         self.save_checkpoint()
                         last_save = time.monotonic()
@@ -144,38 +176,33 @@ class Trainer:
 
     def evaluate(self, delay_ms: float = 0.0, num_skills: int = 256) -> SkillMetrics:
         """Mean action on a fixed grid of skills, with another start than in training."""
-        features, normalizer, actor = self.policy_parts()
-
-        @torch.no_grad()
-        def command(obs: NDArray[np.float32], skill: NDArray[np.float32]) -> NDArray[np.float32]:
-            seen, turns = features(torch.from_numpy(obs), torch.from_numpy(skill))
-            action = torch.tanh(actor(normalizer(seen))[0])
-            low, high = self.robot.command_limits
-            fraction = (features.to_robot(action, turns).numpy() + 1.0) * 0.5
-            return low + fraction * (high - low)
-
-        @torch.no_grad()
-        def delta(skill: NDArray[np.float32]) -> NDArray[np.float32]:
-            return self.q.mean(torch.from_numpy(skill).to(self.device)).cpu().numpy()
-
+        skills = self.learned_skills()
         return evaluate_skills(
             self.model,
             self.skill_space,
-            command,
-            delta,
+            skills.command,
+            skills.delta,
             self.config.prediction,
             seed=self.config.seed + 1,
             delay_ms=delay_ms,
             num_skills=num_skills,
         )
 
-    def policy_parts(self) -> tuple[Features, RunningNormalizer, Actor]:
-        """Copies, on the CPU, of what makes up the policy to evaluate and export."""
-        return _copies(self.features, self.normalizer, self.sac.export_actor)
+    def judge(self) -> Best:
+        """Evaluate what was learned up to now; it becomes ``best`` if it is better."""
+        metrics = self.evaluate().to_dict()
+        lost = metrics["flip_fraction"] + metrics["prediction_error"]
+        score = metrics["mean_displacement_m"] * (1.0 - lost)
+        now = Best(score, self.iteration, metrics | {"score": score}, self.learned_skills())
+        if self.best is None or score > self.best.score:
+            self.best = now
+        return now
 
-    def skill_dynamics_copy(self) -> SkillDynamics:
-        """A copy of q on the CPU."""
-        return copy.deepcopy(self.q).cpu()
+    def learned_skills(self) -> LearnedSkills:
+        """What was learned up to now."""
+        limits = self.robot.command_limits
+        policy = MeanPolicy(self.features, self.normalizer, self.sac.export_actor, limits)
+        return LearnedSkills(policy.cpu().eval(), MeanDynamics(self.q).cpu().eval())
 
     def save_checkpoint(self) -> None:
         """Write everything that a resumed run needs to go on exactly here."""
@@ -183,6 +210,7 @@ class Trainer:
             self.out,
             {
                 "config": self.config.to_dict(),
+                "best": None if self.best is None else self.best.checkpoint(),
                 "iteration": self.iteration,
                 "num_gradient_steps": self.num_gradient_steps,
                 "sac": self.sac.checkpoint(),
@@ -365,6 +393,8 @@ class Trainer:
             first = Chunk(*(array[:1].numpy() for array in saved["replay"]["data"].values()))
             self.replay = ReplayBuffer(rows, first, self.config.prediction, self.device)
             self.replay.restore(saved["replay"])
+        if saved["best"] is not None:
+            self.best = Best.restored(saved["best"], self.learned_skills())
         for name, state in saved["rngs"].items():
             self._rngs[name].bit_generator.state = state
         for name, state in saved["generators"].items():

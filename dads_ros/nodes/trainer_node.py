@@ -167,7 +167,7 @@ class SkillTrainerNode(Node):
         folder = self._settings.config.export_folder
         target = Path(folder).expanduser() if folder else self._out / "bundle"
         try:
-            self._between_iterations(lambda: export_bundle(self._trainer, target, self._values))
+            self._between_iterations(lambda: export_bundle(self._trainer, target))
             response.success, response.message = True, f"exported to '{target}'"
         except DadsError as error:
             response.success, response.message = False, str(error)

@@ -31,7 +31,7 @@ def trainer(tmp_path_factory: pytest.TempPathFactory) -> Trainer:
 @pytest.fixture(scope="module")
 def bundle_folder(trainer: Trainer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported") / "bundle"
-    export_bundle(trainer, folder, {"mean_displacement_m": 1.0})
+    export_bundle(trainer, folder)
     return folder
 
 
@@ -41,41 +41,34 @@ def test_the_bundle_gives_the_commands_and_predictions_of_the_trained_networks(
     bundle = SkillBundle(bundle_folder, trainer.robot)
     assert trainer.replay is not None
     recorded = trainer.replay.sample(256, torch.Generator().manual_seed(5))
-    features, normalizer, actor = trainer.policy_parts()
-    with torch.no_grad():
-        seen, turns = features(recorded.policy_obs, recorded.skill)
-        action = features.to_robot(torch.tanh(actor(normalizer(seen))[0]), turns).numpy()
     obs, skill = recorded.policy_obs.numpy(), recorded.skill.numpy()
+    assert trainer.best is not None
+    action = trainer.best.skills.command(obs, skill)
+    assert np.ptp(action) > 0.1
     assert np.abs(bundle.command(obs, skill) - action).max() < 2e-5
     assert np.abs(bundle.command(obs[:1], skill[:1]) - action[:1]).max() < 2e-5
-    with torch.no_grad():
-        expected = trainer.q.mean(recorded.skill).numpy()
+    expected = trainer.best.skills.delta(skill)
     assert np.abs(bundle.delta(skill) - expected).max() < 1e-5 * max(np.ptp(expected), 1e-3)
     assert bundle.manifest.training_metrics is not None
-    assert bundle.manifest.training_metrics["mean_displacement_m"] == 1.0
+    assert bundle.manifest.training_metrics["score"] == trainer.best.score
     assert bundle.manifest.training_config == trainer.config.to_dict()
 
 
 def test_a_model_that_differs_is_refused(trainer: Trainer, bundle_folder: Path) -> None:
-    q = trainer.skill_dynamics_copy()
+    dynamics = trainer.learned_skills().dynamics
     path = bundle_folder / DYNAMICS_FILE
     skill = torch.rand(64, 2)
-
-    class Mean(torch.nn.Module):
-        def forward(self, skill: torch.Tensor) -> torch.Tensor:
-            return q.mean(skill)
-
-    check_parity(Mean(), path, {"skill": skill})
+    check_parity(dynamics, path, {"skill": skill})
     with torch.no_grad():
-        q.net[-1].bias.add_(0.1)  # type: ignore[operator, union-attr]
+        dynamics.q.net[-1].bias.add_(0.1)
     with pytest.raises(BundleError, match="no bundle was written"):
-        check_parity(Mean(), path, {"skill": skill})
+        check_parity(dynamics, path, {"skill": skill})
 
 
 def test_export_replaces_a_bundle_but_no_other_folder(
     trainer: Trainer, bundle_folder: Path, tmp_path: Path
 ) -> None:
-    export_bundle(trainer, bundle_folder, {"mean_displacement_m": 1.0})
+    export_bundle(trainer, bundle_folder)
     assert [p.name for p in bundle_folder.parent.iterdir()] == ["bundle"]
     other = tmp_path / "other"
     other.mkdir()

@@ -74,6 +74,22 @@ def test_the_point_mass_learns_to_go_in_every_direction(tmp_path: Path) -> None:
     assert after["prediction_error"] < 0.4
 
 
+def test_the_best_skills_are_kept_and_survive_a_checkpoint(tmp_path: Path) -> None:
+    trainer = Trainer(small_config(evaluate_every=4), tmp_path)
+    lines = run(trainer, 12)
+    scores = {i + 1: line["score"] for i, line in enumerate(lines) if "score" in line}
+    assert sorted(scores) == [4, 8, 12]
+    assert trainer.best is not None
+    assert trainer.best.score == max(scores.values())
+    assert scores[trainer.best.iteration] == trainer.best.score
+    trainer.save_checkpoint()
+    resumed = Trainer(small_config(evaluate_every=4), tmp_path, resume=True)
+    assert resumed.best is not None
+    assert resumed.best.score == trainer.best.score
+    skill = trainer.skill_space.grid(9)
+    assert np.array_equal(resumed.best.skills.delta(skill), trainer.best.skills.delta(skill))
+
+
 def test_resuming_with_other_settings_names_them(tmp_path: Path) -> None:
     trainer = Trainer(small_config(), tmp_path)
     trainer.save_checkpoint()
