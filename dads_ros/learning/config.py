@@ -51,7 +51,7 @@ class SkillDynamicsConfig(Config):
         0.1, min=1e-6, max=100.0, help="Lower bound of a sigma that follows the displacement."
     )
     speed_knee: float = setting(
-        1.0,
+        100.0,
         min=0.01,
         max=100.0,
         help="symmetry.yaw: the predicted displacement grows with the length of the skill up to "
@@ -131,6 +131,13 @@ class CollectConfig(Config):
         min=0.0,
         max=1.0,
         help="Chance per control step of a new skill inside an episode; 0 is the paper.",
+    )
+    mean_action_fraction: float = setting(
+        0.0,
+        min=0.0,
+        max=1.0,
+        help="Part of the robots that act without noise. What is exported is the mean action: "
+        "where it gets stuck, and noise would have freed the robot, only they find out.",
     )
     delay_ms: tuple[float, float] = setting(
         (0.0, 0.0), min=0.0, help="Range of the delay from state to command, drawn per episode."

@@ -245,6 +245,7 @@ class Trainer:
                 return (torch.rand(shape, generator=generator) * 2.0 - 1.0).numpy()
             seen, turns = features(torch.from_numpy(obs), torch.from_numpy(skill))
             noise = torch.randn(shape, generator=generator)
+            noise[: round(self.config.collect.mean_action_fraction * len(noise))] = 0.0
             action, _ = actor.sample(normalizer(seen), noise)
             return features.to_robot(action, turns).numpy()
 
