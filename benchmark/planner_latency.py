@@ -8,7 +8,10 @@ distance from the goal over its duration, in units of the distance at the start:
 
 import argparse
 import dataclasses
+import os
 import time
+
+os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 import numpy as np
 from report import percentiles_ms, print_report

@@ -3,7 +3,6 @@
 import importlib.metadata
 import json
 import platform
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dads_ros.envs.vector_env import available_cores
+from dads_ros.files import source_commit
 
 _PACKAGES = ("mujoco", "numpy", "onnxruntime", "torch")
 _CPU_INFO = Path("/proc/cpuinfo")
@@ -20,7 +20,7 @@ def print_report(benchmark: str, results: dict[str, Any]) -> None:
     """Print one JSON line: the setting, then the results."""
     setting = {
         "benchmark": benchmark,
-        "commit": _commit(),
+        "commit": source_commit(),
         "machine": f"{_processor()}, {available_cores()} cores",
         "versions": {"python": platform.python_version(), **_versions()},
     }
@@ -32,15 +32,6 @@ def percentiles_ms(seconds: NDArray[np.float64]) -> dict[str, float]:
     values = np.percentile(seconds, [50, 95, 99, 100]) * 1000.0
     names = ("p50_ms", "p95_ms", "p99_ms", "max_ms")
     return {name: round(float(value), 4) for name, value in zip(names, values, strict=True)}
-
-
-def _commit() -> str:
-    """Commit of the source tree, with a plus when it has been edited since."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 def _processor() -> str:

@@ -1,7 +1,7 @@
 """Settings as frozen dataclasses: default, unit, range and help stand at the field, once.
 
-YAML holds only what differs. ROS parameters, the command line and the README tables are made from
-the same fields (see ``fields_of``).
+YAML holds only what differs. ROS parameters and the tables of settings in the documentation are
+made from the same fields.
 """
 
 import dataclasses

@@ -134,6 +134,14 @@ class RobotSpec(Config):
             values = getattr(self, group)
             if len(set(values)) != len(values):
                 raise ConfigError(f"'{group}' names something twice")
+        if not self.actuators:
+            raise ConfigError("'actuators' is empty; name what the commands drive")
+        of_joints = {"joint_positions", "joint_velocities"}
+        if not set(self.observation) - (set() if self.joints else of_joints):
+            raise ConfigError(
+                f"'observation' {list(self.observation)} holds no number with "
+                f"{len(self.joints)} 'joints'; name what the policy sees"
+            )
         if self.base.kind == "planar" and not self.base.joints:
             raise ConfigError("'base.joints' is missing; a planar base names its joints by axis")
         if self.symmetry is not None:

@@ -8,13 +8,16 @@ from ament_index_python.packages import (
     get_package_prefix,
     get_package_share_path,
 )
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, LogInfo
+from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription, LogInfo
 from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import Node
+from launch.substitutions import LaunchConfiguration, PythonExpression
+from launch_ros.actions import Node, SetParameter
 
 from launch import LaunchDescription
+
+TIMEOUTS = {"simulate": "command_timeout_s", "plan": "state_timeout_s"}
+"""Wall clock. Below real time they grow with the time between two states."""
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -28,10 +31,16 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument("seed", default_value="0", description="Of start pose and planner."),
         DeclareLaunchArgument("rviz", default_value="true", description="Start RViz."),
     ]
+    timeout = PythonExpression(["max(0.5, 0.5 / ", LaunchConfiguration("speed"), ")"])
     included = [
-        IncludeLaunchDescription(
-            PythonLaunchDescriptionSource(str(share / "launch" / f"{name}.launch.py")),
-            launch_arguments={key: LaunchConfiguration(key) for key in keys}.items(),
+        GroupAction(
+            [
+                SetParameter(TIMEOUTS[name], timeout),
+                IncludeLaunchDescription(
+                    PythonLaunchDescriptionSource(str(share / "launch" / f"{name}.launch.py")),
+                    launch_arguments={key: LaunchConfiguration(key) for key in keys}.items(),
+                ),
+            ]
         )
         for name, keys in {
             "simulate": ("robot", "speed", "seed"),

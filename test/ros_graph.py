@@ -15,10 +15,12 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
+from rcl_interfaces.srv import SetParameters
 from rclpy.context import Context
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool, Float64MultiArray
 
@@ -63,6 +65,16 @@ class NodeProcess:
         """Send a signal and wait. Returns: the exit code."""
         self.process.send_signal(number)
         return self.process.wait(20)
+
+    def wait_for_handlers(self) -> None:
+        """Until it would answer SIGTERM: the earliest moment at which it promises anything."""
+        status = Path(f"/proc/{self.process.pid}/status")
+        while True:
+            caught = next(x for x in status.read_text().splitlines() if x.startswith("SigCgt"))
+            if int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1:
+                return
+            assert self.process.poll() is None, self.said()
+            os.sched_yield()
 
     def kill(self) -> None:
         """End it the hard way."""
@@ -142,7 +154,12 @@ class Robot(NamedTuple):
     planner: NodeProcess
 
 
-def start_robot(probe: Probe, start: Callable[..., NodeProcess], bundle: Path) -> Robot:
+def start_robot(
+    probe: Probe,
+    start: Callable[..., NodeProcess],
+    bundle: Path,
+    state_timeout_s: float = STATE_TIMEOUT_S,
+) -> Robot:
     probe.listen(Float64MultiArray, "joint_commands")
     probe.listen(Odometry, "odom")
     probe.listen(PoseStamped, "skill_planner/goal", LATCHED)
@@ -150,7 +167,7 @@ def start_robot(probe: Probe, start: Callable[..., NodeProcess], bundle: Path) -
     probe.listen(DiagnosticArray, "/diagnostics")
     simulator = start("simulator", robot="point_mass", speed=4.0)
     planner = start(
-        "skill_planner", bundle=bundle, use_sim_time=True, state_timeout_s=STATE_TIMEOUT_S
+        "skill_planner", bundle=bundle, use_sim_time=True, state_timeout_s=state_timeout_s
     )
     probe.wait_for_next("odom", 2)
     probe.wait_for_next("joint_commands", 2)
@@ -169,6 +186,13 @@ def health(probe: Probe) -> tuple[int, str]:
             if status.name == "skill_planner: control":
                 return status.level[0], status.message
     return -1, ""
+
+
+def set_parameters(probe: Probe, values: dict[str, object]) -> None:
+    """Set parameters of the planner."""
+    parameters = [Parameter(k, value=v).to_parameter_msg() for k, v in values.items()]
+    answer = probe.call(SetParameters, "skill_planner/set_parameters", parameters=parameters)
+    assert all(result.successful for result in answer.results)
 
 
 def is_moving(probe: Probe) -> bool:

@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 from dads_ros.errors import ConfigError
-from dads_ros.files import atomic_write, find_file, make_output_folder, resolve_package_uri
+from dads_ros.files import (
+    atomic_write,
+    find_file,
+    make_output_folder,
+    resolve_package_uri,
+    source_commit,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -44,3 +50,23 @@ def test_a_package_uri_of_a_missing_package_says_what_to_install(tmp_path: Path)
     assert resolve_package_uri("robot.xml", tmp_path) == (tmp_path / "robot.xml").resolve()
     with pytest.raises(ConfigError, match="pip install no_such_package"):
         resolve_package_uri("package://no_such_package/robot.xml", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["~no_such_user_here/x.yaml", "x" * 300])
+def test_a_name_that_cannot_be_a_path_is_refused_in_one_sentence(name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        find_file(name, folder="config/robots", suffix=".yaml")
+    assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("package", ["no_such_package.part", "", ".part"])
+def test_a_package_uri_that_cannot_be_imported_is_refused(tmp_path: Path, package: str) -> None:
+    with pytest.raises(ConfigError, match="needs the Python package"):
+        resolve_package_uri(f"package://{package}/robot.xml", tmp_path)
+
+
+def test_the_commit_is_unknown_on_a_machine_without_git(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert source_commit() == "unknown"

@@ -112,3 +112,16 @@ def test_parameter_files_match_any_namespace_and_name_known_parameters(name: str
     assert set(values) <= known_parameters(PARAMETER_FILES[name])
     values.pop("use_sim_time", None)
     PARAMETER_FILES[name].from_dict(values)
+
+
+def test_demo_stretches_timeouts_that_exist_and_that_no_file_sets() -> None:
+    assigned = [n for n in FILES["demo.launch.py"].body if isinstance(n, ast.Assign)]
+    timeouts = ast.literal_eval(assigned[0].value)
+    names = {"simulate": "simulator", "plan": "planner"}
+    assert set(timeouts) == set(names)
+    for launch_file, parameter in timeouts.items():
+        file = f"{names[launch_file]}.yaml"
+        config = PARAMETER_FILES[file]
+        assert config().to_dict()[parameter] == 0.5  # at speed 1, as in the expression
+        content = yaml.safe_load((ROOT / "config" / file).read_text())
+        assert parameter not in content["/**"]["ros__parameters"]  # a file beats SetParameter

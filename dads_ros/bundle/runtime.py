@@ -46,6 +46,7 @@ class SkillBundle:
             got = [item.shape[-1] for item in session.get_inputs()]
             if got != sizes:
                 raise BundleError(f"{name} takes inputs of sizes {got}; expected {sizes}")
+        self._check_outputs()
 
     @property
     def prediction_dim(self) -> int:
@@ -88,6 +89,25 @@ class SkillBundle:
         for num in (1, 2):
             self.command(obs.repeat(num, 0), self.skill_space.grid(num))
             self.rollout(np.zeros(3), self.skill_space.grid(num)[:, None], 1)
+
+    def _check_outputs(self) -> None:
+        """Run both models on two rows: a graph need not declare the sizes of its outputs."""
+        obs = np.zeros((2, policy_obs_dim(self.robot)), np.float32)
+        skills = self.skill_space.grid(2)
+        outputs = (
+            (POLICY_FILE, lambda: self.command(obs, skills), self.robot.command_dim),
+            (DYNAMICS_FILE, lambda: self.delta(skills), self.prediction_dim),
+        )
+        for name, run, size in outputs:
+            try:
+                shape = run().shape
+            except Exception as error:  # as in _session
+                raise BundleError(f"{name} does not run: {error}; export it again") from error
+            if shape != (2, size):
+                raise BundleError(
+                    f"{name} gives numbers of shape {shape} for two inputs; expected {(2, size)}: "
+                    "export it again"
+                )
 
 
 def _session(path: Path) -> onnxruntime.InferenceSession:

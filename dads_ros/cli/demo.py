@@ -5,6 +5,7 @@ ended here on the way out, and when this process is killed they notice it by the
 """
 
 import argparse
+import math
 import os
 import random
 import signal
@@ -30,6 +31,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from dads_ros.bundle.runtime import SkillBundle
+from dads_ros.envs.model import RobotModel
 from dads_ros.errors import ConfigError, DadsError
 from dads_ros.files import find_file, share_folder
 from dads_ros.nodes.conversions import Frames, goal_message, to_ns
@@ -74,17 +76,22 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Drive to all goals. Returns: 0 when every one was reached, else 1."""
+    if not 0.01 <= args.speed <= 100.0 or args.seed < 0:
+        raise ConfigError(
+            f"speed is {args.speed:g}, seed is {args.seed}; expected a speed from 0.01 to 100 and "
+            "a seed of at least 0"
+        )
+    if args.num_goals < 1 or not 0.0 < args.time_limit < math.inf:
+        raise ConfigError(
+            f"num-goals is {args.num_goals}, time-limit is {args.time_limit:g}; expected at least "
+            "1 goal and a finite time limit above 0 s"
+        )
     goals = (
         draw_goals(args.seed, args.num_goals) if args.goals is None else parse_goals(args.goals)
     )
-    if not 0.01 <= args.speed <= 100.0 or args.seed < 0:
-        raise ConfigError(
-            f"speed is {args.speed:g}, seed {args.seed}; expected a speed from 0.01 to 100 and a "
-            "seed of at least 0"
-        )
     robot = RobotSpec.load(args.robot)
     bundle = find_file(args.bundle or args.robot, folder="models")
-    SkillBundle(bundle, robot)
+    warn_of_other_model(robot, SkillBundle(bundle, robot))
     os.environ.setdefault("ROS_DOMAIN_ID", str(free_domain()))
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")  # leaves nothing in /dev/shm
@@ -109,6 +116,16 @@ def run(args: argparse.Namespace) -> int:
             rclpy.try_shutdown()
     print(table(results), flush=True)
     return 0 if all(result.time_s is not None for result in results) else 1
+
+
+def warn_of_other_model(robot: RobotSpec, bundle: SkillBundle) -> None:
+    """Say so on stderr when the robot that is simulated is not quite the one of the training."""
+    if RobotModel(robot).sha256() != bundle.manifest.model_sha256:
+        print(
+            f"the model of robot '{robot.name}' is not the one that the bundle was trained on "
+            "(another MJCF, or another version of MuJoCo); it may walk worse",
+            file=sys.stderr,
+        )
 
 
 def parse_goals(text: str) -> Array:
@@ -186,7 +203,8 @@ class DemoClient:
         asked = -np.inf
         display = Display(name, goal, start_distance)
         while True:
-            if self._accepted is None and time.monotonic() - asked > 1.0:
+            has_accepted = self._accepted is not None and np.allclose(self._accepted, goal)
+            if not has_accepted and time.monotonic() - asked > 1.0:
                 now = self._node.get_clock().now().to_msg()
                 self._goals.publish(goal_message(goal, now, self._frames))
                 asked = time.monotonic()

@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from dads_ros.bundle.manifest import BundleManifest
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.config import PlannerConfig
-from dads_ros.errors import ConfigError
+from dads_ros.errors import BundleError, ConfigError
 from dads_ros.evaluation.report import evaluate_bundle
-from dads_ros.files import find_file
+from dads_ros.files import find_file, make_output_folder
 from dads_ros.planning.skill_planner import PLANNER_PRESETS
 from dads_ros.robot import RobotSpec
 
@@ -27,7 +28,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401
         "random goals. Every robot starts at a random yaw.",
     )
     parser.add_argument("bundle", help="folder of the bundle, or the name of a shipped one")
-    parser.add_argument("--robot", help="robot file that the bundle must have been made for")
+    parser.add_argument("--robot", help="robot file that the bundle must fit; its MJCF is used")
     parser.add_argument("--goals", type=int, default=256, help="goals, one robot each")
     parser.add_argument("--steps", type=int, default=400, help="control steps towards a goal")
     parser.add_argument("--seed", type=int, default=0, help="of starts, goals and planner")
@@ -60,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--goal-range must be above 0 and --delay-ms at least 0")
     robot = None if args.robot is None else RobotSpec.load(args.robot)
     bundle = SkillBundle(find_file(args.bundle, folder="models"), robot)
+    if args.save:
+        make_output_folder(bundle.folder)
     config = PLANNER_PRESETS[args.preset]
     if args.planner is not None:
         config = PlannerConfig.from_yaml(Path(args.planner))
@@ -75,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
         bundle,
         config,
         seed=args.seed,
+        robot=robot,
         num_goals=args.goals,
         steps=args.steps,
         goal_range_m=args.goal_range,
@@ -82,10 +86,19 @@ def run(args: argparse.Namespace) -> int:
         num_threads=args.threads,
         progress=progress,
     )
+    print(json.dumps(report) if args.json else _table(report), flush=True)
     if args.save:
-        dataclasses.replace(bundle.manifest, evaluation=report).save(bundle.folder)
-    print(json.dumps(report) if args.json else _table(report))
+        _save(dataclasses.replace(bundle.manifest, evaluation=report), bundle.folder)
     return 0
+
+
+def _save(manifest: BundleManifest, folder: Path) -> None:
+    try:
+        manifest.save(folder)
+    except OSError as error:
+        raise BundleError(
+            f"the figures cannot be saved in '{folder}' ({error.strerror}); use --json > FILE"
+        ) from error
 
 
 def _table(report: dict[str, Any]) -> str:

@@ -20,7 +20,8 @@ from dads_ros.envs.model import RobotModel
 from dads_ros.errors import ConfigError
 from dads_ros.evaluation.goals import GoalMetrics, evaluate_goals
 from dads_ros.evaluation.skills import SkillMetrics, evaluate_skills
-from dads_ros.files import find_file, make_output_folder
+from dads_ros.files import find_file, make_output_folder, user_path
+from dads_ros.robot import RobotSpec
 
 Array = NDArray[np.float64]
 _INK, _FAINT = "#24292f", "#d0d7de"
@@ -35,6 +36,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401
         description="Draw the tracks of a bundle's skills and its ways to goals as one picture.",
     )
     parser.add_argument("bundle", help="folder of the bundle, or the name of a shipped one")
+    parser.add_argument("--robot", help="robot file that the bundle must fit; its MJCF is used")
     parser.add_argument("--out", default="skills.png", help="picture; the suffix tells the format")
     parser.add_argument("--skills", type=int, default=144, help="skills of the fan")
     parser.add_argument("--goals", type=int, default=24, help="goals to go to")
@@ -51,13 +53,14 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError(f"--{name} is {getattr(args, name)}; it must be at least {low}")
     if not 0.0 < args.goal_range < float("inf"):
         raise ConfigError(f"--goal-range is {args.goal_range}; it must be above 0")
-    out = Path(args.out).expanduser()
+    out = user_path(args.out)
     known = pyplot.gcf().canvas.get_supported_filetypes()
     if out.suffix.removeprefix(".") not in known:
         raise ConfigError(f"--out is '{out}'; its suffix must be one of .{', .'.join(known)}")
     make_output_folder(out.parent)
-    bundle = SkillBundle(find_file(args.bundle, folder="models"))
-    model = RobotModel(bundle.robot)
+    robot = None if args.robot is None else RobotSpec.load(args.robot)
+    bundle = SkillBundle(find_file(args.bundle, folder="models"), robot)
+    model = RobotModel(robot or bundle.robot)
     skills = evaluate_skills(
         model,
         bundle.skill_space,

@@ -18,6 +18,9 @@ from dads_ros.robot import RobotSpec, SymmetrySpec
 Array = NDArray[np.float64]
 _AXES = {"x": 0, "y": 1, "z": 2, "roll": 0, "pitch": 1, "yaw": 2}
 _STATE = mujoco.mjtState.mjSTATE_FULLPHYSICS
+_HINGE, _SLIDE = int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE)
+_SCALAR_JOINTS = (_HINGE, _SLIDE)
+_JOINT_DRIVES = (int(mujoco.mjtTrn.mjTRN_JOINT), int(mujoco.mjtTrn.mjTRN_JOINTINPARENT))
 
 
 class RobotModel:
@@ -51,7 +54,9 @@ class RobotModel:
         self._find_base()
         self._find_actuators()
         self.num_state = mujoco.mj_stateSize(model, _STATE)
+        self._check_limits()
         if spec.symmetry is not None:
+            self._check_symmetry(spec.symmetry)
             self.verify_symmetry(spec.symmetry)
 
     def sha256(self) -> str:
@@ -173,6 +178,11 @@ class RobotModel:
             raise ConfigError(
                 f"robot '{self.spec.name}' names joint '{name}'; the MJCF has {', '.join(names)}"
             )
+        if self.mj_model.jnt_type[index] not in _SCALAR_JOINTS:
+            raise ConfigError(
+                f"robot '{self.spec.name}' names joint '{name}', which is neither a hinge nor a "
+                "slide; name joints of one number each"
+            )
         return index
 
     def _find_base(self) -> None:
@@ -189,6 +199,12 @@ class RobotModel:
             if axis not in _AXES:
                 raise ConfigError(f"'base.joints' has axis '{axis}'; known are {', '.join(_AXES)}")
             joint = self._joint(name)
+            kind, wanted = model.jnt_type[joint], _HINGE if axis not in "xyz" else _SLIDE
+            if kind != wanted:
+                raise ConfigError(
+                    f"'base.joints' has '{axis}: {name}'; x, y and z need a slide, roll, pitch "
+                    "and yaw a hinge"
+                )
             self._planar.append((axis, model.jnt_qposadr[joint], model.jnt_dofadr[joint]))
         if sum(axis not in "xyz" for axis, _, _ in self._planar) > 1:
             raise ConfigError("'base.joints' of a planar base may name one of roll, pitch, yaw")
@@ -197,7 +213,8 @@ class RobotModel:
         model, by_name = self.mj_model, {}
         self.driven_joints = {}
         for index in range(model.nu):
-            joint = model.joint(model.actuator_trnid[index, 0]).name
+            moves_joint = model.actuator_trntype[index] in _JOINT_DRIVES
+            joint = model.joint(model.actuator_trnid[index, 0]).name if moves_joint else ""
             name = model.actuator(index).name or joint
             by_name[name] = index
             self.driven_joints[name] = joint
@@ -208,6 +225,43 @@ class RobotModel:
                 f"the MJCF has {', '.join(by_name)}; name each once"
             )
         self._actuator_ids = np.array([by_name[name] for name in self.spec.actuators])
+
+    def _check_limits(self) -> None:
+        """The model must do what a command within the robot file's limits says."""
+        model, (low, high) = self.mj_model, self.spec.command_limits
+        clipped = model.actuator_ctrllimited[self._actuator_ids].astype(bool)
+        least, most = model.actuator_ctrlrange[self._actuator_ids].T
+        wrong = clipped & ((low < least - 1e-9) | (high > most + 1e-9))
+        for index in np.flatnonzero(wrong)[:1]:
+            raise ConfigError(
+                f"commands of actuator '{self.spec.actuators[index]}' go from {low[index]:g} to "
+                f"{high[index]:g}, but the MJCF clips them to {least[index]:g} .. "
+                f"{most[index]:g}; correct 'command_low' and 'command_high'"
+            )
+
+    def _check_symmetry(self, symmetry: SymmetrySpec) -> None:
+        """What ``verify_symmetry`` and the networks build on."""
+        spec = self.spec
+        if spec.base.kind != "free":
+            raise ConfigError(
+                f"'symmetry' of robot '{spec.name}' needs 'base.kind: free'; remove it"
+            )
+        driven = [self.driven_joints[name] for name in spec.actuators]
+        targets = [symmetry.joints.get(name, "").removeprefix("-") for name in driven]
+        if len(set(driven)) != len(driven) or set(targets) != set(driven):
+            raise ConfigError(
+                f"'symmetry' of robot '{spec.name}' needs one actuator at each joint that it "
+                f"takes for another with one; driven are {', '.join(driven)}, which become "
+                f"{', '.join(name or 'nothing' for name in targets)}"
+            )
+        permutation, signs = command_permutation(spec, symmetry, self.driven_joints)
+        limits = np.array(spec.command_limits)  # (2, A)
+        turned = np.sort(signs * limits[:, permutation], axis=0)
+        for index in np.flatnonzero((turned != limits).any(axis=0))[:1]:
+            raise ConfigError(
+                f"'symmetry' of robot '{spec.name}' maps actuator '{spec.actuators[index]}' onto "
+                "one with other limits; make 'command_low' and 'command_high' symmetric as well"
+            )
 
 
 def mjcf_path(spec: RobotSpec) -> Path:

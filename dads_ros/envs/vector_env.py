@@ -108,13 +108,20 @@ class VectorEnv:
             delay_ms: range of the delay from state to command, drawn for each episode.
             staggered: spread the first episodes' ends, so that resets do not coincide.
             num_threads: of the physics.
-        Raises: ConfigError when the delay is longer than a control step.
+        Raises: ConfigError when a delay is longer than a control step, or not a whole number of
+            simulation steps.
         """
         spec = model.spec
         if delay_ms[1] > spec.control_dt * 1000.0 + 1e-9 or delay_ms[0] > delay_ms[1]:
             raise ConfigError(
                 f"delay is {delay_ms} ms; expected low <= high <= the control step of robot "
                 f"'{spec.name}', {spec.control_dt * 1000.0:g} ms"
+            )
+        steps = np.array(delay_ms) / 1000.0 / spec.sim_dt
+        if np.abs(steps - np.round(steps)).max() > 1e-6:
+            raise ConfigError(
+                f"delay is {delay_ms} ms; expected multiples of the simulation step 'sim_dt' of "
+                f"robot '{spec.name}', {spec.sim_dt * 1000.0:g} ms"
             )
         self.model, self.spec, self.num_envs = model, spec, num_envs
         self._rng, self.episode_steps, self._delay_ms = rng, episode_steps, delay_ms
@@ -125,6 +132,8 @@ class VectorEnv:
             self.steps[:] = np.arange(num_envs) * episode_steps // num_envs
         self._delay = self._draw_delay(num_envs)
         self.terminated = np.zeros(num_envs, bool)
+        self.diverged = np.zeros(num_envs, bool)
+        """Robots whose state after the last step means nothing. Shape (N,)."""
         self.state = self.physics.robot_state()
 
     @property
@@ -148,7 +157,8 @@ class VectorEnv:
         if reset.any():
             self.reset(reset)
         self.state = self.physics.robot_state()
-        self.terminated = diverged & ~reset
+        self.diverged = diverged & ~reset
+        self.terminated = self.diverged.copy()
         if self.spec.fallen.ends_episode:
             self.terminated |= self.state.has_fallen(self.spec) & ~reset
 

@@ -9,6 +9,7 @@ from dads_ros.config import PlannerConfig
 from dads_ros.envs.model import RobotModel
 from dads_ros.evaluation.goals import evaluate_goals, sample_goals
 from dads_ros.evaluation.skills import count_xy_bins, evaluate_skills
+from dads_ros.robot import RobotSpec
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +24,7 @@ def evaluate_bundle(
     config: PlannerConfig,
     *,
     seed: int,
+    robot: RobotSpec | None = None,
     num_goals: int = 256,
     steps: int = 400,
     goal_range_m: float = 15.0,
@@ -36,6 +38,7 @@ def evaluate_bundle(
         bundle: what is measured.
         config: planner settings.
         seed: of starts, goals and the planner's samples.
+        robot: the robot file here, which says where the MJCF is; by default the bundle's own.
         num_goals: goals, one robot each.
         steps: control steps towards a goal.
         goal_range_m: goals are uniform in a square of twice this side around the start.
@@ -44,7 +47,7 @@ def evaluate_bundle(
         progress: called with the number of steps made towards the goals.
     Returns: figures as plain numbers, ``<key>_ci95`` [low, high] for each mean, and the settings.
     """
-    model = RobotModel(bundle.robot)
+    model = RobotModel(robot or bundle.robot)
     if model.sha256() != bundle.manifest.model_sha256:
         logger.warning(
             "the model of robot '%s' is not the one that the bundle was trained on (another "

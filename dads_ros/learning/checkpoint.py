@@ -36,6 +36,8 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"'{path}' has format {version}; this version reads {FORMAT_VERSION}; train again"
         )
+    if not isinstance(state.get("config"), dict):
+        raise CheckpointError(f"'{path}' lacks 'config'; delete it and train again")
     return _to_arrays(state)
 
 

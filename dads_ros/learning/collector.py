@@ -46,7 +46,7 @@ class Collector:
         self._age, self._left = np.zeros(num, np.int32), np.zeros(num, np.int32)
 
     def collect(self, policy: Policy, num_steps: int) -> Chunk:
-        """Run for T steps; a step of a robot that is reset has ``skill_left`` 0."""
+        """Run for T steps; one that resets a robot or whose physics diverges has skill_left 0."""
         env, rows = self.env, []
         low, high = env.spec.command_limits
         for _ in range(num_steps):
@@ -64,7 +64,7 @@ class Collector:
                     skill=self._skill.copy(),
                     pose=pose.astype(np.float32),
                     skill_age=self._age.copy(),
-                    skill_left=self._left.copy(),
+                    skill_left=np.where(env.diverged, 0, self._left),
                     terminated=env.terminated.copy(),
                 )
             )

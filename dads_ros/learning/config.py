@@ -45,7 +45,8 @@ class SkillDynamicsConfig(Config):
         min=0.0,
         max=10.0,
         help="0: fixed sigma. Else, after the warm start, sigma of x and y goes to this factor "
-        "times the root mean square displacement: the reward never stops paying for distance.",
+        "times the root mean square displacement along one axis: the reward never stops paying "
+        "for distance.",
     )
     min_sigma_m: float = setting(
         0.1, min=1e-6, max=100.0, help="Lower bound of a sigma that follows the displacement."

@@ -7,7 +7,6 @@ import logging
 import os
 import platform
 import shutil
-import subprocess
 import warnings
 from pathlib import Path
 
@@ -33,10 +32,14 @@ def export_bundle(trainer: Trainer, folder: Path) -> BundleManifest:
         trainer: with some experience collected: the comparison runs on recorded observations.
             Before its first evaluation the present skills are taken and evaluated.
         folder: the bundle.
-    Raises: BundleError when torch and ONNX do not agree; nothing is written then.
+    Raises: BundleError when torch and ONNX do not agree, or the folder cannot be written; what
+        stood there is kept then.
     """
     if trainer.replay is None:
         raise BundleError("nothing was collected yet, so there is nothing to export; train first")
+    folder = folder.resolve()
+    if folder.exists() and not folder.is_dir():
+        raise BundleError(f"'{folder}' is a file; choose a folder for the bundle")
     if folder.exists() and not (folder / MANIFEST_FILE).exists() and any(folder.iterdir()):
         raise BundleError(f"'{folder}' holds other files than a bundle; choose another folder")
     best = trainer.best or trainer.judge()
@@ -64,11 +67,15 @@ def export_bundle(trainer: Trainer, folder: Path) -> BundleManifest:
             files={name: sha256(temporary / name) for name in (POLICY_FILE, DYNAMICS_FILE)},
             training_config=trainer.config.to_dict(),
             training_metrics={"iteration": best.iteration, **best.metrics},
-            commit=source_commit(),
+            commit=trainer.commit,
             versions=tool_versions(),
         )
         manifest.save(temporary)
         _replace_folder(temporary, folder)
+    except OSError as error:
+        raise BundleError(
+            f"bundle '{folder}' cannot be written ({error.strerror}); choose another folder"
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return manifest
@@ -93,16 +100,6 @@ def check_parity(module: nn.Module, path: Path, inputs: dict[str, Tensor]) -> No
                 f"{PARITY_TOLERANCE:.0e} is allowed), so no bundle was written; check the "
                 "versions of torch, onnx and onnxruntime"
             )
-
-
-def source_commit() -> str:
-    """Commit of the source tree that this runs from, with '-dirty' for local changes."""
-    here = Path(__file__).resolve().parents[2]
-    if not (here / ".git").exists():
-        return "unknown"
-    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    return result.stdout.strip() or "unknown"
 
 
 def tool_versions() -> dict[str, str]:
@@ -152,5 +149,10 @@ def _replace_folder(new: Path, folder: Path) -> None:
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     if folder.exists():
         os.replace(folder, old)
-    os.replace(new, folder)
+    try:
+        os.replace(new, folder)
+    except OSError:
+        if old.exists():
+            os.replace(old, folder)
+        raise
     shutil.rmtree(old, ignore_errors=True)

@@ -6,6 +6,8 @@ from typing import Any, Self
 
 from torch.utils.tensorboard import SummaryWriter
 
+from dads_ros.files import atomic_write
+
 JSON_LINES_FILE = "metrics.jsonl"
 
 
@@ -23,7 +25,8 @@ class MetricsWriter:
                         kept.append(line + "\n")
                 except (json.JSONDecodeError, KeyError):  # a line cut short by a kill
                     continue
-        path.write_text("".join(kept), encoding="utf-8")
+        with atomic_write(path) as temporary:
+            temporary.write_text("".join(kept), encoding="utf-8")
         self._lines = path.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(folder), purge_step=first_iteration)
 

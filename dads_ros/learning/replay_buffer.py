@@ -28,7 +28,10 @@ class Chunk(NamedTuple):
     skill_age: np.ndarray
     """Control steps since the skill was drawn. Shape (T, N)."""
     skill_left: np.ndarray
-    """Control steps that it is still held, this one included; 0: a reset. Shape (T, N)."""
+    """Control steps that it is still held, this one included. Shape (T, N).
+
+    0: no step to learn from, a reset or a physics that diverged.
+    """
     terminated: np.ndarray
     """Whether the step taken there ended in a terminal state. Shape (T, N)."""
 
@@ -75,11 +78,12 @@ class ReplayBuffer:
         for name, array in chunk._asdict().items():
             data[name][rows] = torch.from_numpy(np.ascontiguousarray(array)).to(data[name].device)
         for t, env in zip(*np.nonzero(chunk.terminated), strict=True):
-            # The skill was meant to be held for longer; it ended here.
+            # The skill was meant to be held for longer; it ended here, or before a divergence.
             age = min(int(chunk.skill_age[t, env]), self._num_rows - num)
             back = torch.arange(age + 1)
             past = (self.rows_added + int(t) - back) % self._num_rows
-            data["skill_left"][past, int(env)] = (back + 1).to(data["skill_left"])
+            left = back + int(chunk.skill_left[t, env] > 0)
+            data["skill_left"][past, int(env)] = left.to(data["skill_left"])
         self.rows_added += num
 
     def sample(

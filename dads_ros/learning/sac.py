@@ -36,7 +36,8 @@ def critic_target(
     Shapes: (B,), (B,), (2, B), (B,) -> (B,).
     """
     soft_value = next_q.min(dim=0).values - temperature * next_log_prob
-    return reward + discount * (~terminated).float() * soft_value
+    # Not a product with 0: the state after a terminal step may be anything, even not finite.
+    return reward + torch.where(terminated, 0.0, discount * soft_value)
 
 
 def critic_loss(q: Tensor, target: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import VectorEnv, available_cores
 from dads_ros.errors import CheckpointError, TrainingError
 from dads_ros.evaluation.skills import SkillMetrics, evaluate_skills
-from dads_ros.files import make_output_folder
+from dads_ros.files import make_output_folder, remove_leftovers, source_commit
 from dads_ros.learning.checkpoint import load_checkpoint, save_checkpoint
 from dads_ros.learning.collector import Collector, Policy
 from dads_ros.learning.config import TrainConfig
@@ -115,6 +115,11 @@ class Trainer:
         self.device = _device(config.device)
         self.robot = RobotSpec.load(config.robot)
         self.model = RobotModel(self.robot)
+        self.commit = source_commit()
+        """Of the code that began the run; "unknown" where its checkpoint does not say."""
+        if saved is not None:
+            self._check_robot(saved)
+            self.commit = saved.get("commit", "unknown")
         self.skill_space = SkillSpace(config.skill_prior)
         seeds = np.random.SeedSequence(config.seed).spawn(5)
         self._rngs = {
@@ -138,7 +143,21 @@ class Trainer:
         self.iteration, self.num_gradient_steps = 0, 0
         self.best: Best | None = None
         if saved is not None:
-            self._restore(saved)
+            try:
+                self._restore(saved)
+            except (
+                KeyError,
+                IndexError,
+                TypeError,
+                AttributeError,
+                ValueError,
+                RuntimeError,
+            ) as e:
+                detail = " ".join(str(e).split())[:200]
+                raise CheckpointError(
+                    f"the checkpoint in '{out}' does not fit ({type(e).__name__}: {detail}); "
+                    "delete it and train again"
+                ) from e
 
     @property
     def num_env_steps(self) -> int:
@@ -148,6 +167,7 @@ class Trainer:
 
     def iterations(self) -> Generator[IterationMetrics, None, None]:
         """Train, and report after each iteration; a checkpoint follows the last one."""
+        remove_leftovers(self.out)
         last_save = time.monotonic()
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # the other cores move robots; and sums do not depend on cores
@@ -210,6 +230,9 @@ class Trainer:
             self.out,
             {
                 "config": self.config.to_dict(),
+                "robot": self.robot.to_dict(),
+                "model_sha256": self.model.sha256(),
+                "commit": self.commit,
                 "best": None if self.best is None else self.best.checkpoint(),
                 "iteration": self.iteration,
                 "num_gradient_steps": self.num_gradient_steps,
@@ -379,6 +402,19 @@ class Trainer:
             raise CheckpointError(
                 f"'{self.out}' was trained with other settings: {', '.join(different[:4])}; "
                 "use its config.yaml or another --out"
+            )
+
+    def _check_robot(self, saved: dict[str, Any]) -> None:
+        """A checkpoint of before these were kept says nothing, and is taken."""
+        mine = self.robot.to_dict()
+        theirs = saved.get("robot", mine)
+        different = [key for key in mine if key != "mjcf" and theirs.get(key) != mine[key]]
+        if saved.get("model_sha256", sha := self.model.sha256()) != sha:
+            different.append("the compiled model (its MJCF, or the version of MuJoCo)")
+        if different:
+            raise CheckpointError(
+                f"'{self.out}' was trained with another robot '{self.robot.name}': they differ in "
+                f"{', '.join(different)}; bring back the robot file or use another --out"
             )
 
     def _restore(self, saved: dict[str, Any]) -> None:

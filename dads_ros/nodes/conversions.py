@@ -23,6 +23,8 @@ from dads_ros.robot import RobotSpec
 
 Array = NDArray[np.float64]
 MAX_QUATERNION_ERROR = 0.01
+MAX_GOAL_M = 1e5
+"""Further away, a float32 prediction no longer tells centimetres apart."""
 _NS = 1_000_000_000
 _STAMP_LABEL = "stamp_ns="
 
@@ -143,10 +145,19 @@ def command_of(spec: RobotSpec, message: Float64MultiArray) -> Array:
 
 
 def answered_stamp_ns(message: Float64MultiArray) -> int | None:
-    """Stamp of the state that a command answers; None where the sender does not say."""
+    """Stamp of the state that a command answers; None where the sender does not say.
+
+    Raises: MessageError when the sender says something else than a number.
+    """
     for dimension in message.layout.dim[1:]:
         if dimension.label.startswith(_STAMP_LABEL):
-            return int(dimension.label.removeprefix(_STAMP_LABEL))
+            try:
+                return int(dimension.label.removeprefix(_STAMP_LABEL))
+            except ValueError:
+                raise MessageError(
+                    f"joint_commands answers '{dimension.label}'; expected {_STAMP_LABEL} and the "
+                    "stamp of a state in nanoseconds"
+                ) from None
     return None
 
 
@@ -162,7 +173,7 @@ def labelled_array(values: NDArray[np.floating], label: str) -> Float64MultiArra
 def goal_of(message: PoseStamped, frames: Frames) -> Array:
     """The goal's x, y in odom, metres. Shape (2,).
 
-    Raises: MessageError when the frame is not odom or a number is not finite.
+    Raises: MessageError when the frame is not odom, or a number is not finite or absurd.
     """
     frame = message.header.frame_id
     if frame != frames.odom:
@@ -176,6 +187,11 @@ def goal_of(message: PoseStamped, frames: Frames) -> Array:
         raise MessageError(
             f"goal refused: x {position.x}, y {position.y}, z {position.z} and its orientation "
             "must be finite numbers"
+        )
+    if max(abs(position.x), abs(position.y)) > MAX_GOAL_M:
+        raise MessageError(
+            f"goal refused: x {position.x:g}, y {position.y:g}; at most {MAX_GOAL_M:g} m from the "
+            "origin is expected"
         )
     return np.array([position.x, position.y])
 

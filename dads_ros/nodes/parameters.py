@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import sys
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, Literal, TypeVar
 
 from rcl_interfaces.msg import (
@@ -27,12 +27,21 @@ _INT64_MAX = 2**63 - 1
 class NodeParameters(Generic[ConfigT]):
     """The parameters of a node as one settings object, checked whenever somebody sets one."""
 
-    def __init__(self, node: Node, config_type: type[ConfigT]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        config_type: type[ConfigT],
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
         """Declare every field; nested settings are named ``group.field``.
 
+        Args:
+            node: declares them.
+            config_type: the settings.
+            on_change: called when ``config`` was replaced after the start.
         Raises: ConfigError for a value of the wrong type or out of range.
         """
-        self._node, self._type = node, config_type
+        self._node, self._type, self._on_change = node, config_type, on_change
         for name, field, hint in _leaves(config_type):
             # A number such as 2 is an integer to ROS; a float setting takes it all the same.
             descriptor = _descriptor(field, hint)
@@ -62,6 +71,7 @@ class NodeParameters(Generic[ConfigT]):
 
     def _take_over(self, _: list[Parameter]) -> None:
         self.config = self._read({})
+        self._on_change()
 
     def _warn_of_unknown(self) -> None:
         """Say so when a value was given for a parameter that does not exist: ROS is silent."""

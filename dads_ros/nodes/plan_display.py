@@ -3,7 +3,6 @@
 import time
 
 import numpy as np
-import rclpy
 from nav_msgs.msg import Path
 from rclpy.node import Node
 from std_msgs.msg import Float64MultiArray
@@ -38,9 +37,8 @@ class PlanDisplay:
                 self._rollouts_time = now
                 self._rollouts.publish(self.rollouts(plan, config, height, stamp_ns))
         except Exception as error:  # a picture less must not stop the planning
-            if rclpy.ok():
-                text = f"the plan cannot be shown: {error!r}"
-                self._node.get_logger().error(text, throttle_duration_sec=1.0)
+            text = f"the plan cannot be shown: {error!r}"
+            self._node.get_logger().error(text, throttle_duration_sec=1.0)
 
     def path(self, plan: Plan, height: float, stamp_ns: int) -> Path:
         """The predicted way."""

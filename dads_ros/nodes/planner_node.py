@@ -11,14 +11,17 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-import rclpy
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.serialization import serialize_message
+from rclpy.task import Future
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64MultiArray
 from std_srvs.srv import Trigger
@@ -67,6 +70,15 @@ from dads_ros.robot import RobotSpec
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 STATISTICS_LENGTH = 200  # control steps, plans
+LAST_COMMAND_TIMEOUT_S = 0.5  # until somebody has acknowledged the safe command at the end
+
+
+class Drive(NamedTuple):
+    """A bundle and what is made from it; all of it is swapped as one."""
+
+    bundle: SkillBundle
+    loop: ControlLoop
+    gate: CommandGate
 
 
 @dataclass(frozen=True)
@@ -82,7 +94,7 @@ class PlanRequest:
 
 
 class SkillPlannerNode(LifecycleNode):
-    """Lifecycle: configure loads the bundle, activate warms up and starts to drive."""
+    """Lifecycle: configure loads the bundle and warms up, activate starts to drive."""
 
     def __init__(self) -> None:
         """Declare everything; with ``autostart`` also configure and activate.
@@ -90,15 +102,17 @@ class SkillPlannerNode(LifecycleNode):
         Raises: ConfigError, BundleError.
         """
         super().__init__("skill_planner")
-        self._settings = NodeParameters(self, SkillPlannerConfig)
+        self._settings = NodeParameters(self, SkillPlannerConfig, self._update_watchdog)
         config = self._settings.config
         self._frames = Frames.of(config.frame_prefix)
         self._bundle: SkillBundle | None = None
         self._loop: ControlLoop | None = None
         self._gate: CommandGate | None = None
         self._planning: PlanningThread[PlanRequest] | None = None
+        self._loading: threading.Thread | None = None
         self._lock = threading.Lock()  # guards goal, skill and plan error against the thread
         self._goal: GoalWatch | None = None
+        self._planned_goal: GoalWatch | None = None  # of the last plan; only for who plans
         self._plan_error = ""
         self._due_ns: int | None = None  # stamp since which a plan is due
         self._pairs: StatePairs[JointState, Odometry] = StatePairs()
@@ -115,31 +129,26 @@ class SkillPlannerNode(LifecycleNode):
         self._connect()
         watch_parent(self, config.parent_pid)
         if config.autostart:
-            self._load()  # here, so that its errors end the process
+            self._take(self._load(config))  # here, so that its errors end the process
             if self.trigger_configure() != SUCCESS or self.trigger_activate() != SUCCESS:
                 raise PlanningError("the node could not be activated; its log says why")
 
     # --- lifecycle -----------------------------------------------------------------------------
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load and check the bundle."""
+        """Load and check the bundle, and run everything once."""
         try:
             if self._bundle is None:
-                self._load()
+                self._take(self._load(self._settings.config))
         except DadsError as error:
             self.get_logger().error(str(error))
             return FAILURE
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Run everything once, so that the first step is as fast as the others, then drive."""
-        try:
-            self._warm_up()
-        except DadsError as error:
-            self.get_logger().error(str(error))
-            return FAILURE
-        config = self._settings.config
-        if not config.lock_step:
+        """Start to drive; the planner's generators start anew."""
+        self._renew_loop(skill=None)
+        if not self._settings.config.lock_step:
             self._planning = PlanningThread(self._plan)
         self._state_time = time.monotonic()
         self._stamp_ns = self._last_message = self._last_result = None
@@ -168,32 +177,48 @@ class SkillPlannerNode(LifecycleNode):
         return self.on_cleanup(state)
 
     def destroy_node(self) -> None:
-        """End the planning thread first."""
+        """Leave the robot with the safe command and end the threads first."""
+        if self._is_active:
+            self._send(None, is_active=False)
+            self._command_publisher.wait_for_all_acked(Duration(seconds=LAST_COMMAND_TIMEOUT_S))
         if self._planning is not None:
             self._planning.close()
             self._planning = None
+        if self._loading is not None:
+            self._loading.join()
         super().destroy_node()
 
     @property
     def _is_active(self) -> bool:
         return bool(self._command_publisher.is_activated)
 
-    def _load(self) -> None:
-        """Load the bundle that the parameter names. Raises: BundleError, ConfigError."""
-        config = self._settings.config
+    def _load(self, config: SkillPlannerConfig) -> Drive:
+        """Load the bundle that the settings name and run it once; nothing of the node changes.
+
+        Raises: BundleError, ConfigError, PlanningError.
+        """
         robot = RobotSpec.load(config.robot) if config.robot else None
         bundle = SkillBundle(find_file(config.bundle, folder="models"), robot)
         if self._bundle is not None:
             bundle.manifest.check_robot(self._bundle.robot)
-        self._bundle, self._loop = bundle, self._make_loop(bundle)
-        self._gate = CommandGate(bundle.robot, config.state_timeout_s)
-        self._last_command = np.array(bundle.robot.safe_command)
+        self._warm_up(bundle, config)
+        gate = CommandGate(bundle.robot, config.state_timeout_s)
+        return Drive(bundle, self._make_loop(bundle, config), gate)
+
+    def _take(self, drive: Drive) -> None:
+        """Drive with a loaded bundle from now on; a skill that means the same there is kept."""
+        bundle, loop, gate = drive
+        with self._lock:
+            if self._bundle is None or self._loop is None:
+                self._last_command = np.array(bundle.robot.safe_command)
+            elif self._bundle.skill_space == bundle.skill_space:
+                loop.skill = self._loop.skill
+            self._bundle, self._loop, self._gate, self._due_ns = bundle, loop, gate, None
         self.get_logger().info(
             f"bundle '{bundle.folder}' for robot '{bundle.robot.name}' is loaded"
         )
 
-    def _make_loop(self, bundle: SkillBundle) -> ControlLoop:
-        config = self._settings.config
+    def _make_loop(self, bundle: SkillBundle, config: SkillPlannerConfig) -> ControlLoop:
         rngs = robot_rngs(config.seed, 1)
         planner = SkillPlanner(bundle.rollout, bundle.skill_space, config.planner, rngs=rngs)
         return ControlLoop(bundle.robot, bundle.command, planner)
@@ -201,18 +226,16 @@ class SkillPlannerNode(LifecycleNode):
     def _renew_loop(self, skill: NDArray[np.float32] | None) -> ControlLoop:
         """Start planning anew; what the planning thread still works on is dropped."""
         assert self._bundle is not None
-        loop = self._make_loop(self._bundle)
+        loop = self._make_loop(self._bundle, self._settings.config)
         loop.skill = skill
         with self._lock:
             self._loop, self._due_ns = loop, None
         return loop
 
-    def _warm_up(self) -> None:
-        """Run policy, planner and every message once; the planner's generators start anew."""
-        bundle, loop = self._bundle, self._loop
-        assert bundle is not None
-        assert loop is not None
+    def _warm_up(self, bundle: SkillBundle, config: SkillPlannerConfig) -> None:
+        """Run policy, planner and every message once: the first step is as fast as the others."""
         bundle.warm_up()
+        loop = self._make_loop(bundle, config)
         spec, num = bundle.robot, len(bundle.robot.joints)
         upright = np.array([1.0, 0.0, 0.0, 0.0])
         still = RobotState(
@@ -223,7 +246,6 @@ class SkillPlannerNode(LifecycleNode):
         for _ in range(3):
             plan = loop.plan(state, GoalCost([[1.0, 0.0]]))
             command = loop.command(state, np.array(spec.safe_command)[None])[0]
-        config = self._settings.config
         messages = (
             self._display.path(plan, 0.0, 0),
             self._display.rollouts(plan, config, 0.0, 0),
@@ -232,7 +254,6 @@ class SkillPlannerNode(LifecycleNode):
         )
         for message in messages:
             serialize_message(message)
-        self._loop = self._make_loop(bundle)
 
     # --- the control tick ----------------------------------------------------------------------
 
@@ -254,15 +275,16 @@ class SkillPlannerNode(LifecycleNode):
                 self._command_publisher.publish(self._last_message)
             return
         self._watchdog.reset()
-        if self._stamp_ns is not None:
+        last_ns, self._stamp_ns = self._stamp_ns, stamp_ns
+        if last_ns is not None:
             self._periods.append(now - self._state_time)
-            if stamp_ns < self._stamp_ns:
+        self._state_time = now
+        try:
+            if last_ns is not None and stamp_ns < last_ns:
                 self.get_logger().warning("the stamps went back: starting anew from this state")
                 loop = self._renew_loop(skill=None)
-        if loop.planner.config != config.planner:
-            loop = self._renew_loop(loop.skill)
-        self._state_time, self._stamp_ns = now, stamp_ns
-        try:
+            if loop.planner.config != config.planner:
+                loop = self._renew_loop(loop.skill)
             state = robot_state(loop.robot, *pair)[None]
             if not state.is_finite():
                 self._send(None, is_state_finite=False)
@@ -273,8 +295,6 @@ class SkillPlannerNode(LifecycleNode):
         except MessageError as error:
             self._send(None, error=str(error))
         except Exception as error:  # whatever it is, the robot must stop
-            if not rclpy.ok():  # a signal ended ROS in the middle of the step
-                return
             self.get_logger().error(f"control step failed: {error!r}", throttle_duration_sec=1.0)
             self._send(None, error=f"control step failed: {error!r}")
         self._tick_times.append(time.monotonic() - now)
@@ -316,7 +336,7 @@ class SkillPlannerNode(LifecycleNode):
         has_fallen: bool = False,
         error: str = "",
     ) -> None:
-        """The only place that publishes commands, and only what the gate lets through."""
+        """Publish what the gate lets through; no other command leaves, but for its repetition."""
         gate, loop = self._gate, self._loop
         if gate is None or loop is None:
             return
@@ -344,11 +364,15 @@ class SkillPlannerNode(LifecycleNode):
 
     def _check_state_age(self) -> None:
         """Fires when no complete state came for ``state_timeout_s``."""
+        if self._is_active and not self._settings.config.lock_step:
+            self._send(None)
+
+    def _update_watchdog(self) -> None:
+        """Wait by the present ``state_timeout_s``, from now on when it has changed."""
         period_ns = int(self._settings.config.state_timeout_s * 1e9)
         if self._watchdog.timer_period_ns != period_ns:
             self._watchdog.timer_period_ns = period_ns
-        if self._is_active and not self._settings.config.lock_step:
-            self._send(None)
+            self._watchdog.reset()
 
     # --- planning ------------------------------------------------------------------------------
 
@@ -356,6 +380,9 @@ class SkillPlannerNode(LifecycleNode):
         """Make one plan and hand its skill over; runs in the planning thread, or in lock step."""
         begin = time.monotonic()
         try:
+            if request.goal is not self._planned_goal:  # what is left of the old way misleads
+                request.loop.planner.reset()
+                self._planned_goal = request.goal
             cost = GoalCost(request.goal.goal[None])
             plan = request.loop.planner.plan(poses_of(request.state), cost)
         except Exception as error:  # whatever it is, the robot must stop
@@ -423,29 +450,46 @@ class SkillPlannerNode(LifecycleNode):
         self.create_subscription(Odometry, "odom", self._take_odometry, STATE_QOS)
         self.create_subscription(PoseStamped, "goal_pose", self._take_goal, RELIABLE_QOS)
         self.create_service(Trigger, "~/cancel", self._cancel)
-        self.create_service(Trigger, "~/load_bundle", self._load_bundle)
+        self.create_service(
+            Trigger,
+            "~/load_bundle",
+            self._load_bundle,
+            callback_group=MutuallyExclusiveCallbackGroup(),  # else all others waited for it
+        )
         self._watchdog = self.create_timer(
             self._settings.config.state_timeout_s, self._check_state_age, clock=STEADY
         )
         self._diagnostics = Diagnostics(self, "control", self._health)
 
-    def _load_bundle(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+    async def _load_bundle(
+        self, _: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
         """Take the bundle that the parameter ``bundle`` names; the robot goes on meanwhile."""
+        response.success = False
         if self._bundle is None:
-            response.success, response.message = (
-                False,
-                "not configured: configure loads the bundle",
-            )
+            response.message = "not configured: configure loads the bundle"
             return response
+        config, loaded = self._settings.config, Future()
+
+        def load() -> None:
+            try:
+                loaded.set_result(self._load(config))
+            except Exception as error:  # whatever it is, the robot goes on
+                loaded.set_exception(error)
+
+        self._loading = threading.Thread(target=load, name="loading")
+        self._loading.start()
         try:
-            with self._lock:
-                last_command = self._last_command
-                self._load()
-                self._warm_up()
-                self._last_command = last_command
-            response.success, response.message = True, f"'{self._bundle.folder}' is in use"
-        except DadsError as error:
-            response.success, response.message = False, f"{error}; the old bundle stays"
+            drive = await loaded
+        except Exception as error:
+            text = str(error) if isinstance(error, DadsError) else f"loading failed: {error!r}"
+            response.message = f"{text}; the old bundle stays"
+            return response
+        if self._bundle is None:
+            response.message = "no longer configured: configure loads the bundle"
+            return response
+        self._take(drive)
+        response.success, response.message = True, f"'{drive.bundle.folder}' is in use"
         return response
 
     def _health(self) -> tuple[Level, str, Mapping[str, object]]:

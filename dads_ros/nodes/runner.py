@@ -1,5 +1,6 @@
 """Starting and ending a node: signals, exit codes, the parent process, health reports."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -9,10 +10,11 @@ from typing import TypeVar
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
 from dads_ros.errors import DadsError
@@ -35,28 +37,55 @@ OK, WARN, ERROR = (
     int.from_bytes(level, "little")
     for level in (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR)
 )
-
-
 NodeT = TypeVar("NodeT", bound=Node)
+WAKE_S = 0.1
+"""Longest wait of an executor: a signal handler runs only between two waits."""
+
+
+class Stop:
+    """The wish to end this process. ROS stays up meanwhile, so that a node has the last word."""
+
+    def __init__(self) -> None:
+        """Nobody has asked yet."""
+        self.is_asked = False
+
+    def ask(self, *_: object) -> None:
+        """End soon; also a signal handler, so it only sets a flag."""
+        self.is_asked = True
+
+
+STOP = Stop()
+"""Of this process: asked by SIGINT and SIGTERM, when the parent has ended, or by a service."""
+
+
+def spin_until_stop(node: Node) -> None:
+    """Run the callbacks of a node until ``STOP`` is asked."""
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    while not STOP.is_asked:
+        executor.spin_once(timeout_sec=WAKE_S)
 
 
 def run_node(
     make: Callable[[], NodeT],
-    spin: Callable[[NodeT], None] = rclpy.spin,
+    spin: Callable[[NodeT], None] = spin_until_stop,
     args: Sequence[str] | None = None,
 ) -> int:
     """Make a node, spin it until SIGINT or SIGTERM, and clean up.
 
     Args:
         make: makes the node; a DadsError from it is one line of log and exit code 2.
-        spin: returns or raises when the context is shut down.
+        spin: returns when ``STOP`` is asked. The context is still valid then, and in
+            ``destroy_node`` of the node, however this ends.
         args: arguments after the program's name; those of the process when left out.
     Returns: the exit code: 0 after a signal.
     """
     arguments = [sys.argv[0], *(sys.argv[1:] if args is None else args)]
     try:
         unknown = remove_ros_args(arguments)[1:]
-        rclpy.init(args=arguments)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, STOP.ask)
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:  # of a private type
         text = " ".join(str(error).split())
         sys.stderr.write(f"{text}; use --ros-args -p NAME:=VALUE or --params-file FILE\n")
@@ -68,16 +97,12 @@ def run_node(
     try:
         node = make()
         spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         pass
     except DadsError as error:
         get_logger("dads_ros").fatal(str(error))
         return 2
-    except Exception:  # a signal ended ROS in the middle of a callback
-        if node is None or rclpy.ok():
-            raise
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not cut this short
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
@@ -85,20 +110,21 @@ def run_node(
 
 
 def watch_parent(node: Node, parent_pid: int) -> None:
-    """Shut the node down once its parent process has ended, however it ended; 0: never."""
+    """Stop once the parent process has ended, however it ended; 0: never."""
     if not parent_pid:
         return
     started_by = os.getppid()
 
     def check() -> None:
-        try:
-            os.kill(parent_pid, 0)
-            is_alive = os.getppid() == started_by
-        except ProcessLookupError:
-            is_alive = False
-        if not is_alive:
+        is_alive = os.getppid() == started_by
+        with contextlib.suppress(PermissionError):  # it runs, as another user
+            try:
+                os.kill(parent_pid, 0)
+            except ProcessLookupError:
+                is_alive = False
+        if not is_alive and not STOP.is_asked:
             node.get_logger().warning(f"parent process {parent_pid} has ended: so does this node")
-            rclpy.try_shutdown()
+            STOP.ask()
 
     node.create_timer(0.5, check, clock=STEADY)
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import rclpy
 from geometry_msgs.msg import TransformStamped, Wrench
 from nav_msgs.msg import Odometry
 from rclpy.executors import SingleThreadedExecutor
@@ -36,6 +35,8 @@ from dads_ros.nodes.parameters import NodeParameters
 from dads_ros.nodes.runner import (
     OK,
     RELIABLE_QOS,
+    STOP,
+    WAKE_S,
     WARN,
     Diagnostics,
     Level,
@@ -79,21 +80,21 @@ class SimulatorNode(Node):
         watch_parent(self, config.parent_pid)
 
     def spin(self) -> None:
-        """Run until the context is shut down: callbacks and simulation steps take turns."""
+        """Run until ``STOP`` is asked: callbacks and simulation steps take turns."""
         executor = SingleThreadedExecutor()
         executor.add_node(self)
         if not self._is_paused:
             self._publish_state()
         deadline = time.monotonic()
-        while rclpy.ok():
+        while not STOP.is_asked:
             config = self._settings.config
             if self._is_paused:
-                executor.spin_once(timeout_sec=0.1)
+                executor.spin_once(timeout_sec=WAKE_S)
                 deadline = time.monotonic()
             elif config.lock_step:
                 self._lock_step(executor, config.lock_step_timeout_s)
             else:
-                executor.spin_once(timeout_sec=max(0.0, deadline - time.monotonic()))
+                executor.spin_once(timeout_sec=_wait_s(deadline))
                 now = time.monotonic()
                 if now >= deadline:
                     deadline = max(deadline, now - MAX_LAG_S) + self._spec.sim_dt / config.speed
@@ -104,9 +105,9 @@ class SimulatorNode(Node):
     def _lock_step(self, executor: SingleThreadedExecutor, timeout_s: float) -> None:
         """Wait for the answer to the published state, then move one control step with it."""
         if self._is_waiting:
-            left = self._state_time + timeout_s - time.monotonic()
-            executor.spin_once(timeout_sec=max(0.0, left))
-            if self._is_waiting and left <= 0.0:
+            deadline = self._state_time + timeout_s
+            executor.spin_once(timeout_sec=_wait_s(deadline))
+            if self._is_waiting and time.monotonic() >= deadline:
                 self._publish_state()
         else:
             self._advance(self._spec.num_substeps)
@@ -182,18 +183,20 @@ class SimulatorNode(Node):
             self._markers_publisher.publish(self._markers.update(*poses, to_stamp(stamp_ns)))
 
     def _take_command(self, message: Float64MultiArray) -> None:
-        answers = answered_stamp_ns(message) in (None, self._stamp_ns)
-        if self._settings.config.lock_step and not (self._is_waiting and answers):
-            return
         try:
+            answers = answered_stamp_ns(message) in (None, self._stamp_ns)
+            if self._settings.config.lock_step and not (self._is_waiting and answers):
+                return
+            self._is_waiting = False
             command = np.clip(command_of(self._spec, message), *self._spec.command_limits)
         except MessageError as error:
             self.get_logger().warning(
                 f"{error}; the safe command is applied", throttle_duration_sec=1.0
             )
-            command = self._safe_command
+            self._command, self._has_command = self._safe_command, False
+            return
         self._command, self._has_command = command, True
-        self._command_time, self._is_waiting = time.monotonic(), False
+        self._command_time = time.monotonic()
 
     def _take_push(self, message: Wrench) -> None:
         try:
@@ -238,6 +241,11 @@ class SimulatorNode(Node):
         if rate < 0.9 * config.speed:
             return WARN, f"runs at {rate:.2f} of real time, {config.speed:g} was asked for", values
         return OK, "running", values
+
+
+def _wait_s(deadline: float) -> float:
+    """How long to wait for messages, until a deadline of ``time.monotonic`` at most."""
+    return min(max(0.0, deadline - time.monotonic()), WAKE_S)
 
 
 def main(args: Sequence[str] | None = None) -> int:

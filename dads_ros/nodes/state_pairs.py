@@ -36,13 +36,20 @@ class StatePairs(Generic[LeftT, RightT]):
     def _pair(self, stamp_ns: int) -> tuple[LeftT, RightT] | None:
         if stamp_ns not in self._left or stamp_ns not in self._right:
             return None
-        pair = self._left[stamp_ns], self._right[stamp_ns]
-        self._left.clear()
-        self._right.clear()
-        return pair
+        return _take(self._left, stamp_ns), _take(self._right, stamp_ns)
 
 
 def _put(halves: dict[int, LeftT], stamp_ns: int, half: LeftT) -> None:
+    halves.pop(stamp_ns, None)  # one that comes again counts as new
     halves[stamp_ns] = half
     if len(halves) > MAX_UNPAIRED:
         del halves[next(iter(halves))]
+
+
+def _take(halves: dict[int, LeftT], stamp_ns: int) -> LeftT:
+    """Out with one and with all that came before it; by arrival, as stamps may start anew."""
+    for other in list(halves):
+        half = halves.pop(other)
+        if other == stamp_ns:
+            break
+    return half

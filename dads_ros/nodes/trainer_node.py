@@ -1,25 +1,26 @@
 """skill_trainer: a training run with its progress on topics. The loop is the Trainer's."""
 
+import contextlib
 import dataclasses
 import queue
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
-import rclpy
 from rclpy.node import Node
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 from visualization_msgs.msg import MarkerArray
 
 from dads_ros.errors import DadsError
-from dads_ros.files import find_file
+from dads_ros.files import atomic_write, find_file
 from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.export import export_bundle
+from dads_ros.learning.metrics import MetricsWriter
 from dads_ros.learning.trainer import IterationMetrics, Trainer
 from dads_ros.nodes.conversions import Frames, labelled_array
 from dads_ros.nodes.markers import skill_fan_markers
@@ -30,9 +31,11 @@ from dads_ros.nodes.runner import (
     OK,
     RELIABLE_QOS,
     STEADY,
+    STOP,
     Diagnostics,
     Level,
     run_node,
+    spin_until_stop,
     watch_parent,
 )
 from dads_ros.nodes.settings import SkillTrainerConfig
@@ -75,6 +78,8 @@ class SkillTrainerNode(Node):
         self._trainer = Trainer(train, self._out, resume=config.resume)
         self._frames = Frames.of(config.frame_prefix)
         self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._jobs_lock = threading.Lock()  # guards who runs a job
+        self._takes_jobs = True
         self._is_paused = self._must_stop = False
         self._status: tuple[Level, str] = OK, "training"
         self._values: dict[str, float] = {}
@@ -94,61 +99,72 @@ class SkillTrainerNode(Node):
         """Train until done, ``~/stop`` or a signal; a checkpoint is left in every case."""
         self._worker.start()
         try:
-            rclpy.spin(self)
+            spin_until_stop(self)
         finally:
             self._must_stop = True
             self._jobs.put(Job(lambda: None))
             self._worker.join()
 
     def _train(self) -> None:
-        """Iterations with jobs between them; while paused or at the end, only jobs."""
-        iterations: Generator[IterationMetrics, None, None] | None = self._trainer.iterations()
-        while not self._must_stop:
-            try:
-                self._jobs.get(block=self._is_paused or iterations is None).run()
-                continue
-            except queue.Empty:
-                assert iterations is not None
-            try:
-                metrics = next(iterations, None)
-            except DadsError as error:
-                self._status = ERROR, str(error)
-                self.get_logger().error(str(error))
-                iterations = None
-                continue
-            if metrics is None:
-                self._status, iterations = (OK, "finished"), None
+        """What ``dads-ros train`` does, then jobs until the end."""
+        try:
+            with atomic_write(self._out / "config.yaml") as temporary:
+                self._trainer.config.to_yaml(temporary)
+            with MetricsWriter(self._out, first_iteration=self._trainer.iteration + 1) as writer:
+                self._iterate(writer)
+            if self._trainer.iteration >= self._trainer.config.num_iterations:
+                export_bundle(self._trainer, self._bundle_folder)
+                self._status = OK, f"finished; exported to '{self._bundle_folder}'"
             else:
-                self._report(metrics)
-        if iterations is not None:
-            iterations.close()
-            self._trainer.save_checkpoint()
-            self._status = OK, "stopped"
+                self._status = OK, "stopped"
+        except Exception as error:  # the node lives on to say so
+            text = str(error) if isinstance(error, DadsError) else f"training failed: {error!r}"
+            self._status = ERROR, text
+            self.get_logger().error(text)
+        while not self._must_stop:
+            self._jobs.get().run()
+        with self._jobs_lock:
+            self._takes_jobs = False
         while not self._jobs.empty():
             self._jobs.get().run()
+
+    @property
+    def _bundle_folder(self) -> Path:
+        folder = self._settings.config.export_folder
+        return Path(folder).expanduser() if folder else self._out / "bundle"
+
+    def _iterate(self, writer: MetricsWriter) -> None:
+        """Iterations with jobs between them; while paused, only jobs."""
+        with contextlib.closing(self._trainer.iterations()) as iterations:
+            while not self._must_stop:
+                try:
+                    self._jobs.get(block=self._is_paused).run()
+                    continue
+                except queue.Empty:
+                    pass
+                metrics = next(iterations, None)
+                if metrics is None:
+                    return
+                writer.write(metrics.iteration, metrics.to_dict())
+                self._report(metrics)
+        self._trainer.save_checkpoint()
 
     def _between_iterations(self, action: Callable[[], object]) -> None:
         """Let the worker do something and wait for it. Raises: what the action raises."""
         job = Job(action)
-        if self._worker.is_alive():
-            self._jobs.put(job)
-        else:
-            job.run()
+        with self._jobs_lock:
+            if self._takes_jobs:
+                self._jobs.put(job)
+            else:
+                job.run()
         job.result.result()
 
     def _report(self, metrics: IterationMetrics) -> None:
         self._iteration_time = time.monotonic()
         self._values |= {"iteration": float(metrics.iteration)} | metrics.to_dict()
-        try:
-            self._publish(metrics.iteration)
-        except Exception:  # a signal may end ROS in the middle; the training ends properly
-            if rclpy.ok():
-                raise
-
-    def _publish(self, iteration: int) -> None:
         values = np.array(list(self._values.values()), float)
         self._metrics_publisher.publish(labelled_array(values, ",".join(self._values)))
-        if iteration % self._trainer.config.evaluate_every == 0:
+        if metrics.iteration % self._trainer.config.evaluate_every == 0:
             tracks = self._trainer.evaluate(num_skills=NUM_FAN_SKILLS).tracks[:, ::FAN_POINT_STEPS]
             tracks = tracks - tracks[:, :1]
             stamp = self.get_clock().now().to_msg()
@@ -164,13 +180,13 @@ class SkillTrainerNode(Node):
         return response
 
     def _export(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        folder = self._settings.config.export_folder
-        target = Path(folder).expanduser() if folder else self._out / "bundle"
         try:
+            target = self._bundle_folder
             self._between_iterations(lambda: export_bundle(self._trainer, target))
             response.success, response.message = True, f"exported to '{target}'"
-        except DadsError as error:
-            response.success, response.message = False, str(error)
+        except Exception as error:  # a bad folder must not end the training
+            text = str(error) if isinstance(error, DadsError) else f"export failed: {error!r}"
+            response.success, response.message = False, text
         return response
 
     def _stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -181,15 +197,13 @@ class SkillTrainerNode(Node):
         self._worker.join()
         level, text = self._status
         response.success, response.message = level == OK, f"{text}; '{self._out}' can be resumed"
-        self.create_timer(END_DELAY_S, rclpy.try_shutdown, clock=STEADY)
+        self.create_timer(END_DELAY_S, STOP.ask, clock=STEADY)
         return response
 
     def _health(self) -> tuple[Level, str, Mapping[str, object]]:
         level, text = self._status
-        if self._is_paused:
+        if self._is_paused and text == "training":
             text = "paused"
-        elif text == "training" and not self._worker.is_alive():
-            level, text = ERROR, "the training thread has died; see the log"
         age = time.monotonic() - self._iteration_time
         return level, text, {"out": self._out, "seconds since iteration": age, **self._values}
 

@@ -1,6 +1,7 @@
 """bundle.yaml: what a bundle must say, and what is refused."""
 
 import dataclasses
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from dads_ros.bundle.manifest import (
     PredictionSpec,
 )
 from dads_ros.errors import BundleError, BundleMismatchError, ConfigError
+from dads_ros.files import share_folder
 from dads_ros.robot import RobotSpec
 
 
@@ -102,3 +104,9 @@ def test_predictions_in_the_heading_frame_turn_with_the_robot() -> None:
 def test_predictions_that_nobody_can_chain_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="fields"):
         PredictionSpec.from_dict(values)
+
+
+def test_shipped_bundles_name_the_commit_of_unchanged_code() -> None:
+    for folder in (share_folder() / "models").iterdir():
+        commit = BundleManifest.load(folder).commit
+        assert re.fullmatch("[0-9a-f]{40}", commit), f"{folder.name}: {commit}"

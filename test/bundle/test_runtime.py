@@ -1,13 +1,19 @@
 """SkillBundle: policy and predictions on onnxruntime."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bundles import write_bundle
-from dads_ros.bundle.manifest import DYNAMICS_FILE, POLICY_FILE, BundleManifest
+from dads_ros.bundle.manifest import (
+    DYNAMICS_FILE,
+    POLICY_FILE,
+    BundleManifest,
+    PredictionSpec,
+)
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.errors import BundleError, BundleMismatchError
 from dads_ros.files import sha256
@@ -61,6 +67,14 @@ def test_models_of_the_wrong_size_are_refused(point_mass_bundle: Path, tmp_path:
     shutil.copy(folder / DYNAMICS_FILE, folder / POLICY_FILE)
     refresh(folder)
     with pytest.raises(BundleError, match=r"takes inputs of sizes \[2\]; expected \[3, 2\]"):
+        SkillBundle(folder)
+
+
+def test_outputs_of_the_wrong_size_are_refused(point_mass_bundle: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(point_mass_bundle, tmp_path / "bundle"))
+    prediction = PredictionSpec(fields=("x", "y", "yaw"))
+    replace(BundleManifest.load(folder), prediction=prediction).save(folder)
+    with pytest.raises(BundleError, match=r"shape \(2, 2\) .* expected \(2, 3\)"):
         SkillBundle(folder)
 
 

@@ -132,6 +132,27 @@ PLANAR_MJCF = """
 """
 
 
+FREE: dict[str, Any] = {
+    "base": {"kind": "free", "body": "cart"},
+    "joints": ["a", "b"],
+    "actuators": ["a", "b"],
+}
+SWAP = {"symmetry": {"turn_deg": 180.0, "joints": {"a": "b", "b": "a"}}}
+SWAP_C = {"symmetry": {"turn_deg": 180.0, "joints": {"c": "c"}}}
+SWAP_PITCH = {"symmetry": {"turn_deg": 180.0, "joints": {"pitch": "pitch"}}}
+FREE_MJCF = """
+<mujoco><worldbody><body name="cart"><freejoint name="root"/><geom size="0.1"/>
+  <body pos="0.2 0 0"><joint name="a" axis="0 1 0"/><geom size="0.1"/></body>
+  <body pos="-0.2 0 0"><joint name="b" axis="0 -1 0"/><geom size="0.1"/></body>
+  <body pos="0 0 0.2"><joint name="c" axis="0 0 1"/><geom size="0.1"/></body>
+</body></worldbody><actuator>
+  <motor joint="a" ctrllimited="true" ctrlrange="-1 1"/>
+  <motor joint="b" ctrllimited="true" ctrlrange="-1 1"/>
+</actuator></mujoco>
+"""
+ONE_MOTOR_MJCF = FREE_MJCF.replace('<motor joint="b" ctrllimited="true" ctrlrange="-1 1"/>', "")
+
+
 def spec_of(folder: Path, mjcf: str, **changes: Any) -> RobotSpec:  # noqa: ANN401
     path = folder / "robot.xml"
     path.write_text(mjcf, encoding="utf-8")
@@ -149,6 +170,16 @@ def spec_of(folder: Path, mjcf: str, **changes: Any) -> RobotSpec:  # noqa: ANN4
         (PLANAR_MJCF, {"base": {**PLANAR_BASE, "joints": {"y": "y"}}}, "'y'; the MJCF has x, z"),
         (PLANAR_MJCF, {"base": {**PLANAR_BASE, "joints": {"up": "z"}}}, "axis 'up'"),
         (PLANAR_MJCF, {"joints": ["elbow"]}, "'elbow'; the MJCF has x, z, pitch"),
+        (PLANAR_MJCF, {"base": {**PLANAR_BASE, "joints": {"x": "pitch"}}}, "'x: pitch'"),
+        (PLANAR_MJCF, {"base": {**PLANAR_BASE, "joints": {"pitch": "z"}}}, "'pitch: z'"),
+        (FREE_MJCF, FREE | {"joints": ["root", "a", "b"]}, "'root', which is neither"),
+        (FREE_MJCF, FREE | {"command_high": [1.0, 2.0]}, "'b' go from -1 to 2"),
+        (FREE_MJCF, FREE | {"command_low": [-3.0, -1.0]}, "'a' go from -3 to 1"),
+        (FREE_MJCF, FREE | SWAP | {"command_high": [1.0, 0.5]}, "with other limits"),
+        (FREE_MJCF, FREE | SWAP | {"joints": []}, "must map every one of 'joints'"),
+        (FREE_MJCF, FREE | {"joints": ["c"]} | SWAP_C, "become nothing"),
+        (ONE_MOTOR_MJCF, FREE | SWAP | {"actuators": ["a"]}, "driven are a, which become b"),
+        (PLANAR_MJCF, {"joints": ["pitch"]} | SWAP_PITCH, "needs 'base.kind: free'"),
         (PLANAR_MJCF, {"actuators": ["motor"]}, "lists actuators motor; the MJCF has pitch"),
         (PLANAR_MJCF, {"actuators": ["pitch", "more"]}, "pitch, more"),
     ],
@@ -156,9 +187,10 @@ def spec_of(folder: Path, mjcf: str, **changes: Any) -> RobotSpec:  # noqa: ANN4
 def test_a_model_that_does_not_fit_is_refused_in_one_sentence(
     tmp_path: Path, mjcf: str, changes: dict[str, Any], words: str
 ) -> None:
-    spec = spec_of(tmp_path, mjcf, **{"base": PLANAR_BASE, "actuators": ["pitch"]} | changes)
     with pytest.raises(ConfigError) as caught:
-        RobotModel(spec)
+        RobotModel(
+            spec_of(tmp_path, mjcf, **{"base": PLANAR_BASE, "actuators": ["pitch"]} | changes)
+        )
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -173,3 +205,11 @@ def test_the_hash_is_of_the_numbers_of_the_compiled_model() -> None:
     spec = RobotSpec.load("point_mass")
     assert RobotModel(spec).sha256() == RobotModel(spec).sha256()
     assert RobotModel(spec).sha256() != RobotModel(dataclasses.replace(spec, sim_dt=0.01)).sha256()
+
+
+def test_a_robot_that_no_check_refuses_loads(tmp_path: Path) -> None:
+    """The twin of those above: what they change is all that is wrong with them."""
+    without_c = FREE_MJCF.replace('<joint name="c" axis="0 0 1"/>', "")
+    assert RobotModel(spec_of(tmp_path, without_c, **FREE | SWAP)).spec.symmetry is not None
+    narrower = FREE | {"command_low": [-0.5], "command_high": [1.0, 0.5]}
+    assert RobotModel(spec_of(tmp_path, FREE_MJCF, **narrower)).spec.command_high == (1.0, 0.5)

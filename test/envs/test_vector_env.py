@@ -99,9 +99,10 @@ def test_a_physics_that_breaks_down_ends_the_episode(
     env.physics.states[1, -1] = np.nan
     env.step(np.zeros((2, 2)))
     assert env.terminated.tolist() == [False, True]
+    assert env.diverged.tolist() == [False, True]
     env.step(np.zeros((2, 2)))
     assert np.isfinite(env.physics.states).all() and env.steps.tolist() == [3, 0]
-    assert not env.terminated.any()
+    assert not env.terminated.any() and not env.diverged.any()
 
 
 @pytest.mark.parametrize("late_steps", [0, 2, 5])
@@ -134,6 +135,13 @@ def test_a_delay_beyond_the_control_step_is_refused() -> None:
         make_env(delay_ms=(0.0, 101.0))
     with pytest.raises(ConfigError, match="low <= high"):
         make_env(delay_ms=(50.0, 20.0))
+
+
+@pytest.mark.parametrize("delay_ms", [(15.0, 15.0), (0.0, 4.0), (25.0, 30.0)])
+def test_a_delay_between_simulation_steps_is_refused(delay_ms: tuple[float, float]) -> None:
+    with pytest.raises(ConfigError, match="'sim_dt' of robot 'ant', 10 ms"):
+        make_env(ANT, delay_ms=delay_ms)
+    make_env(ANT, delay_ms=(10.0, 30.0))
 
 
 def test_commands_are_clipped_to_the_actuators_limits() -> None:

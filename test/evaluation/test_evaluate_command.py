@@ -1,11 +1,15 @@
 """dads-ros evaluate and plot as a user calls them."""
 
+import dataclasses
 import json
+import os
+import resource
 import shutil
 from pathlib import Path
 
 import pytest
 
+from dads_ros.bundle.manifest import BundleManifest
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.cli.main import main
 
@@ -106,6 +110,7 @@ def test_planner_settings_come_from_a_file(
         (["--goal-range", "nan"], "--goal-range"),
         (["--delay-ms", "-1"], "--delay-ms"),
         (["--delay-ms", "500"], "control step"),
+        (["--delay-ms", "30"], "'sim_dt' of robot 'point_mass', 20 ms"),
         (["--robot", "ant"], "point_mass"),
         (["--planner", "no_such_file.yaml"], "no_such_file.yaml"),
         (["--preset", "none"], "--preset"),
@@ -123,6 +128,51 @@ def test_bad_arguments_get_one_sentence_and_exit_code_2(
         status = int(leaving.code or 0)
     assert status == 2
     assert words in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_save_into_a_bundle_that_cannot_be_written_is_refused_before_anything_is_measured(
+    point_mass_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = shutil.copytree(point_mass_bundle, tmp_path / "bundle")
+    bundle.chmod(0o555)
+    assert main(["evaluate", str(bundle), "--goals", "1", "--steps", "1", "--save"]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and "cannot be written" in said.err
+    assert "evaluating" not in said.err
+
+
+def test_figures_that_cannot_be_saved_are_still_printed(
+    point_mass_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No file may grow: the disk is full."""
+    bundle = shutil.copytree(point_mass_bundle, tmp_path / "bundle")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        arguments = ["--goals", "1", "--steps", "1", "--json", "--save"]
+        status = main(["evaluate", str(bundle), *arguments])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    said = capsys.readouterr()
+    assert status == 2 and "cannot be saved" in said.err
+    assert json.loads(said.out)["goals"] == 1
+    assert SkillBundle(bundle).manifest.evaluation is None
+
+
+def test_the_robot_file_says_where_the_mjcf_of_a_bundle_from_elsewhere_is(
+    point_mass_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = Path(shutil.copytree(point_mass_bundle, tmp_path / "bundle"))
+    manifest = BundleManifest.load(bundle)
+    elsewhere = dataclasses.replace(manifest.robot, mjcf=str(tmp_path / "elsewhere.xml"))
+    dataclasses.replace(manifest, robot=elsewhere).save(bundle)
+    arguments = ["--goals", "1", "--steps", "1"]
+    assert main(["evaluate", str(bundle), *arguments]) == 2
+    assert "elsewhere.xml" in capsys.readouterr().err
+    assert main(["evaluate", str(bundle), *arguments, "--robot", "point_mass"]) == 0
+    picture = ["--skills", "2", "--out", str(tmp_path / "fan.png"), "--robot", "point_mass"]
+    assert main(["plot", str(bundle), *arguments, *picture]) == 0
 
 
 def test_an_unknown_bundle_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ import torch
 from dads_ros.bundle.manifest import DYNAMICS_FILE, POLICY_FILE
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.config import read_yaml
-from dads_ros.errors import BundleError
+from dads_ros.errors import BundleError, ConfigError
 from dads_ros.files import share_folder
 from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.export import check_parity, export_bundle
@@ -92,3 +92,33 @@ def test_nothing_can_be_exported_before_anything_was_collected(
     config = dataclasses.replace(trainer.config, seed=9)
     with pytest.raises(BundleError, match="nothing was collected"):
         export_bundle(Trainer(config, tmp_path / "run"), tmp_path / "bundle")
+
+
+def test_the_manifest_names_the_commit_that_the_run_began_with(
+    trainer: Trainer, bundle_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "commit", "0123456789" * 4)
+    export_bundle(trainer, bundle_folder)
+    assert SkillBundle(bundle_folder).manifest.commit == "0123456789" * 4
+
+
+def test_export_into_a_file_is_refused(trainer: Trainer, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(BundleError, match="is a file"):
+        export_bundle(trainer, tmp_path / "file")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        export_bundle(trainer, tmp_path / "file" / "bundle")
+    assert (tmp_path / "file").read_text() == "x"
+
+
+def test_export_takes_the_working_folder_when_it_is_empty(
+    trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    export_bundle(trainer, Path("."))
+    assert SkillBundle(folder).manifest.robot == trainer.robot
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BundleError, match="holds other files"):
+        export_bundle(trainer, Path("."))

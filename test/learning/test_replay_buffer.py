@@ -88,3 +88,20 @@ def test_restored_buffer_samples_the_same() -> None:
         buffer.sample(64, generators[0]), again.sample(64, generators[1]), strict=True
     ):
         assert torch.equal(mine, theirs)
+
+
+def test_a_diverged_step_is_not_sampled_and_no_displacement_reaches_beyond_it() -> None:
+    made = chunk(0, 30, 10, end=17)
+    made.skill_left[16] = 0  # the collector's mark of a physics that diverged
+    made.pose[17:], made.policy_obs[17] = np.nan, np.nan
+    buffer = ReplayBuffer(100, chunk(0, 1, 10), PredictionSpec(steps=K), torch.device("cpu"))
+    buffer.add(made)
+    buffer.add(chunk(30, 1, 10))  # row 16 is not the newest that could be drawn
+    sample = buffer.sample(2000, torch.Generator().manual_seed(0), newest_fraction=1.0)
+    held = sample.policy_obs.flatten() < 17
+    rows = set(sample.policy_obs[held].flatten().int().tolist())
+    assert {10, 11, 12, 13, 14, 15} <= rows
+    assert 16 not in rows
+    assert torch.equal(sample.delta[held], torch.tensor([[3.0, 0.0]]).expand(int(held.sum()), 2))
+    assert not sample.terminated[held].any()
+    assert sample.next_policy_obs[held].isfinite().all()

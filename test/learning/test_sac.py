@@ -61,18 +61,51 @@ def test_gradients_reach_only_the_intended_networks() -> None:
     assert 0.0 < moved["critic_target"] < 0.02 * moved["critic"]
 
 
-def test_the_step_of_the_actor_leaves_no_gradient_in_the_critic() -> None:
-    sac = make()
-    sac.update(batch(), torch.randn(2, 32, 2))
-    after_critic = [p.grad.clone() for p in sac.critic.parameters() if p.grad is not None]
-    sac.critic.requires_grad_(False)
-    action, log_prob = sac.actor.sample(batch().features, torch.randn(32, 2))
-    actor_loss(sac.critic(batch().features, action), log_prob, torch.tensor(0.1)).backward()
-    sac.critic.requires_grad_(True)
-    assert len(after_critic) == len(list(sac.critic.parameters()))
-    for gradient, p in zip(after_critic, sac.critic.parameters(), strict=True):
+def test_each_loss_reaches_only_its_own_network() -> None:
+    """After an update, critic and actor hold the gradients of their own loss and nothing more."""
+    sac, twin, data, noise = make(), make(), batch(), torch.randn(2, 32, 2)
+    temperature = twin.log_alpha.detach().exp()
+    with torch.no_grad():
+        action, log_prob = twin.actor.sample(data.next_features, noise[0])
+        target = critic_target(
+            data.reward,
+            data.terminated,
+            twin.critic_target(data.next_features, action),
+            log_prob,
+            temperature=temperature,
+            discount=twin.config.discount,
+        )
+    critic = list(twin.critic.parameters())
+    loss = critic_loss(twin.critic(data.features, data.action), target)
+    of_critic = torch.autograd.grad(loss, critic)
+    sac.update(data, noise)
+    for p, gradient in zip(sac.critic.parameters(), of_critic, strict=True):
         assert p.grad is not None
-        assert torch.equal(gradient, p.grad)
+        assert torch.equal(p.grad, gradient)
+
+    actor = list(twin.actor.parameters())
+    with torch.no_grad():  # the step of the actor sees the critic after its own
+        for p, after in zip(critic, sac.critic.parameters(), strict=True):
+            p.copy_(after)
+    action, log_prob = twin.actor.sample(data.features, noise[1])
+    loss = actor_loss(twin.critic(data.features, action), log_prob, temperature)
+    for p, gradient in zip(sac.actor.parameters(), torch.autograd.grad(loss, actor), strict=True):
+        assert p.grad is not None
+        assert torch.equal(p.grad, gradient)
+    others = [*sac.critic_target.parameters(), *sac.average_actor.parameters(), sac.log_alpha]
+    assert all(p.grad is None for p in others)
+
+
+def test_what_comes_after_a_terminal_step_does_not_count_even_when_it_is_not_finite() -> None:
+    target = critic_target(
+        torch.tensor([1.0, 2.0]),
+        torch.tensor([True, True]),
+        torch.tensor([[math.nan, math.inf], [1.0, math.inf]]),
+        torch.tensor([math.nan, 0.0]),
+        temperature=torch.tensor(0.5),
+        discount=0.9,
+    )
+    assert target.tolist() == [1.0, 2.0]
 
 
 def test_temperature_rises_when_entropy_is_below_its_target_and_falls_above() -> None:

@@ -8,10 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import yaml
 
 from dads_ros.config import read_yaml
 from dads_ros.files import share_folder
+from dads_ros.learning.metrics import MetricsWriter
 
 ITERATIONS = 60
 
@@ -83,3 +85,24 @@ def test_ctrl_c_ends_cleanly_with_a_checkpoint_and_says_how_to_go_on(tmp_path: P
     done = len(lines(tmp_path / "run"))
     finish(train(config, tmp_path / "run", "--resume", "--iterations", str(done + 3)))
     assert [line["iteration"] for line in lines(tmp_path / "run")] == list(range(1, done + 4))
+
+
+def test_metrics_are_rewritten_in_one_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between cutting the file and writing it again, a run would lose its history."""
+    path = tmp_path / "metrics.jsonl"
+    text = "".join(json.dumps({"iteration": i}) + "\n" for i in (1, 2, 3))
+    path.write_text(text)
+
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(KeyboardInterrupt):
+        MetricsWriter(tmp_path, first_iteration=3)
+    assert path.read_text() == text
+    monkeypatch.undo()
+    with MetricsWriter(tmp_path, first_iteration=3) as writer:
+        writer.write(3, {"reward": 1.0})
+    assert [line["iteration"] for line in lines(tmp_path)] == [1, 2, 3]

@@ -1,4 +1,5 @@
 import dataclasses
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 
 from dads_ros.config import read_yaml
 from dads_ros.errors import CheckpointError, ConfigError
-from dads_ros.files import share_folder
+from dads_ros.files import share_folder, source_commit
 from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.trainer import Trainer
 
@@ -114,6 +115,96 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="damaged"):
         Trainer(small_config(), tmp_path, resume=True)
+
+
+def test_resuming_with_another_robot_file_or_model_is_refused(tmp_path: Path) -> None:
+    """The config names the robot file only by its path."""
+    source = share_folder() / "config" / "robots"
+    for name in ("point_mass.yaml", "point_mass.xml"):
+        (tmp_path / name).write_text((source / name).read_text())
+    config = small_config(robot=str(tmp_path / "point_mass.yaml"))
+    Trainer(config, tmp_path / "run").save_checkpoint()
+    Trainer(config, tmp_path / "run", resume=True)
+    mjcf = tmp_path / "point_mass.xml"
+    mjcf.write_text(mjcf.read_text().replace('mass="1"', 'mass="2"'))
+    with pytest.raises(CheckpointError, match="compiled model"):
+        Trainer(config, tmp_path / "run", resume=True)
+    mjcf.write_text(mjcf.read_text().replace('mass="2"', 'mass="1"'))
+    robot = tmp_path / "point_mass.yaml"
+    robot.write_text(robot.read_text().replace("[linear_velocity]", "[linear_velocity, height]"))
+    with pytest.raises(CheckpointError, match="differ in observation"):
+        Trainer(config, tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize("key", ["config", "sac", "collector", "rngs"])
+def test_a_checkpoint_that_lacks_a_part_is_named(tmp_path: Path, key: str) -> None:
+    Trainer(small_config(), tmp_path).save_checkpoint()
+    path = tmp_path / "checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    del state[key]
+    torch.save(state, path)
+    with pytest.raises(CheckpointError, match=key):
+        Trainer(small_config(), tmp_path, resume=True)
+
+
+def test_the_commit_of_a_resumed_run_is_the_one_that_it_began_with(tmp_path: Path) -> None:
+    trainer = Trainer(small_config(), tmp_path)
+    assert trainer.commit == source_commit()
+    trainer.commit = "0123456789" * 4
+    trainer.save_checkpoint()
+    assert Trainer(small_config(), tmp_path, resume=True).commit == "0123456789" * 4
+
+
+def test_a_run_deletes_what_a_killed_one_left_half_written(tmp_path: Path) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    left = tmp_path / f".checkpoint.pt.{gone.pid}.tmp"
+    other = tmp_path / ".checkpoint.pt.1.tmp"  # of a process that is alive
+    left.touch()
+    other.touch()
+    run(Trainer(small_config(), tmp_path), 1)
+    assert not left.exists()
+    assert other.exists()
+
+
+def test_a_physics_that_diverges_teaches_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MuJoCo puts a robot that diverged back to the origin, 100 m away: no displacement of it."""
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes a log where it runs
+    trainer = Trainer(small_config(), tmp_path / "run")
+    env = trainer.collector.env
+    env.physics.states[:, 1] += 100.0
+    env.state = env.physics.robot_state()
+    for metrics in trainer.iterations():
+        env.physics.states[metrics.iteration % env.num_envs, -1] = np.nan
+        if metrics.iteration == 12:
+            break
+    assert trainer.replay is not None
+    sample = trainer.replay.sample(4000, torch.Generator().manual_seed(0))
+    assert all(part.isfinite().all() for part in sample if part.is_floating_point())
+    assert sample.delta.abs().max() < 5.0
+    assert all(value.isfinite().all() for value in weights(trainer))
+
+
+def test_the_loss_of_q_reaches_only_q(tmp_path: Path) -> None:
+    trainer = Trainer(small_config(), tmp_path)
+    run(trainer, 8)
+    assert trainer.replay is not None
+    sac = trainer.sac
+    parts = (sac.actor, sac.critic, sac.critic_target, sac.average_actor, trainer.normalizer)
+    others = [p for module in parts for p in module.parameters()] + [sac.log_alpha]
+    for p in (*others, *trainer.q.parameters()):
+        p.grad = None
+    before = weights(trainer)
+    trainer._fit_skill_dynamics()
+    assert all(p.grad is None for p in others)
+    assert all(p.grad is not None for p in trainer.q.parameters())
+    after, num_q = weights(trainer), len(trainer.q.state_dict())
+    same = [torch.equal(a, b) for a, b in zip(before, after, strict=True)]
+    first_q = len(sac.actor.state_dict()) + len(sac.critic.state_dict())
+    assert all(same[:first_q] + same[first_q + num_q :])
+    assert not all(same)
 
 
 def test_symmetries_need_what_they_are_built_on(tmp_path: Path) -> None:

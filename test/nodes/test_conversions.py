@@ -120,6 +120,9 @@ def test_command_goes_and_comes_back_with_names_and_stamp() -> None:
     np.testing.assert_array_equal(command_of(spec, message), command)
     assert answered_stamp_ns(message) == 12_345_678_901
     assert answered_stamp_ns(Float64MultiArray(data=[0.0] * 8)) is None
+    message.layout.dim[1].label = "stamp_ns=abc"
+    with pytest.raises(MessageError, match="answers 'stamp_ns=abc'"):
+        answered_stamp_ns(message)
 
 
 def test_wrong_commands_are_refused() -> None:
@@ -142,6 +145,9 @@ def test_goal_in_unknown_frame_or_not_finite_is_refused() -> None:
         goal_of(goal, Frames.of("robot1/"))
     goal.pose.position.y = float("nan")
     with pytest.raises(MessageError, match="y nan"):
+        goal_of(goal, FRAMES)
+    goal.pose.position.y = -1e39  # overflows in the planner's float32
+    with pytest.raises(MessageError, match="y -1e\\+39; at most"):
         goal_of(goal, FRAMES)
 
 

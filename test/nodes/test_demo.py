@@ -1,17 +1,22 @@
 """dads-ros demo: drives to all goals, and leaves nothing running however it ends."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dads_ros.cli.demo import draw_goals, parse_goals
+from dads_ros.bundle.manifest import BundleManifest
+from dads_ros.bundle.runtime import SkillBundle
+from dads_ros.cli.demo import draw_goals, parse_goals, warn_of_other_model
 from dads_ros.errors import ConfigError
+from dads_ros.robot import RobotSpec
 from ros_graph import ROOT
 
 
@@ -28,15 +33,15 @@ def start_demo(bundle: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def nodes_of(bundle: Path) -> list[int]:
-    """Processes of planners with this bundle, and of the simulators that have the same parent."""
+def nodes_of(demo: "subprocess.Popen[str]") -> list[int]:
+    """Processes of the demo's simulator and planner."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             words = (entry / "cmdline").read_bytes().decode().split("\0")
         except OSError:
             continue
-        if "--ros-args" in words and any(str(bundle) in word for word in words):
+        if f"parent_pid:={demo.pid}" in words:
             found.append(int(entry.name))
     return found
 
@@ -48,7 +53,7 @@ def test_demo_reaches_its_goals_and_leaves_nothing(point_mass_bundle: Path) -> N
     assert demo.returncode == 0, err
     assert out.count("  reached\n") == 4  # live, and in the table
     assert "3.0, 2.0" in out
-    assert not nodes_of(point_mass_bundle)
+    assert not nodes_of(demo)
 
 
 @pytest.mark.slow
@@ -67,14 +72,14 @@ def test_nothing_is_left_when_it_is_ended(point_mass_bundle: Path, number: signa
     for line in demo.stdout:
         if line.startswith("goal 1/1"):
             break
-    assert nodes_of(point_mass_bundle)
+    assert len(nodes_of(demo)) == 2
     demo.send_signal(number)
     expected = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[number]
     _, err = demo.communicate(timeout=20)
     assert demo.returncode == expected, err
     assert "Traceback" not in err
     deadline = time.monotonic() + 10.0
-    while nodes_of(point_mass_bundle):
+    while nodes_of(demo):
         assert time.monotonic() < deadline
         os.sched_yield()
 
@@ -85,6 +90,32 @@ def test_bad_bundle_is_one_sentence_and_exit_code_two(tmp_path: Path) -> None:
     assert demo.returncode == 2
     assert "is not a skill bundle" in err
     assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--num-goals", "0"), ("--time-limit", "nan")],
+)
+def test_bad_numbers_are_one_sentence_and_exit_code_two(
+    arguments: tuple[str, str], point_mass_bundle: Path
+) -> None:
+    demo = start_demo(point_mass_bundle, *arguments)
+    _, err = demo.communicate(timeout=60)
+    assert demo.returncode == 2
+    assert f"{arguments[0][2:]} is {arguments[1]}" in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_other_model_under_the_same_robot_file_is_told(
+    point_mass_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    robot = RobotSpec.load("point_mass")
+    warn_of_other_model(robot, SkillBundle(point_mass_bundle))
+    assert capsys.readouterr().err == ""
+    folder = Path(shutil.copytree(point_mass_bundle, tmp_path / "other"))
+    replace(BundleManifest.load(folder), model_sha256="0" * 64).save(folder)
+    warn_of_other_model(robot, SkillBundle(folder))
+    assert "is not the one that the bundle was trained on" in capsys.readouterr().err
 
 
 def test_drawn_goals_are_far_apart_and_repeat() -> None:

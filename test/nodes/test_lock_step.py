@@ -14,7 +14,7 @@ from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.config import PlannerConfig
 from dads_ros.envs.model import RobotModel
 from dads_ros.evaluation.goals import GoalMetrics, evaluate_goals
-from dads_ros.nodes.conversions import answered_stamp_ns
+from dads_ros.nodes.conversions import answered_stamp_ns, to_ns
 from ros_graph import LATCHED, ROOT, NodeProcess, Probe
 
 Start = Callable[..., NodeProcess]
@@ -36,7 +36,12 @@ def evaluate(folder: Path, goal: tuple[float, float], steps: int) -> GoalMetrics
 
 
 @pytest.mark.parametrize(
-    ("robot", "goal", "steps"), [("point_mass", (3.0, -2.0), 60), ("ant", (4.0, 5.0), 400)]
+    ("robot", "goal", "steps"),
+    [
+        ("point_mass", (3.0, -2.0), 60),
+        ("point_mass", (-1.5, 2.0), 60),
+        ("ant", (4.0, 5.0), 400),
+    ],
 )
 def test_lock_step_equals_evaluate(
     start: Start,
@@ -48,6 +53,7 @@ def test_lock_step_equals_evaluate(
 ) -> None:
     folder = point_mass_bundle if robot == "point_mass" else ROOT / "models" / robot
     expected = evaluate(folder, goal, steps)
+    assert expected.reached(0.5)[0]
     probe.listen(Float64MultiArray, "joint_commands")
     probe.listen(Odometry, "odom")
     probe.listen(PoseStamped, "skill_planner/goal", LATCHED)
@@ -61,10 +67,12 @@ def test_lock_step_equals_evaluate(
     def commands() -> dict[int | None, list[float]]:
         return {answered_stamp_ns(m): list(m.data) for m in probe.messages["joint_commands"]}
 
-    probe.wait_for(lambda: len(probe.messages["joint_commands"]) > steps, 60.0)
+    probe.wait_for(
+        lambda: min(len(probe.messages[topic]) for topic in ("joint_commands", "odom")) > steps,
+        60.0,
+    )
     sent = [command for _, command in sorted(commands().items())]
-    np.testing.assert_allclose(sent[:20], expected.commands[:20, 0], rtol=0.0, atol=1e-6)
-    stamps = {m.header.stamp.sec + m.header.stamp.nanosec / 1e9: m for m in probe.messages["odom"]}
-    final = stamps[sorted(stamps)[steps]].pose.pose.position
-    distance = np.hypot(final.x - goal[0], final.y - goal[1])
-    assert (distance < 0.5) == expected.reached(0.5)[0]
+    np.testing.assert_allclose(sent[:steps], expected.commands[:, 0], rtol=0.0, atol=1e-6)
+    places = {to_ns(m.header.stamp): m.pose.pose.position for m in probe.messages["odom"]}
+    track = [(places[stamp].x, places[stamp].y) for stamp in sorted(places)[: steps + 1]]
+    np.testing.assert_allclose(track, expected.tracks[0], rtol=0.0, atol=1e-6)

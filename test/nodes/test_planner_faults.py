@@ -5,12 +5,22 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from nav_msgs.msg import Odometry
 from std_msgs.msg import Float64MultiArray
+from std_srvs.srv import SetBool
 
-from ros_graph import STATE_TIMEOUT_S, NodeProcess, Probe, health, is_moving, start_robot
+from ros_graph import (
+    STATE_TIMEOUT_S,
+    NodeProcess,
+    Probe,
+    health,
+    is_moving,
+    set_parameters,
+    start_robot,
+)
 
 Start = Callable[..., NodeProcess]
 
@@ -79,6 +89,36 @@ def test_signals_end_both_nodes_with_zero(
     for number, node in nodes:
         assert node.end(number) == 0
         assert "Traceback" not in node.said()
+
+
+@pytest.mark.parametrize(
+    ("node", "number"), [("simulator", signal.SIGINT), ("skill_planner", signal.SIGTERM)]
+)
+def test_signal_during_the_start_is_exit_code_zero(
+    start: Start, point_mass_bundle: Path, node: str, number: signal.Signals
+) -> None:
+    settings = {"simulator": {"robot": "ant"}, "skill_planner": {"bundle": point_mass_bundle}}
+    process = start(node, **settings[node])
+    process.wait_for_handlers()
+    assert process.end(number) == 0
+    assert "Traceback" not in process.said()
+
+
+def test_lowered_state_timeout_holds_at_once_and_the_end_is_the_safe_command(
+    probe: Probe, start: Start, point_mass_bundle: Path
+) -> None:
+    robot = start_robot(probe, start, point_mass_bundle, state_timeout_s=60.0)
+    probe.send_goal(50.0, 0.0)
+    probe.wait_for(lambda: is_moving(probe))
+    assert probe.call(SetBool, "simulator/set_pause", data=True).success
+    set_parameters(probe, {"state_timeout_s": 0.2})
+    probe.wait_for(lambda: not is_moving(probe))
+    set_parameters(probe, {"state_timeout_s": 60.0})
+    assert probe.call(SetBool, "simulator/set_pause", data=False).success
+    probe.wait_for(lambda: is_moving(probe))
+    assert robot.planner.end(signal.SIGTERM) == 0
+    probe.wait_for(lambda: not is_moving(probe), 5.0)
+    assert list(probe.messages["joint_commands"][-1].data) == [0.0, 0.0]
 
 
 def test_missing_bundle_is_one_sentence_and_exit_code_two(start: Start, tmp_path: Path) -> None:

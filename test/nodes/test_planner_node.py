@@ -9,14 +9,21 @@ import numpy as np
 import pytest
 from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as PathMessage
-from rcl_interfaces.srv import SetParameters
-from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 from visualization_msgs.msg import MarkerArray
 
-from ros_graph import NodeProcess, Probe, Robot, health, is_moving, position, start_robot
+from ros_graph import (
+    NodeProcess,
+    Probe,
+    Robot,
+    health,
+    is_moving,
+    position,
+    set_parameters,
+    start_robot,
+)
 
 Start = Callable[..., NodeProcess]
 
@@ -65,12 +72,6 @@ def test_point_mass_reaches_its_goal_and_says_so(robot: Robot) -> None:
     assert 1 < len(probe.messages["skill_planner/rollouts"][-1].markers) <= 21
     assert len(probe.messages["skill_planner/skill"][-1].data) == 2
     probe.wait_for(lambda: health(probe) == (0, "goal reached"))
-
-
-def set_parameters(probe: Probe, values: dict[str, object]) -> None:
-    parameters = [Parameter(k, value=v).to_parameter_msg() for k, v in values.items()]
-    answer = probe.call(SetParameters, "skill_planner/set_parameters", parameters=parameters)
-    assert all(result.successful for result in answer.results)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +154,7 @@ def test_new_bundle_is_taken_while_it_runs_and_a_broken_one_is_not(
 ) -> None:
     probe = robot.probe
 
-    def load(folder: Path) -> Trigger.Response:
+    def load(folder: Path | str) -> Trigger.Response:
         set_parameters(probe, {"bundle": str(folder)})
         return probe.call(Trigger, "skill_planner/load_bundle")
 
@@ -161,12 +162,17 @@ def test_new_bundle_is_taken_while_it_runs_and_a_broken_one_is_not(
     probe.wait_for(lambda: is_moving(probe))
     other = tmp_path / "other"
     shutil.copytree(point_mass_bundle, other)
+    before = len(probe.messages["joint_commands"])
     response = load(other)
     assert response.success
     assert str(other) in response.message
+    probe.wait_for_next("joint_commands", 5)
+    sent = np.array([list(m.data) for m in probe.messages["joint_commands"][before:]])
+    assert np.abs(sent).max(axis=1).min() > 0.1  # the skill is held meanwhile
     (other / "policy.onnx").write_bytes(b"damaged")
     response = load(other)
     assert not response.success
     assert "is damaged" in response.message
+    assert "the old bundle stays" in load("~nosuchuser/bundle").message
     probe.wait_for_next("joint_commands", 10)
     probe.wait_for(lambda: is_moving(probe))

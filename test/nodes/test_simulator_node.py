@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Wrench
 from nav_msgs.msg import Odometry
 from rosgraph_msgs.msg import Clock
@@ -14,7 +15,8 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 from visualization_msgs.msg import MarkerArray
 
-from dads_ros.nodes.conversions import to_ns
+from dads_ros.nodes.conversions import command_message, to_ns
+from dads_ros.robot import RobotSpec
 from ros_graph import ROOT, NodeProcess, Probe
 
 Start = Callable[..., NodeProcess]
@@ -56,6 +58,30 @@ def test_command_acts_until_it_is_too_old(start: Start, probe: Probe) -> None:
     probe.wait_for(lambda: speed() < 0.1)
 
 
+def test_refused_commands_leave_it_running_without_a_fresh_command(
+    start: Start, probe: Probe
+) -> None:
+    probe.listen(DiagnosticArray, "/diagnostics")
+    publisher = probe.node.create_publisher(Float64MultiArray, "joint_commands", 5)
+    simulator = start("simulator", robot="point_mass", command_timeout_s=60.0)
+    probe.wait_for(lambda: publisher.get_subscription_count() > 0)
+
+    def health() -> str:
+        return str(probe.messages["/diagnostics"][-1].status[0].message)
+
+    good = command_message(RobotSpec.load("point_mass"), np.ones(2), 0)
+    publisher.publish(good)
+    probe.wait_for(lambda: probe.messages["/diagnostics"] and "no fresh command" not in health())
+    bad = command_message(RobotSpec.load("point_mass"), np.ones(2), 0)
+    bad.layout.dim[1].label = "stamp_ns=abc"
+    publisher.publish(bad)
+    publisher.publish(Float64MultiArray(data=[1.0]))
+    probe.wait_for(lambda: "no fresh command" in health())
+    assert "answers 'stamp_ns=abc'" in simulator.said()
+    publisher.publish(good)
+    probe.wait_for(lambda: "no fresh command" not in health())
+
+
 def test_push_moves_pause_stops_and_reset_puts_back(start: Start, probe: Probe) -> None:
     probe.listen(Odometry, "odom")
     push = probe.node.create_publisher(Wrench, "simulator/push", 5)
@@ -93,6 +119,10 @@ def test_bad_ros_arguments_are_one_sentence_and_exit_code_two() -> None:
 def test_it_ends_when_its_parent_has_ended(start: Start, probe: Probe) -> None:
     parent = start("simulator", robot="point_mass")
     probe.listen(Odometry, "robot1/odom")
-    child = start("simulator", robot="point_mass", parent_pid=parent.process.pid)
+    child = start(
+        "simulator", robot="point_mass", namespace="robot1", parent_pid=parent.process.pid
+    )
+    probe.wait_for_next("robot1/odom")
     parent.kill()
     assert child.process.wait(20) == 0
+    assert "has ended: so does this node" in child.said()

@@ -1,15 +1,18 @@
 """A training run over DDS."""
 
+import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 from visualization_msgs.msg import MarkerArray
 
 from dads_ros.bundle.runtime import SkillBundle
+from dads_ros.learning.config import TrainConfig
 from ros_graph import LATCHED, NodeProcess, Probe
 
 Start = Callable[..., NodeProcess]
@@ -50,13 +53,57 @@ def test_run_reports_pauses_exports_stops_and_resumes(
     assert metrics["num_env_steps"] == metrics["iteration"] * 320
     assert probe.call(Trigger, "skill_trainer/stop").success
     assert trainer.process.wait(20) == 0
-    probe.messages["skill_trainer/metrics"].clear()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        resumed = start("skill_trainer", resume=True, **settings)
-        first = probe.wait_for_next("skill_trainer/metrics", timeout_s=60.0)
-        assert first.data[0] > metrics["iteration"]
-        assert resumed.end(number) == 0
-        assert "Traceback" not in resumed.said()
+    run = tmp_path / "run"
+    resumed = start("skill_trainer", resume=True, **settings)
+    wait_for_iteration(probe, iterations_in(run)[-1] + 1)
+    assert resumed.end(signal.SIGINT) == 0
+    assert "Traceback" not in resumed.said()
+    assert iterations_in(run) == list(range(1, len(iterations_in(run)) + 1))
+    assert len(iterations_in(run)) > metrics["iteration"]
+    assert list(run.glob("events.*"))
+    assert TrainConfig.from_yaml(run / "config.yaml").evaluate_every == 5
+
+    (tmp_path / "short.yaml").write_text(SHORT_RUN + "num_iterations: 1\n")
+    probe.listen(DiagnosticArray, "/diagnostics")
+    finished = start("skill_trainer", resume=True, export_folder=tmp_path / "mine", **settings)
+    probe.wait_for(lambda: health(probe)[1].startswith("finished; exported to"), 60.0)
+    assert SkillBundle(tmp_path / "mine").robot.name == "point_mass"
+    assert finished.end(signal.SIGTERM) == 0
+    assert "Traceback" not in finished.said()
+
+
+def test_unexpected_error_is_reported_and_services_still_answer(
+    start: Start, probe: Probe, settings: dict[str, object], tmp_path: Path
+) -> None:
+    (tmp_path / "run" / "metrics.jsonl").mkdir(parents=True)
+    probe.listen(DiagnosticArray, "/diagnostics")
+    trainer = start("skill_trainer", **settings)
+    probe.wait_for(lambda: health(probe)[0] == 2, 60.0)
+    assert "IsADirectoryError" in health(probe)[1]
+    assert probe.call(SetBool, "skill_trainer/set_pause", data=True).success
+    assert "train first" in probe.call(Trigger, "skill_trainer/export").message
+    assert not probe.call(Trigger, "skill_trainer/stop").success
+    assert trainer.process.wait(20) == 0
+
+
+def iterations_in(run: Path) -> list[int]:
+    """Iterations in metrics.jsonl."""
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line)["iteration"] for line in lines]
+
+
+def wait_for_iteration(probe: Probe, iteration: int) -> None:
+    """Until metrics of this or a later iteration have come."""
+    messages = probe.messages["skill_trainer/metrics"]
+    probe.wait_for(lambda: messages[-1].data[0] >= iteration, 60.0)
+
+
+def health(probe: Probe) -> tuple[int, str]:
+    """Level and message of the newest report."""
+    if not probe.messages["/diagnostics"]:
+        return -1, ""
+    status = probe.messages["/diagnostics"][-1].status[0]
+    return status.level[0], status.message
 
 
 def test_folder_of_another_run_is_one_sentence_and_exit_code_two(
