@@ -181,11 +181,11 @@ class PlannerConfig(Config):
     num_samples: int = setting(
         64, min=4, max=20000, help="Skill sequences per refinement (K), three of them not sampled."
     )
-    planning_horizon: int = setting(2, min=1, max=20, help="Skills in one sequence (H_P).")
+    planning_horizon: int = setting(4, min=1, max=20, help="Skills in one sequence (H_P).")
     skill_duration_steps: int = setting(
-        10, min=1, max=1000, help="Control steps that each skill is held (H_Z)."
+        5, min=1, max=1000, help="Control steps that each skill is held (H_Z)."
     )
-    num_refine_steps: int = setting(3, min=1, max=100, help="Refinements of one plan (R).")
+    num_refine_steps: int = setting(5, min=1, max=100, help="Refinements of one plan (R).")
     temperature: float = setting(
         0.05,
         min=1e-6,
@@ -206,6 +206,13 @@ class PlannerConfig(Config):
         0.0, min=0.0, max=0.999, help="beta: correlation of the noise of successive skills."
     )
     warm_start: bool = setting(True, help="Start from the last plan instead of from zero.")
+    standing_radius_m: float = setting(
+        0.4,
+        min=0.0,
+        max=100.0,
+        help="Nearer to the goal than this all places are equally good, and the robot stands "
+        "instead of dancing around it; 0 is the paper.",
+    )
     kick_distance_m: float = setting(
         0.0,
         min=0.0,

@@ -121,7 +121,10 @@ def evaluate_goals(
         num_threads=num_threads or available_cores(),
     )
     planner = SkillPlanner(rollout, skill_space, config, rngs=robot_rngs(seed, num))
-    loop, cost = ControlLoop(model.spec, policy, planner), GoalCost(goals)
+    loop, cost = (
+        ControlLoop(model.spec, policy, planner),
+        GoalCost(goals, config.standing_radius_m),
+    )
     tracks = np.empty((num, steps + 1, 2))
     tracks[:, 0] = env.state.position[:, :2]
     commands = np.empty((steps, num, model.spec.command_dim))

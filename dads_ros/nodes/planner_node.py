@@ -383,7 +383,8 @@ class SkillPlannerNode(LifecycleNode):
             if request.goal is not self._planned_goal:  # what is left of the old way misleads
                 request.loop.planner.reset()
                 self._planned_goal = request.goal
-            cost = GoalCost(request.goal.goal[None])
+            radius_m = request.loop.planner.config.standing_radius_m
+            cost = GoalCost(request.goal.goal[None], radius_m)
             plan = request.loop.planner.plan(poses_of(request.state), cost)
         except Exception as error:  # whatever it is, the robot must stop
             text = (

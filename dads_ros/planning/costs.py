@@ -28,15 +28,23 @@ class Cost(Protocol):
 
 
 class GoalCost:
-    """Mean distance from a goal."""
+    """Mean distance from a circle around the goal; nothing inside it."""
 
-    def __init__(self, goals: ArrayLike) -> None:
-        """Take goals, world frame, m. Shape (R, 2). Raises: PlanningError when not finite."""
+    def __init__(self, goals: ArrayLike, radius_m: float = 0.0) -> None:
+        """Take goals and their radius.
+
+        Args:
+            goals: world frame, m. Shape (R, 2).
+            radius_m: nearer to the goal than this, all places are equally good.
+        Raises: PlanningError when not finite.
+        """
         self.goals = _finite_points(goals, num_axes=2)
+        self.radius_m = radius_m
 
     def __call__(self, predictions: Float32) -> NDArray[np.floating]:
         """Mean distance. Shape (R, K)."""
-        return _length(predictions[..., :2] - self.goals[:, None, None]).mean(axis=-1)
+        distance = _length(predictions[..., :2] - self.goals[:, None, None])
+        return np.maximum(distance - np.float32(self.radius_m), 0.0).mean(axis=-1)
 
 
 class WaypointsCost:

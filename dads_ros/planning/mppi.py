@@ -6,7 +6,8 @@ points at which the cost is taken. All robots and candidates go through the mode
 Differs from the paper: three of the K candidates are not sampled. They are the mean, the best
 candidate of the refinement before, and standing still (zero skills). So no refinement makes the
 plan worse, and a robot at its goal finds the plan that stays. What is executed is the cheaper one
-of the final mean (the paper's) and the best candidate.
+of the final mean (the paper's) and the best candidate; when neither is better than standing still,
+the robot stands.
 """
 
 from collections.abc import Callable, Sequence
@@ -93,7 +94,10 @@ class Mppi:
             elite, elite_cost = skills[self._rows, best], costs[self._rows, best]
             mean = _weighted_mean(skills, costs, elite_cost, self.config.temperature)
         predictions, mean_costs = self._score(poses, mean[:, None], cost)
-        use_mean = mean_costs[:, 0] <= elite_cost
+        stands = costs[:, _STAND] <= np.minimum(mean_costs[:, 0], elite_cost)
+        best = np.where(stands, _STAND, best)
+        elite, elite_cost = skills[self._rows, best], costs[self._rows, best]
+        use_mean = ~stands & (mean_costs[:, 0] <= elite_cost)
         return Plan(
             skills=np.where(use_mean[:, None, None], mean, elite),
             predictions=np.where(

@@ -27,6 +27,7 @@ PLANNER_PRESETS = {
         temperature=0.01,
         noise_std=1.5**0.5,
         noise_decay=1.0,
+        standing_radius_m=0.0,
         warm_start=False,
     ),
     "paper_sparse": PlannerConfig(
@@ -37,6 +38,7 @@ PLANNER_PRESETS = {
         temperature=0.001,
         noise_std=1.5**0.5,
         noise_decay=1.0,
+        standing_radius_m=0.0,
         smoothing=0.9,
     ),
 }

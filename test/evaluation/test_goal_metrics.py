@@ -66,9 +66,10 @@ def test_one_robots_commands_are_those_of_a_hand_written_loop(point_mass_bundle:
         bundle.rollout, bundle.skill_space, PlannerConfig(), rngs=robot_rngs(seed, 1)
     )
     loop = ControlLoop(bundle.robot, bundle.command, planner)
+    cost = GoalCost(goal, PlannerConfig().standing_radius_m)
     for step in range(30):
         if loop.plan_due:
-            loop.plan(env.state, GoalCost(goal))
+            loop.plan(env.state, cost)
         command = loop.command(env.state, env.last_command)
         env.step(command)
         np.testing.assert_allclose(metrics.commands[step], command, atol=1e-9)
@@ -101,7 +102,7 @@ def test_a_fallen_robot_gets_the_safe_command_and_is_counted() -> None:
     metrics = evaluate_goals(
         RobotModel(robot),
         lambda obs, skill: np.sign(rng.standard_normal((len(obs), 8))) * (obs[:, :1] > 0.0),
-        lambda pose, skills, steps: np.zeros((len(skills), 3, 2), np.float32),
+        lambda pose, skills, steps: np.zeros((len(skills), skills.shape[1] + 1, 2), np.float32),
         SkillSpace(SkillPriorConfig()),
         PlannerConfig(),
         sample_goals(24, 15.0, seed=0),

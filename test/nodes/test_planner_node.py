@@ -14,6 +14,7 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 from visualization_msgs.msg import MarkerArray
 
+from dads_ros.config import PlannerConfig
 from ros_graph import (
     NodeProcess,
     Probe,
@@ -68,7 +69,7 @@ def test_point_mass_reaches_its_goal_and_says_so(robot: Robot) -> None:
     assert probe.messages["joint_commands"][-1].layout.dim[0].label == "push_x,push_y"
     plan = probe.messages["skill_planner/plan"][-1]
     assert plan.header.frame_id == "odom"
-    assert len(plan.poses) == 3
+    assert len(plan.poses) == PlannerConfig().planning_horizon + 1
     assert 1 < len(probe.messages["skill_planner/rollouts"][-1].markers) <= 21
     assert len(probe.messages["skill_planner/skill"][-1].data) == 2
     probe.wait_for(lambda: health(probe) == (0, "goal reached"))

@@ -19,6 +19,11 @@ def test_goal_cost_ignores_predicted_yaw() -> None:
     np.testing.assert_allclose(GoalCost([[0.0, 2.0]])(predictions), [[2.0]])
 
 
+def test_nothing_inside_its_radius_costs_and_outside_only_what_is_beyond() -> None:
+    predictions = np.array([[[[0.0, 0.1]], [[0.0, -2.0]]]], np.float32)
+    np.testing.assert_allclose(GoalCost([[0.0, 0.0]], 0.5)(predictions), [[0.0, 1.5]])
+
+
 def test_each_robot_has_its_own_goal() -> None:
     predictions = np.zeros((2, 1, 1, 2), np.float32)
     np.testing.assert_allclose(GoalCost([[1.0, 0.0], [0.0, 7.0]])(predictions), [[1.0], [7.0]])

@@ -32,12 +32,21 @@ def make_planner(config: PlannerConfig, num: int = 1, space: SkillSpace = DISC) 
 
 @pytest.mark.parametrize("preset", PLANNER_PRESETS)
 def test_the_receding_horizon_reaches_the_goal_and_stays(preset: str) -> None:
-    planner = make_planner(PLANNER_PRESETS[preset])
-    pose, cost = np.array([[0.5, -1.0, 0.3]]), GoalCost([[6.2, 3.1]])
-    for _ in range(12):
+    config = PLANNER_PRESETS[preset]
+    planner = make_planner(config)
+    pose, cost = np.array([[0.5, -1.0, 0.3]]), GoalCost([[6.2, 3.1]], config.standing_radius_m)
+    for _ in range(max(12, 120 // config.skill_duration_steps)):
         pose[:, :2] = planner.plan(pose, cost).predictions[:, 1, :2]
-    assert np.linalg.norm(pose[0, :2] - [6.2, 3.1]) < 0.1
+    assert np.linalg.norm(pose[0, :2] - [6.2, 3.1]) < config.standing_radius_m + 0.1
     assert np.linalg.norm(planner.plan(pose, cost).skill) < 0.15
+
+
+def test_where_no_plan_is_better_than_standing_the_robot_stands() -> None:
+    planner, poses = make_planner(PlannerConfig(), num=2), np.zeros((2, 3))
+    plan = planner.plan(poses, GoalCost([[0.2, 0.2], [2.0, 0.0]], 0.4))
+    assert not plan.skills[0].any()
+    assert plan.cost[0] == 0.0
+    assert plan.skill[1, 0] > 0.5
 
 
 def test_the_chosen_skill_is_the_best_one_there_is() -> None:
