@@ -184,12 +184,13 @@ class Trainer:
                     self.iteration += 1
                     if self.iteration % self.config.evaluate_every == 0:
                         values |= self.judge().metrics
-                    if time.monotonic() - last_save > self.config.checkpoint_period_s:
-                        self.save_checkpoint()
-                        last_save = time.monotonic()
                     yield IterationMetrics(
                         self.iteration, self.num_env_steps, self.num_gradient_steps, values
                     )
+                    # After the caller has taken in the metrics: resumed runs do not repeat them.
+                    if time.monotonic() - last_save > self.config.checkpoint_period_s:
+                        self.save_checkpoint()
+                        last_save = time.monotonic()
             finally:
                 torch.set_num_threads(threads)
         self.save_checkpoint()
