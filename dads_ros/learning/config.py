@@ -51,18 +51,36 @@ class SkillDynamicsConfig(Config):
     min_sigma_m: float = setting(
         0.1, min=1e-6, max=100.0, help="Lower bound of a sigma that follows the displacement."
     )
-    speed_knee: float = setting(
-        100.0,
-        min=0.01,
-        max=100.0,
-        help="symmetry.yaw: the predicted displacement grows with the length of the skill up to "
-        "about this length and flattens beyond; large: in proportion.",
+    quiet_fraction: float = setting(
+        1.0,
+        min=0.001,
+        max=1.0,
+        help="Part of the robots, those with the least collect.noise_scale, whose experience q is "
+        "fitted to: the planner drives with the mean action.",
+    )
+    linear: bool = setting(
+        False,
+        help="The q of the reward predicts displacements that are linear in the skill: all ways "
+        "and all speeds are wanted alike. The exported q is free of that.",
+    )
+    stretch: float = setting(
+        1.0,
+        min=1.0,
+        max=10.0,
+        help="Factor on the means of q in the reward, after the warm start: above 1, skills are "
+        "paid for going a little further than they do.",
     )
     warm_start_steps: int = setting(
         0,
         min=0,
-        help="Gradient steps of the policy during which the mean stays warm_start_m * z "
-        "and q is not trained; 0 is the paper.",
+        help="At most so many gradient steps of the policy the mean stays warm_start_m * z and q "
+        "is not trained; 0 is the paper.",
+    )
+    warm_start_until: float = setting(
+        1.0,
+        min=0.0,
+        max=100.0,
+        help="The warm start ends when the skills go this part of what it predicts.",
     )
     warm_start_m: float = setting(
         0.0, min=0.0, max=100.0, help="Length of the predicted displacement at |z| = 1, metres."
@@ -104,12 +122,10 @@ class SacConfig(Config):
     target_entropy_per_action: float = setting(
         -0.5, min=-20.0, max=20.0, help="Wanted entropy per actuator, nats."
     )
-    final_target_entropy_per_action: float | None = setting(
-        None,
-        min=-20.0,
-        max=20.0,
-        help="The same at the last iteration, reached linearly; null: constant. What is exported "
-        "is the mean action, and the less noise there was in training, the better that works.",
+    critic_layer_norm: bool = setting(
+        False,
+        help="Normalise the hidden layers of the critics, which keeps their values in bounds "
+        "where there is no data (arXiv:2302.02948).",
     )
     policy_average: float = setting(
         0.0,
@@ -133,12 +149,12 @@ class CollectConfig(Config):
         max=1.0,
         help="Chance per control step of a new skill inside an episode; 0 is the paper.",
     )
-    mean_action_fraction: float = setting(
-        0.0,
+    noise_scale: tuple[float, float] = setting(
+        (1.0, 1.0),
         min=0.0,
-        max=1.0,
-        help="Part of the robots that act without noise. What is exported is the mean action: "
-        "where it gets stuck, and noise would have freed the robot, only they find out.",
+        max=10.0,
+        help="Factors on the noise of the policy, from the first robot to the last. Those near 0 "
+        "show where the mean action, which is what is exported, gets stuck.",
     )
     delay_ms: tuple[float, float] = setting(
         (0.0, 0.0), min=0.0, help="Range of the delay from state to command, drawn per episode."
@@ -187,6 +203,11 @@ class TrainConfig(Config):
             raise ConfigError("'symmetry.yaw' needs 'skill_prior.dim' of at least 2")
         if self.symmetry.yaw and self.prediction.frame != "world":
             raise ConfigError("'symmetry.yaw' needs 'prediction.frame: world'")
+        low, high = self.collect.noise_scale
+        if low > high:
+            raise ConfigError(
+                f"'collect.noise_scale' is [{low:g}, {high:g}]; expected the smaller one first"
+            )
         if self.symmetry.body and self.prediction.frame != "world":
             raise ConfigError("'symmetry.body' needs 'prediction.frame: world'")
         if self.symmetry.yaw and self.skill_prior.kind != "disc":

@@ -218,9 +218,12 @@ class Actor(nn.Module):
 class TwinCritic(nn.Module):
     """Two Q functions, computed as one batched product."""
 
-    def __init__(self, input_dim: int, hidden: tuple[int, ...]) -> None:
+    def __init__(
+        self, input_dim: int, hidden: tuple[int, ...], *, layer_norm: bool = False
+    ) -> None:
         """Make the networks, each initialised like nn.Linear."""
         super().__init__()
+        self.layer_norm = layer_norm
         sizes = [input_dim, *hidden, 1]
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for fan_in, fan_out in pairwise(sizes):
@@ -235,6 +238,8 @@ class TwinCritic(nn.Module):
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             hidden = torch.baddbmm(bias, hidden, weight)
             if layer < last:
+                if self.layer_norm:
+                    hidden = nn.functional.layer_norm(hidden, hidden.shape[-1:])
                 hidden = torch.relu(hidden)
         return hidden.squeeze(2)
 

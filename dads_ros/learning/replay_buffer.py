@@ -87,7 +87,11 @@ class ReplayBuffer:
         self.rows_added += num
 
     def sample(
-        self, num: int, generator: torch.Generator, newest_fraction: float = 1.0
+        self,
+        num: int,
+        generator: torch.Generator,
+        newest_fraction: float = 1.0,
+        robot_fraction: float = 1.0,
     ) -> Transition:
         """Draw transitions uniformly. Raises: ConfigError when there are none yet.
 
@@ -95,6 +99,7 @@ class ReplayBuffer:
             num: B.
             generator: source of randomness.
             newest_fraction: draw from this part of the rows, newest first.
+            robot_fraction: draw from this part of the robots, first ones first.
         """
         k, data = self._prediction.steps, self._data
         newest = self.rows_added - 1 - k
@@ -105,12 +110,13 @@ class ReplayBuffer:
                 "the replay buffer holds no whole prediction yet; raise 'warmup_steps'"
             )
         device = data["action"].device
+        robots = max(1, round(robot_fraction * self._num_envs))
         parts: list[Tensor] = []
         missing = num
         for _ in range(100):
             draw = int(missing * 1.2) + 16
             row = torch.randint(oldest, newest + 1, (draw,), generator=generator)
-            env = torch.randint(self._num_envs, (draw,), generator=generator)
+            env = torch.randint(robots, (draw,), generator=generator)
             row, env = row.to(device), env.to(device)
             slot = row % self._num_rows
             left, age = data["skill_left"][slot, env], data["skill_age"][slot, env]

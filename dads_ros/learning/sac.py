@@ -59,15 +59,18 @@ class Sac:
         """Make the networks; they draw their weights from torch's global generator."""
         self.config = config
         self.actor = Actor(feature_dim, action_dim, config.hidden).to(device)
-        self.critic = TwinCritic(feature_dim + action_dim, config.hidden).to(device)
-        self.critic_target = TwinCritic(feature_dim + action_dim, config.hidden).to(device)
+        self.critic, self.critic_target = (
+            TwinCritic(
+                feature_dim + action_dim, config.hidden, layer_norm=config.critic_layer_norm
+            ).to(device)
+            for _ in range(2)
+        )
         self.critic_target.load_state_dict(self.critic.state_dict())
         self.critic_target.requires_grad_(False)
         self.average_actor = Actor(feature_dim, action_dim, config.hidden).to(device)
         self.average_actor.load_state_dict(self.actor.state_dict())
         self.average_actor.requires_grad_(False)
         self.log_alpha = torch.tensor(config.temperature, device=device).log().requires_grad_()
-        self.action_dim = action_dim
         self.optimizers = {
             name: torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)
             for name, parameters in (
@@ -84,16 +87,12 @@ class Sac:
             list(self.average_actor.parameters()),
             list(self.actor.parameters()),
         )
-        self.set_progress(0.0)
+        self.target_entropy = config.target_entropy_per_action * action_dim
 
     def set_progress(self, progress: float) -> None:
-        """Set step sizes and wanted entropy for a point of the run: 0 its start, 1 its end."""
-        config = self.config
-        final = config.final_learning_rate_factor
+        """Set step sizes for a point of the run: 0 its start, 1 its end."""
+        final = self.config.final_learning_rate_factor
         factor = final + (1.0 - final) * min(1.0, 2.0 * (1.0 - progress))
-        first, last = config.target_entropy_per_action, config.final_target_entropy_per_action
-        wanted = first if last is None else first + (last - first) * progress
-        self.target_entropy = wanted * self.action_dim
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
                 group["lr"] = self.config.learning_rate * factor

@@ -16,25 +16,27 @@ class SkillDynamics(nn.Module):
     """q(delta | z). In the paper's x-y configurations q sees no state, only the skill.
 
     With ``symmetry.yaw`` the means are equivariant: they turn with the skill, and vanish with its
-    length as continuity at z = 0 demands.
+    length as continuity at z = 0 demands. With ``linear`` they are linear in the skill, and the
+    mixture's weights do not depend on it.
     """
 
     sigma: Tensor
     scale: Tensor
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, *, linear: bool = False) -> None:
         """Make the network."""
         super().__init__()
         q, fields = config.skill_dynamics, config.prediction.fields
         self.num_experts, self.num_fields = q.num_experts, len(fields)
         self.yaw_symmetry = config.symmetry.yaw
-        self.warm_start_m, self.speed_knee = q.warm_start_m, q.speed_knee
+        self.linear, self.warm_start_m = linear, q.warm_start_m
         self.min_sigma_m, self.sigma_ratio = q.min_sigma_m, q.sigma_ratio
         sigma = [q.sigma_rad if field == "yaw" else q.sigma_m for field in fields]
         self.register_buffer("sigma", torch.tensor(sigma))
         self.register_buffer("scale", torch.tensor(sigma))  # unit of the network's outputs
         input_dim = config.skill_prior.dim - (1 if self.yaw_symmetry else 0)
-        self.net = mlp(input_dim, q.hidden, self.num_experts * (1 + self.num_fields))
+        columns = config.skill_prior.dim if linear and not self.yaw_symmetry else 1
+        self.net = mlp(input_dim, q.hidden, self.num_experts * (1 + self.num_fields * columns))
         if self.warm_start_m > 0.0:
             with torch.no_grad():
                 self.net[-1].weight.mul_(0.01)
@@ -42,19 +44,21 @@ class SkillDynamics(nn.Module):
 
     def forward(self, skill: Tensor) -> tuple[Tensor, Tensor]:
         """Log mixture weights (L, E) and means (L, E, P) for skills (L, D), in metres, radians."""
-        inputs, length = skill, None
+        inputs = skill
         if self.yaw_symmetry:
             length = skill[:, :2].norm(dim=1, keepdim=True)
             inputs = torch.cat([length, skill[:, 2:]], dim=1)
-        output = self.net(inputs)
+        output = self.net(torch.ones_like(inputs) if self.linear else inputs)
         logits = torch.log_softmax(output[:, : self.num_experts], dim=1)
-        means = output[:, self.num_experts :].unflatten(1, (self.num_experts, self.num_fields))
-        means = means * self.scale
-        if length is not None:
-            # u turns (forward, left) with the skill and scales it by a speed that is 0 at z = 0.
+        means = output[:, self.num_experts :].unflatten(1, (self.num_experts, self.num_fields, -1))
+        if self.linear and not self.yaw_symmetry:
+            means = means @ skill[:, None, :, None]
+        means = means.squeeze(3) * self.scale
+        if self.yaw_symmetry:
+            # z turns (forward, left) and scales it.
             forward, left = means[..., 0] + self.warm_start_m, means[..., 1]
-            u_x, u_y = (skill[:, :2] * self._speed(length)).split(1, dim=1)
-            turned = [u_x * forward - u_y * left, u_y * forward + u_x * left]
+            z_x, z_y = skill[:, :2].split(1, dim=1)
+            turned = [z_x * forward - z_y * left, z_y * forward + z_x * left]
             means = torch.cat([torch.stack(turned, dim=2), means[..., 2:]], dim=2)
         elif self.warm_start_m > 0.0:
             num = min(2, skill.shape[1])
@@ -62,26 +66,22 @@ class SkillDynamics(nn.Module):
             means = means + self.warm_start_m * warm[:, None]
         return logits, means
 
-    def _speed(self, length: Tensor) -> Tensor:
-        """Factor on z: with length^2 + knee^2 under the root, speed flattens beyond the knee."""
-        knee = self.speed_knee
-        return math.sqrt(1.0 + knee * knee) * (length.square() + knee * knee).rsqrt()
-
     def mean(self, skill: Tensor) -> Tensor:
         """Mean of the mixture. Shapes (L, D) -> (L, P)."""
         logits, means = self(skill)
         return (logits.exp().unsqueeze(2) * means).sum(1)
 
-    def log_prob(self, delta: Tensor, skill: Tensor) -> Tensor:
-        """log q(delta | z), row by row. Shapes (B, P), (B, D) -> (B,)."""
+    def log_prob(self, delta: Tensor, skill: Tensor, stretch: float = 1.0) -> Tensor:
+        """log q(delta | z), row by row; ``stretch`` scales its means. (B, P), (B, D) -> (B,)."""
         logits, means = self(skill)
-        error = (delta.unsqueeze(1) - means) / self.sigma
+        error = (delta.unsqueeze(1) - stretch * means) / self.sigma
         return self._log_mixture(logits, error.square().sum(2))
 
-    def log_prob_of_all(self, delta: Tensor, skill: Tensor) -> Tensor:
+    def log_prob_of_all(self, delta: Tensor, skill: Tensor, stretch: float = 1.0) -> Tensor:
         """log q(delta_b | z_l) of every pair, as one matrix product. (B, P), (L, D) -> (L, B)."""
         logits, means = self(skill)
-        means, delta = (means / self.sigma).flatten(0, 1), delta / self.sigma  # (L*E, P), (B, P)
+        means = (stretch * means / self.sigma).flatten(0, 1)  # (L*E, P)
+        delta = delta / self.sigma
         square = means.square().sum(1, keepdim=True) + delta.square().sum(1)
         square = torch.addmm(square, means, delta.T, alpha=-2.0)
         experts = logits.flatten()[:, None] - 0.5 * square

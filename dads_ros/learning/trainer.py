@@ -141,6 +141,7 @@ class Trainer:
         )
         self.replay: ReplayBuffer | None = None
         self.iteration, self.num_gradient_steps = 0, 0
+        self.warm_start_over = config.skill_dynamics.warm_start_steps == 0
         self.best: Best | None = None
         if saved is not None:
             try:
@@ -238,7 +239,8 @@ class Trainer:
                 "iteration": self.iteration,
                 "num_gradient_steps": self.num_gradient_steps,
                 "sac": self.sac.checkpoint(),
-                "q": self.q.state_dict(),
+                "warm_start_over": self.warm_start_over,
+                "q": self._qs.state_dict(),
                 "q_optimizer": self.q_optimizer.state_dict(),
                 "normalizer": self.normalizer.state_dict(),
                 "collector": self.collector.checkpoint(),
@@ -269,7 +271,7 @@ class Trainer:
                 return (torch.rand(shape, generator=generator) * 2.0 - 1.0).numpy()
             seen, turns = features(torch.from_numpy(obs), torch.from_numpy(skill))
             noise = torch.randn(shape, generator=generator)
-            noise[: round(self.config.collect.mean_action_fraction * len(noise))] = 0.0
+            noise *= torch.linspace(*self.config.collect.noise_scale, len(noise))[:, None]
             action, _ = actor.sample(normalizer(seen), noise)
             return features.to_robot(action, turns).numpy()
 
@@ -320,19 +322,31 @@ class Trainer:
     def _fit_skill_dynamics(self) -> dict[str, float]:
         assert self.replay is not None
         config, generator = self.config.skill_dynamics, self._generators["learn"]
-        if self.num_gradient_steps < config.warm_start_steps:
-            return {}
         num = config.batch_size * config.gradient_steps
-        transition = self.replay.sample(num, generator, config.newest_fraction)
-        self.q.adapt_sigma(transition.delta)
+        _, _, _, skill, delta, _ = self.replay.sample(
+            num, generator, config.newest_fraction, config.quiet_fraction
+        )
+        with torch.no_grad():
+            mean = self.reward_q.mean(skill)[:, :2]
+            achieved = float((delta[:, :2] * mean).sum() / mean.square().sum())
+        metrics = {"achieved": achieved}
+        self.warm_start_over |= (
+            achieved >= config.warm_start_until
+            or self.num_gradient_steps >= config.warm_start_steps
+        )
+        if not self.warm_start_over:
+            return metrics
+        for q in self._qs:
+            q.adapt_sigma(delta)
         total = torch.zeros((), device=self.device)
         for rows in torch.arange(num, device=self.device).split(config.batch_size):
-            loss = self.q.loss(transition.delta[rows], transition.skill[rows])
+            losses = [q.loss(delta[rows], skill[rows]) for q in self._qs]
             self.q_optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            torch.stack(losses).sum().backward()
             self.q_optimizer.step()
-            total += loss.detach()
-        return {"q_loss": float(total) / config.gradient_steps, "sigma_m": float(self.q.sigma[0])}
+            total += losses[0].detach()
+        sigma = float(self.q.sigma[0])
+        return metrics | {"q_loss": float(total) / config.gradient_steps, "sigma_m": sigma}
 
     @torch.no_grad()
     def _prepare(self, transition: Transition) -> tuple[SacBatch, dict[str, float]]:
@@ -345,11 +359,12 @@ class Trainer:
             new = self.skill_space.sample(fresh, self._rngs["alt_skill"])
             where = torch.randperm(num, generator=self._generators["learn"])[:fresh]
             skill[where.to(self.device)] = torch.from_numpy(new).to(self.device)
-        rewards, own = [], self.q.log_prob(transition.delta, skill)
+        stretch = self.config.skill_dynamics.stretch if self.warm_start_over else 1.0
+        rewards, own = [], self.reward_q.log_prob(transition.delta, skill, stretch)
         for rows in torch.arange(num, device=self.device).split(REWARD_ROWS):
             alt = self.skill_space.sample(config.num_alt_skills, self._rngs["alt_skill"])
-            alt_log_probs = self.q.log_prob_of_all(
-                transition.delta[rows], torch.from_numpy(alt).to(self.device)
+            alt_log_probs = self.reward_q.log_prob_of_all(
+                transition.delta[rows], torch.from_numpy(alt).to(self.device), stretch
             )
             rewards.append(intrinsic_reward(own[rows], alt_log_probs))
         reward = torch.cat(rewards)
@@ -378,8 +393,15 @@ class Trainer:
         self.normalizer = RunningNormalizer(self.features.dim).to(device)
         self.sac = Sac(self.features.dim, self.robot.command_dim, config.sac, device)
         self.q = SkillDynamics(config).to(device)
+        """Exported: the planner's model."""
+        self.reward_q = self.q
+        """Of the reward. A narrower family than ``q`` still gives a lower bound of the mutual
+        information, the objective (section 3 of the paper)."""
+        if config.skill_dynamics.linear:
+            self.reward_q = SkillDynamics(config, linear=True).to(device)
+        self._qs = torch.nn.ModuleList(dict.fromkeys([self.q, self.reward_q]))
         rate = config.skill_dynamics.learning_rate
-        self.q_optimizer = torch.optim.Adam(self.q.parameters(), lr=rate, fused=True)
+        self.q_optimizer = torch.optim.Adam(self._qs.parameters(), lr=rate, fused=True)
 
     def _make_env(self, num_envs: int) -> VectorEnv:
         return VectorEnv(
@@ -422,7 +444,8 @@ class Trainer:
         self.iteration = saved["iteration"]
         self.num_gradient_steps = saved["num_gradient_steps"]
         self.sac.restore(saved["sac"])
-        self.q.load_state_dict(saved["q"])
+        self.warm_start_over = saved["warm_start_over"]
+        self._qs.load_state_dict(saved["q"])
         self.q_optimizer.load_state_dict(saved["q_optimizer"])
         self.normalizer.load_state_dict(saved["normalizer"])
         self.collector.restore(saved["collector"])

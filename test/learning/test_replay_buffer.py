@@ -79,6 +79,22 @@ def test_heading_frame_turns_the_displacement_back_by_the_yaw_at_its_start() -> 
     assert torch.allclose(delta, torch.tensor([[0.0, -3.0, 0.0]]).expand(50, 3), atol=1e-5)
 
 
+def test_a_fraction_of_the_robots_is_the_first_ones() -> None:
+    made = chunk(0, 60, 5)
+    both = Chunk(*(np.repeat(array, 4, axis=1) for array in made))
+    both.pose[:] *= np.arange(1, 5)[:, None]
+    buffer = ReplayBuffer(
+        100, Chunk(*(a[:1] for a in both)), PredictionSpec(steps=K), torch.device("cpu")
+    )
+    buffer.add(both)
+    seen = {
+        fraction: buffer.sample(400, torch.Generator().manual_seed(0), robot_fraction=fraction)
+        for fraction in (1.0, 0.5, 0.01)
+    }
+    kinds = {k: set((s.delta[:, 0] / K).round().int().tolist()) for k, s in seen.items()}
+    assert kinds == {1.0: {1, 2, 3, 4}, 0.5: {1, 2}, 0.01: {1}}
+
+
 def test_restored_buffer_samples_the_same() -> None:
     buffer = make(25, 60, 5)
     again = ReplayBuffer(25, chunk(0, 1, 5), PredictionSpec(steps=K), torch.device("cpu"))

@@ -8,7 +8,7 @@ from dads_ros.learning.config import SkillDynamicsConfig, SymmetryConfig, TrainC
 from dads_ros.learning.skill_dynamics import SkillDynamics
 
 
-def make(*, yaw: bool = False, **settings: object) -> SkillDynamics:
+def make(*, yaw: bool = False, linear: bool = False, **settings: object) -> SkillDynamics:
     torch.manual_seed(0)
     return SkillDynamics(
         TrainConfig(
@@ -16,7 +16,8 @@ def make(*, yaw: bool = False, **settings: object) -> SkillDynamics:
             skill_prior=SkillPriorConfig(kind="disc", dim=2),
             symmetry=SymmetryConfig(yaw=yaw),
             skill_dynamics=SkillDynamicsConfig(hidden=(32,), **settings),  # type: ignore[arg-type]
-        )
+        ),
+        linear=linear,
     )
 
 
@@ -49,6 +50,26 @@ def test_with_yaw_symmetry_turning_skill_and_displacement_changes_nothing() -> N
     )
     assert torch.allclose(q.mean(skill) @ turn.T, q.mean(skill @ turn.T), atol=1e-6)
     assert torch.allclose(q.mean(torch.zeros(1, 2)), torch.zeros(1, 2))
+
+
+def test_a_linear_q_is_linear_in_the_skill() -> None:
+    skill = torch.rand(9, 2) * 2 - 1
+    for yaw in (False, True):
+        q = make(yaw=yaw, linear=True, warm_start_m=0.1)
+        mixed = 0.3 * skill - 0.7 * skill.flip(0)
+        expected = 0.3 * q.mean(skill) - 0.7 * q.mean(skill).flip(0)
+        assert torch.allclose(q.mean(mixed), expected, atol=1e-6)
+    free = make(yaw=True)
+    assert not torch.allclose(free.mean(0.3 * skill), 0.3 * free.mean(skill), rtol=0.01, atol=0)
+
+
+def test_stretch_scales_the_means() -> None:
+    q = make(num_experts=1, sigma_m=0.2)
+    skill, delta = torch.rand(9, 2) * 2 - 1, torch.randn(9, 2) * 0.3
+    moved = delta - 0.5 * q.mean(skill)  # as far from the mean as delta is from 1.5 means
+    assert torch.allclose(q.log_prob(delta, skill, 1.5), q.log_prob(moved, skill), atol=1e-4)
+    pairs = q.log_prob_of_all(delta, skill, 1.5).diagonal()
+    assert torch.allclose(pairs, q.log_prob(moved, skill), atol=1e-4)
 
 
 def test_warm_start_predicts_along_the_skill_at_first() -> None:

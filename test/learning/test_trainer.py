@@ -30,7 +30,7 @@ def run(trainer: Trainer, until: int) -> list[dict[str, float]]:
 
 
 def weights(trainer: Trainer) -> list[torch.Tensor]:
-    modules = (trainer.sac.actor, trainer.sac.critic, trainer.q, trainer.normalizer)
+    modules = (trainer.sac.actor, trainer.sac.critic, trainer._qs, trainer.normalizer)
     return [value.clone() for module in modules for value in module.state_dict().values()]
 
 
@@ -200,11 +200,49 @@ def test_the_loss_of_q_reaches_only_q(tmp_path: Path) -> None:
     trainer._fit_skill_dynamics()
     assert all(p.grad is None for p in others)
     assert all(p.grad is not None for p in trainer.q.parameters())
-    after, num_q = weights(trainer), len(trainer.q.state_dict())
+    after, num_q = weights(trainer), len(trainer._qs.state_dict())
     same = [torch.equal(a, b) for a, b in zip(before, after, strict=True)]
     first_q = len(sac.actor.state_dict()) + len(sac.critic.state_dict())
     assert all(same[:first_q] + same[first_q + num_q :])
     assert not all(same)
+
+
+def test_the_warm_start_ends_when_the_skills_go_far_enough_or_its_steps_are_over(
+    tmp_path: Path,
+) -> None:
+    warm = {"warm_start_steps": 64, "warm_start_m": 0.3, "hidden": [16]}
+    over = {}
+    for name, until in (("far", 100.0), ("near", 0.0)):
+        trainer = Trainer(
+            small_config(skill_dynamics=warm | {"warm_start_until": until}), tmp_path / name
+        )
+        fresh = [value.clone() for value in trainer.q.parameters()]
+        over[name] = []
+        for _ in trainer.iterations():
+            over[name].append(trainer.warm_start_over)
+            untouched = all(map(torch.equal, fresh, trainer.q.parameters()))
+            assert untouched is not trainer.warm_start_over
+            if trainer.num_gradient_steps > 80:
+                break
+    assert over["near"].index(True) < over["far"].index(True)
+    assert not over["far"][0]
+
+
+def test_noise_grows_from_the_first_robot_to_the_last(tmp_path: Path) -> None:
+    collect = {"num_envs": 64, "warmup_steps": 512, "noise_scale": [0.0, 2.0]}
+    trainer = Trainer(small_config(collect=collect), tmp_path)
+    parts = trainer.features, trainer.normalizer, trainer.sac.actor
+    chunk = trainer._collect(*parts, explore=False)
+    obs, skill = torch.from_numpy(chunk.policy_obs[0]), torch.from_numpy(chunk.skill[0])
+    with torch.no_grad():
+        mean = trainer.sac.actor.sample(
+            trainer.normalizer(trainer.features(obs, skill)[0]),
+            torch.zeros(len(obs), trainer.robot.command_dim),
+        )[0]
+    off = np.abs(chunk.action[0] - mean.numpy()).mean(1)
+    assert off[0] < 1e-6
+    num = len(off) // 4
+    assert off[-num:].mean() > 2.0 * off[:num].mean()
 
 
 def test_symmetries_need_what_they_are_built_on(tmp_path: Path) -> None:
