@@ -206,6 +206,13 @@ class PlannerConfig(Config):
         0.0, min=0.0, max=0.999, help="beta: correlation of the noise of successive skills."
     )
     warm_start: bool = setting(True, help="Start from the last plan instead of from zero.")
+    skill_range: float = setting(
+        0.75,
+        min=0.01,
+        max=1.0,
+        help="Part of the skill prior that is planned over: below 1 the longest skills, which are "
+        "the fastest and fall most, are left out; 1 is the paper.",
+    )
     standing_radius_m: float = setting(
         0.4,
         min=0.0,

@@ -131,7 +131,8 @@ class Mppi:
         self._candidates[:, _MEAN] = mean
         self._candidates[:, _ELITE] = elite
         np.add(self._noise[:, step], mean[:, None], out=self._candidates[:, _SAMPLED:])
-        return self._skill_space.clip(self._candidates)
+        part = np.float32(self.config.skill_range)
+        return self._skill_space.clip(self._candidates / part) * part
 
     def _score(self, poses: Array, skills: Float32, cost: Cost) -> tuple[Array, Array]:
         """Predictions (R, K, H + 1, P) and costs (R, K) of candidates (R, K, H, D)."""

@@ -27,7 +27,7 @@ def make_state(num: int = 1, up: float = 1.0) -> RobotState:
 
 def make_loop(folder: Path, **changes: object) -> ControlLoop:
     bundle = SkillBundle(folder)
-    config = PlannerConfig(skill_duration_steps=4, planning_horizon=2)
+    config = PlannerConfig(skill_duration_steps=4, planning_horizon=2, skill_range=1.0)
     rngs = robot_rngs(0, 1)
     planner = SkillPlanner(bundle.rollout, bundle.skill_space, config, rngs=rngs)
     return ControlLoop(dataclasses.replace(bundle.robot, **changes), bundle.command, planner)

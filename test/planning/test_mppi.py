@@ -50,11 +50,14 @@ def test_where_no_plan_is_better_than_standing_the_robot_stands() -> None:
 
 
 def test_the_chosen_skill_is_the_best_one_there_is() -> None:
-    config = PlannerConfig(num_samples=400, planning_horizon=1, num_refine_steps=10)
-    far = make_planner(config).plan(np.zeros((1, 3)), GoalCost([[30.0, 40.0]]))
-    np.testing.assert_allclose(far.skill, [[0.6, 0.8]], atol=0.02)
-    corner = make_planner(config, space=BOX).plan(np.zeros((1, 3)), GoalCost([[30.0, 30.0]]))
-    np.testing.assert_allclose(corner.skill, [[1.0, 1.0]], atol=0.01)
+    for part in (1.0, 0.6):
+        config = PlannerConfig(
+            num_samples=400, planning_horizon=1, num_refine_steps=10, skill_range=part
+        )
+        far = make_planner(config).plan(np.zeros((1, 3)), GoalCost([[30.0, 40.0]]))
+        np.testing.assert_allclose(far.skill, [[0.6 * part, 0.8 * part]], atol=0.02)
+        corner = make_planner(config, space=BOX).plan(np.zeros((1, 3)), GoalCost([[30.0, 30.0]]))
+        np.testing.assert_allclose(corner.skill, [[part, part]], atol=0.01)
 
 
 def test_more_refinements_never_cost_more() -> None:
@@ -92,7 +95,12 @@ def test_the_plan_is_consistent_with_its_predictions_and_cost() -> None:
 def test_weights_are_the_softmax_of_the_cost_over_the_temperature() -> None:
     """One refinement over known candidates, against five lines of numpy."""
     config = PlannerConfig(
-        num_samples=8, planning_horizon=1, num_refine_steps=1, temperature=0.3, noise_std=0.4
+        num_samples=8,
+        planning_horizon=1,
+        num_refine_steps=1,
+        temperature=0.3,
+        noise_std=0.4,
+        skill_range=0.5,
     )
     seen: list[Float32] = []
 
@@ -107,7 +115,7 @@ def test_weights_are_the_softmax_of_the_cost_over_the_temperature() -> None:
     weights = np.exp(-plan.costs[0] / 0.3)
     np.testing.assert_allclose(mean, weights @ candidates / weights.sum(), rtol=1e-5)
     drawn = np.random.default_rng((3, 0)).standard_normal((5, 2), dtype=np.float32) * 0.4
-    np.testing.assert_allclose(candidates[3:], np.clip(drawn, -1.0, 1.0), atol=1e-6)
+    np.testing.assert_allclose(candidates[3:], np.clip(drawn, -0.5, 0.5), atol=1e-6)
     assert not candidates[:3].any()  # the mean, the elite and standing still: all zero here
 
 
@@ -128,7 +136,9 @@ def test_the_same_seed_gives_the_same_plans() -> None:
 
 
 def test_warm_start_makes_a_poor_search_better_and_reset_forgets_it() -> None:
-    config = PlannerConfig(num_samples=5, num_refine_steps=1, noise_std=0.2, planning_horizon=1)
+    config = PlannerConfig(
+        num_samples=5, num_refine_steps=1, noise_std=0.2, planning_horizon=1, skill_range=1.0
+    )
     pose, cost = np.zeros((1, 3)), GoalCost([[50.0, 0.0]])
     warm, cold = make_planner(config), make_planner(dataclasses.replace(config, warm_start=False))
     for _ in range(20):
@@ -161,7 +171,9 @@ def test_smoothing_correlates_the_skills_of_a_sequence_at_constant_spread() -> N
 
 
 def test_a_robot_that_stands_still_is_kicked_and_one_that_walks_is_not() -> None:
-    config = PlannerConfig(kick_distance_m=0.1, planning_horizon=1, num_samples=200)
+    config = PlannerConfig(
+        kick_distance_m=0.1, planning_horizon=1, num_samples=200, skill_range=1.0
+    )
     planner = make_planner(config, num=2)
     cost, poses = GoalCost([[9.0, 0.0], [9.0, 0.0]]), np.zeros((2, 3))
     first = planner.plan(poses, cost)
