@@ -27,7 +27,6 @@ class Collector:
         skill_space: SkillSpace,
         rng: np.random.Generator,
         *,
-        switch_probability: float,
         min_hold_steps: int,
     ) -> None:
         """Start with new skills.
@@ -36,23 +35,29 @@ class Collector:
             env: the robots.
             skill_space: p(z).
             rng: source of skills and of how long they are held.
-            switch_probability: chance per control step of a new skill, after min_hold_steps.
             min_hold_steps: every skill is held at least so long, unless the episode ends.
         """
         self.env, self._skill_space, self._rng = env, skill_space, rng
-        self._switch_probability, self._min_hold_steps = switch_probability, min_hold_steps
+        self._min_hold_steps = min_hold_steps
         num = env.num_envs
         self._skill = np.zeros((num, skill_space.dim), np.float32)
         self._age, self._left = np.zeros(num, np.int32), np.zeros(num, np.int32)
 
-    def collect(self, policy: Policy, num_steps: int) -> Chunk:
-        """Run for T steps; one that resets a robot or whose physics diverges has skill_left 0."""
+    def collect(self, policy: Policy, num_steps: int, *, switch_probability: float = 0.0) -> Chunk:
+        """Run for T steps; one that resets a robot or whose physics diverges has skill_left 0.
+
+        Args:
+            policy: what the robots do.
+            num_steps: T.
+            switch_probability: of skills drawn now: chance per control step that a new one
+                follows, after min_hold_steps.
+        """
         env, rows = self.env, []
         low, high = env.spec.command_limits
         for _ in range(num_steps):
             reset = env.needs_reset
             self._left[reset] = 0
-            self._draw_skills((self._left == 0) & ~reset)
+            self._draw_skills((self._left == 0) & ~reset, switch_probability)
             obs, state = env.policy_obs(), env.state
             action = policy(obs, self._skill)
             pose = np.concatenate([state.position[:, :2], state.yaw()[:, None]], axis=1)
@@ -83,15 +88,15 @@ class Collector:
         self._skill = saved["skill"].copy()
         self._age, self._left = saved["age"].copy(), saved["left"].copy()
 
-    def _draw_skills(self, which: NDArray[np.bool_]) -> None:
+    def _draw_skills(self, which: NDArray[np.bool_], switch_probability: float) -> None:
         num = int(which.sum())
         if num == 0:
             return
         self._skill[which] = self._skill_space.sample(num, self._rng)
         left = self.env.episode_steps - self.env.steps[which]
         hold = left.copy()
-        if self._switch_probability > 0.0:
-            extra = self._rng.geometric(self._switch_probability, num) - 1
+        if switch_probability > 0.0:
+            extra = self._rng.geometric(switch_probability, num) - 1
             hold = np.minimum(self._min_hold_steps + extra, left)
             hold = np.where(left - hold < self._min_hold_steps, left, hold)
         self._age[which], self._left[which] = 0, hold

@@ -51,6 +51,13 @@ class SkillDynamicsConfig(Config):
     min_sigma_m: float = setting(
         0.1, min=1e-6, max=100.0, help="Lower bound of a sigma that follows the displacement."
     )
+    final_sigma_factor: float = setting(
+        1.0,
+        min=0.01,
+        max=1.0,
+        help="Factor on a sigma that follows the displacement at the end; it falls linearly over "
+        "the last half: skills first learn to go far, then to keep exactly to their way.",
+    )
     quiet_fraction: float = setting(
         1.0,
         min=0.001,
@@ -143,11 +150,12 @@ class CollectConfig(Config):
     num_envs: int = setting(10, min=1, max=100000, help="Robots stepped together (N).")
     steps_per_iteration: int = setting(200, min=1, help="Control steps of each robot (T).")
     episode_steps: int = setting(200, min=2, help="Control steps of an episode.")
-    skill_switch_probability: float = setting(
-        0.0,
+    skill_switch_probability: tuple[float, float] = setting(
+        (0.0, 0.0),
         min=0.0,
         max=1.0,
-        help="Chance per control step of a new skill inside an episode; 0 is the paper.",
+        help="Chance per control step of a new skill inside an episode, in the first half of the "
+        "run and, after a linear change, at its end; 0 is the paper.",
     )
     noise_scale: tuple[float, float] = setting(
         (1.0, 1.0),

@@ -89,13 +89,11 @@ class Sac:
         )
         self.target_entropy = config.target_entropy_per_action * action_dim
 
-    def set_progress(self, progress: float) -> None:
-        """Set step sizes for a point of the run: 0 its start, 1 its end."""
-        final = self.config.final_learning_rate_factor
-        factor = final + (1.0 - final) * min(1.0, 2.0 * (1.0 - progress))
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """Set the step size of all optimisers."""
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
-                group["lr"] = self.config.learning_rate * factor
+                group["lr"] = learning_rate
 
     def update(self, batch: SacBatch, noise: Tensor) -> dict[str, Tensor]:
         """One gradient step of critic, actor and temperature.

@@ -93,12 +93,12 @@ class SkillDynamics(nn.Module):
         return -self.log_prob(delta, skill).mean()
 
     @torch.no_grad()
-    def adapt_sigma(self, delta: Tensor, rate: float = 0.05) -> None:
-        """Let sigma of x and y follow the size of the displacements. Shape (B, P)."""
+    def adapt_sigma(self, delta: Tensor, factor: float = 1.0, rate: float = 0.05) -> None:
+        """Let sigma of x and y follow ``factor`` * the size of the displacements. Shape (B, P)."""
         if self.sigma_ratio == 0.0:
             return
         rms = delta[:, :2].square().sum(1).mean().sqrt() / math.sqrt(2.0)
-        target = (self.sigma_ratio * rms).clamp_min(self.min_sigma_m)
+        target = factor * (self.sigma_ratio * rms).clamp_min(self.min_sigma_m)
         self.sigma[:2] += rate * (target - self.sigma[:2])
 
     def _log_mixture(self, logits: Tensor, square: Tensor) -> Tensor:

@@ -129,11 +129,15 @@ def test_the_policy_learns_the_best_action_of_a_one_step_task() -> None:
     assert (mean - torch.tensor([0.5, -0.3])).abs().mean() < 0.1
 
 
-def test_the_step_size_falls_over_the_last_half_of_the_run() -> None:
-    sac = make(learning_rate=1e-3, final_learning_rate_factor=0.2)
-    for progress, rate in {0.0: 1e-3, 0.5: 1e-3, 0.75: 0.6e-3, 1.0: 0.2e-3}.items():
-        sac.set_progress(progress)
-        assert math.isclose(sac.optimizers["actor"].param_groups[0]["lr"], rate)
+def test_the_set_learning_rate_reaches_every_step() -> None:
+    sac = make(learn_temperature=True)
+    sac.set_learning_rate(0.0)
+    before = [p.clone() for p in [*sac.actor.parameters(), *sac.critic.parameters()]]
+    log_alpha = sac.log_alpha.item()
+    sac.update(batch(), torch.randn(2, 32, 2))
+    after = [*sac.actor.parameters(), *sac.critic.parameters()]
+    assert all(map(torch.equal, before, after))
+    assert sac.log_alpha.item() == log_alpha
 
 
 def test_layer_norm_bounds_the_critics_where_there_is_no_data() -> None:

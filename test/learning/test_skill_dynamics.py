@@ -104,3 +104,9 @@ def test_sigma_follows_the_displacement_only_when_it_may() -> None:
     for _ in range(300):
         following.adapt_sigma(large * 0.01)
     assert torch.allclose(following.sigma, torch.tensor([0.1, 0.1]), atol=1e-3)
+    for _ in range(300):
+        following.adapt_sigma(large, factor=0.4)
+    assert torch.allclose(following.sigma, torch.tensor([0.2, 0.2]), atol=1e-3)
+    for _ in range(300):
+        following.adapt_sigma(large * 0.01, factor=0.4)
+    assert torch.allclose(following.sigma, torch.tensor([0.04, 0.04]), atol=1e-3)

@@ -10,7 +10,7 @@ from dads_ros.config import read_yaml
 from dads_ros.errors import CheckpointError, ConfigError
 from dads_ros.files import share_folder, source_commit
 from dads_ros.learning.config import TrainConfig
-from dads_ros.learning.trainer import Trainer
+from dads_ros.learning.trainer import Trainer, over_last_half
 
 
 def small_config(**settings: object) -> TrainConfig:
@@ -89,6 +89,58 @@ def test_the_best_skills_are_kept_and_survive_a_checkpoint(tmp_path: Path) -> No
     assert resumed.best.score == trainer.best.score
     skill = trainer.skill_space.grid(9)
     assert np.array_equal(resumed.best.skills.delta(skill), trainer.best.skills.delta(skill))
+
+
+def test_the_score_is_that_of_the_delay_that_does_worse(tmp_path: Path) -> None:
+    collect = small_config().to_dict()["collect"] | {"delay_ms": [0.0, 40.0]}
+    trainer = Trainer(small_config(collect=collect), tmp_path)
+    run(trainer, 12)
+    metrics = trainer.judge().metrics
+
+    def score(suffix: str) -> float:
+        lost = 5.0 * metrics["flip_fraction" + suffix] + metrics["prediction_error" + suffix]
+        return metrics["mean_displacement_m" + suffix] * (1.0 - lost)
+
+    assert score("") != score("_delayed")
+    assert metrics["score"] == min(score(""), score("_delayed"))
+    assert metrics["prediction_error"] == trainer.evaluate(0.0).to_dict()["prediction_error"]
+    delayed = trainer.evaluate(40.0).to_dict()["prediction_error"]
+    assert metrics["prediction_error_delayed"] == delayed
+
+
+def test_schedules_change_over_the_last_half() -> None:
+    factors = [over_last_half(0.2, progress) for progress in (0.0, 0.5, 0.75, 1.0)]
+    assert factors == pytest.approx([1.0, 1.0, 0.6, 0.2])
+
+
+def test_skills_switch_faster_at_the_end_of_the_run(tmp_path: Path) -> None:
+    collect = small_config().to_dict()["collect"] | {"skill_switch_probability": [0.0, 1.0]}
+    trainer = Trainer(small_config(collect=collect, num_iterations=40), tmp_path)
+
+    def longest_hold() -> int:
+        parts = trainer.features, trainer.normalizer, trainer.sac.actor
+        chunks = [trainer._collect(*parts, explore=True) for _ in range(20)]
+        first = np.concatenate([(c.skill_age == 0) & (c.skill_left > 0) for c in chunks])
+        return int(np.concatenate([c.skill_left for c in chunks])[first].max())
+
+    assert longest_hold() == trainer.config.collect.episode_steps
+    trainer.iteration = 40
+    longest_hold()  # ends the episodes that have begun with long holds
+    assert longest_hold() < 2 * trainer.config.prediction.steps
+
+
+def test_step_size_and_sigma_follow_their_schedules(tmp_path: Path) -> None:
+    values = small_config(num_iterations=24).to_dict()
+    values["sac"] |= {"final_learning_rate_factor": 0.5, "gradient_steps": 1}
+    values["skill_dynamics"] |= {"sigma_m": 9.0, "min_sigma_m": 9.0, "final_sigma_factor": 0.1}
+    trainer = Trainer(TrainConfig.from_dict(values), tmp_path)
+    (group,) = trainer.sac.optimizers["critic"].param_groups
+    run(trainer, 12)
+    assert group["lr"] == pytest.approx(1e-3)
+    assert trainer.q.sigma.tolist() == pytest.approx([9.0, 9.0])
+    run(trainer, 24)
+    assert group["lr"] == pytest.approx(0.5e-3, rel=0.1)
+    assert max(trainer.q.sigma.tolist()) < 8.5
 
 
 def test_resuming_with_other_settings_names_them(tmp_path: Path) -> None:
@@ -291,7 +343,7 @@ def test_every_frame_span_and_symmetry_trains_and_predicts(
                 "num_envs": 16,
                 "steps_per_iteration": 8,
                 "warmup_steps": 256,
-                "skill_switch_probability": 0.1,
+                "skill_switch_probability": [0.1, 0.1],
                 "delay_ms": [0, 50],
             },
         }
