@@ -168,10 +168,20 @@ def _convert(value: Any, hint: Any, where: str) -> Any:  # noqa: ANN401
 class SkillPriorConfig(Config):
     """The skill prior p(z)."""
 
-    kind: Literal["box", "disc"] = setting(
-        "box", help="box: uniform in [-1, 1]^D (the paper); disc: uniform in the unit ball."
+    kind: Literal["box", "disc", "gaussian", "discrete"] = setting(
+        "box",
+        help="box: uniform in [-1, 1]^D (the paper); disc: uniform in the unit ball; gaussian: "
+        "standard normal; discrete: D skills, one-hot (the paper).",
     )
-    dim: int = setting(2, min=1, max=16, help="Number of skill dimensions D.")
+    dim: int = setting(
+        2, min=1, max=64, help="Number of skill dimensions D; of skills, when discrete."
+    )
+
+    def __post_init__(self) -> None:
+        """Check what spans both. Raises: ConfigError."""
+        super().__post_init__()
+        if self.kind == "discrete" and self.dim < 2:
+            raise ConfigError(f"'dim' is {self.dim}; a discrete prior needs at least 2 skills")
 
 
 @dataclass(frozen=True, kw_only=True)

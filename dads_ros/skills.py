@@ -25,24 +25,39 @@ class SkillSpace:
         """Draw skills from p(z). Shape (num, D)."""
         if self.config.kind == "box":
             return rng.uniform(-1.0, 1.0, (num, self.dim)).astype(np.float32)
+        if self.config.kind == "discrete":
+            return np.eye(self.dim, dtype=np.float32)[rng.integers(self.dim, size=num)]
         direction = rng.standard_normal((num, self.dim))
+        if self.config.kind == "gaussian":
+            return self.clip(direction)
         direction /= np.linalg.norm(direction, axis=1, keepdims=True) + 1e-12
         radius = rng.uniform(0.0, 1.0, (num, 1)) ** (1.0 / self.dim)
         return (radius * direction).astype(np.float32)
 
-    def clip(self, skills: FloatArray) -> NDArray[np.float32]:
-        """The nearest skills inside the support. Shape (..., D)."""
+    def clip(self, skills: FloatArray, part: float = 1.0) -> NDArray[np.float32]:
+        """The nearest skills inside the support, or in the ``part`` of it around 0. (..., D).
+
+        Discrete: the skill with the largest entry; ``part`` does not matter.
+        """
+        if self.config.kind == "discrete":
+            return np.eye(self.dim, dtype=np.float32)[np.argmax(skills, axis=-1)]
         if self.config.kind == "box":
-            return np.clip(skills, -1.0, 1.0).astype(np.float32)
+            return np.clip(skills, -part, part).astype(np.float32)
+        limit = part * (self._gaussian_radius if self.config.kind == "gaussian" else 1.0)
         norm = np.linalg.norm(skills, axis=-1, keepdims=True)
-        return (skills / np.maximum(norm, 1.0)).astype(np.float32)
+        return (skills * (limit / np.maximum(norm, limit))).astype(np.float32)
 
     def grid(self, num: int) -> NDArray[np.float32]:
         """A fixed set of skills that covers p(z) evenly; the same at every call. Shape (num, D).
 
-        One dimension: equal steps. Two: a square grid on the box, a sunflower (equal areas) on
-        the disc. More: a fixed sample of the prior.
+        Discrete: one skill after the other, again and again. One dimension: equal steps. Two: a
+        square grid on the box, a sunflower (equal areas) on the disc. Else: a fixed sample of the
+        prior.
         """
+        if self.config.kind == "discrete":
+            return np.eye(self.dim, dtype=np.float32)[np.arange(num) % self.dim]
+        if self.config.kind == "gaussian":
+            return self.sample(num, np.random.default_rng(0))
         if self.dim == 1:
             return np.linspace(-1.0, 1.0, num, dtype=np.float32)[:, None]
         side = round(num**0.5)
@@ -55,3 +70,8 @@ class SkillSpace:
             axis = (np.arange(side, dtype=np.float32) + 0.5) / side * 2.0 - 1.0
             return np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(num, 2)
         return self.sample(num, np.random.default_rng(0))
+
+    @property
+    def _gaussian_radius(self) -> float:
+        """Skills farther out than this are brought back to it: few samples, and never far."""
+        return 1.5 * self.dim**0.5 + 1.0

@@ -6,7 +6,13 @@ import pytest
 from dads_ros.config import SkillPriorConfig
 from dads_ros.skills import SkillSpace
 
-SPACES = [SkillSpace(SkillPriorConfig(kind=k, dim=d)) for k in ("box", "disc") for d in (1, 2, 5)]
+SPACES = [
+    SkillSpace(SkillPriorConfig(kind=kind, dim=dim))
+    for kind in ("box", "disc", "gaussian", "discrete")
+    for dim in (1, 2, 5)
+    if (kind, dim) != ("discrete", 1)
+]
+CONTINUOUS = [space for space in SPACES if space.config.kind != "discrete"]
 
 
 @pytest.mark.parametrize("space", SPACES, ids=str)
@@ -18,13 +24,41 @@ def test_samples_and_grid_lie_in_the_support_and_are_left_alone_by_clip(space: S
 
 @pytest.mark.parametrize("space", SPACES, ids=str)
 def test_clip_brings_everything_into_the_support(space: SkillSpace) -> None:
-    wild = np.random.default_rng(0).normal(0.0, 5.0, (300, 4, space.dim))
+    wild = np.random.default_rng(0).normal(0.0, 50.0, (300, 4, space.dim))
     clipped = space.clip(wild)
     assert clipped.shape == wild.shape and clipped.dtype == np.float32
+    if space.config.kind == "discrete":
+        np.testing.assert_array_equal(
+            np.sort(clipped, axis=-1)[..., -2:], [[[0.0, 1.0]] * 4] * 300
+        )
+        np.testing.assert_array_equal(clipped.argmax(-1), wild.argmax(-1))
+        return
     size = (
         np.abs(clipped).max(-1) if space.config.kind == "box" else np.linalg.norm(clipped, axis=-1)
     )
-    assert size.max() <= 1.0 + 1e-6
+    radius = 1.5 * space.dim**0.5 + 1.0 if space.config.kind == "gaussian" else 1.0
+    assert radius - 1e-3 < size.max() <= radius + 1e-5
+
+
+@pytest.mark.parametrize("space", CONTINUOUS, ids=str)
+def test_a_part_of_the_support_is_the_support_made_smaller(space: SkillSpace) -> None:
+    wild = np.random.default_rng(0).normal(0.0, 5.0, (300, space.dim))
+    part = space.clip(wild, 0.5)
+    np.testing.assert_allclose(part, 0.5 * space.clip(wild / 0.5), atol=1e-6)
+
+
+def test_gaussian_samples_are_standard_normal_and_never_far() -> None:
+    space = SkillSpace(SkillPriorConfig(kind="gaussian", dim=3))
+    skills = space.sample(20000, np.random.default_rng(0))
+    np.testing.assert_allclose(skills.mean(axis=0), 0.0, atol=0.03)
+    np.testing.assert_allclose(skills.std(axis=0), 1.0, atol=0.03)
+
+
+def test_discrete_samples_are_uniform_and_the_grid_holds_each_skill() -> None:
+    space = SkillSpace(SkillPriorConfig(kind="discrete", dim=5))
+    skills = space.sample(20000, np.random.default_rng(0))
+    np.testing.assert_allclose(skills.mean(axis=0), 0.2, atol=0.015)
+    np.testing.assert_array_equal(space.grid(5), np.eye(5))
 
 
 def test_disc_samples_are_uniform_in_area() -> None:
@@ -37,5 +71,6 @@ def test_disc_samples_are_uniform_in_area() -> None:
 
 @pytest.mark.parametrize("space", SPACES, ids=str)
 def test_the_grid_is_the_same_at_every_call(space: SkillSpace) -> None:
-    np.testing.assert_array_equal(space.grid(64), space.grid(64))
-    assert len(np.unique(space.grid(64), axis=0)) == 64
+    num = space.dim if space.config.kind == "discrete" else 64
+    np.testing.assert_array_equal(space.grid(num), space.grid(num))
+    assert len(np.unique(space.grid(num), axis=0)) == num

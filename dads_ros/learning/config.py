@@ -99,7 +99,10 @@ class RewardConfig(Config):
     """The intrinsic reward."""
 
     num_alt_skills: int = setting(
-        100, min=1, max=10000, help="Skills from the prior in the denominator (L)."
+        100,
+        min=1,
+        max=10000,
+        help="Skills from the prior in the denominator (L); all of a discrete one are.",
     )
     relabel_fraction: float = setting(
         0.0, min=0.0, max=1.0, help="Part of each batch whose skill is drawn anew from the prior."
@@ -221,6 +224,11 @@ class TrainConfig(Config):
         if self.symmetry.yaw and self.skill_prior.kind != "disc":
             raise ConfigError(
                 "'symmetry.yaw' needs 'skill_prior.kind: disc', which a turn maps on itself"
+            )
+        if self.skill_prior.kind == "discrete" and self.skill_dynamics.warm_start_steps > 0:
+            raise ConfigError(
+                "'skill_dynamics.warm_start_steps' needs a continuous 'skill_prior.kind': there "
+                "is no direction in a discrete skill"
             )
         if self.collect.episode_steps <= self.prediction.steps:
             raise ConfigError("'collect.episode_steps' must exceed 'prediction.steps'")

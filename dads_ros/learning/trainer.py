@@ -33,6 +33,10 @@ from dads_ros.skills import SkillSpace
 
 FREE_TO_CHANGE = ("num_iterations", "evaluate_every", "checkpoint_period_s", "device")
 """Settings that a resumed run may change."""
+COLLAPSE_SHARE, COLLAPSE_ITERATIONS = 0.1, 200
+"""Skills have collapsed when the reward stays below this share of its peak for so long."""
+COLLAPSE_MIN_PEAK = 0.2
+"""nats; a reward that never was higher is that of a run which has not begun to learn."""
 REWARD_ROWS = 2048  # transitions whose rewards are computed together; fits the cache
 
 
@@ -143,6 +147,7 @@ class Trainer:
         self.replay: ReplayBuffer | None = None
         self.iteration, self.num_gradient_steps = 0, 0
         self.warm_start_over = config.skill_dynamics.warm_start_steps == 0
+        self.peak_reward, self.num_low_rewards = 0.0, 0
         self.best: Best | None = None
         if saved is not None:
             try:
@@ -252,6 +257,8 @@ class Trainer:
                 "num_gradient_steps": self.num_gradient_steps,
                 "sac": self.sac.checkpoint(),
                 "warm_start_over": self.warm_start_over,
+                "peak_reward": self.peak_reward,
+                "num_low_rewards": self.num_low_rewards,
                 "q": self._qs.state_dict(),
                 "q_optimizer": self.q_optimizer.state_dict(),
                 "normalizer": self.normalizer.state_dict(),
@@ -336,7 +343,21 @@ class Trainer:
                 f"training diverged at iteration {self.iteration}: {', '.join(broken)} not "
                 "finite; the last checkpoint is sound: lower the learning rate and resume from it"
             )
+        self._watch_for_collapse(metrics["reward"])
         return metrics
+
+    def _watch_for_collapse(self, reward: float) -> None:
+        """Raises: TrainingError when skills that could be told apart no longer can."""
+        self.peak_reward = max(self.peak_reward, reward)
+        is_low = reward < COLLAPSE_SHARE * self.peak_reward
+        self.num_low_rewards = self.num_low_rewards + 1 if is_low else 0
+        if self.peak_reward > COLLAPSE_MIN_PEAK and self.num_low_rewards >= COLLAPSE_ITERATIONS:
+            raise TrainingError(
+                f"the skills collapsed: the reward was {self.peak_reward:.2f} nats at best, and "
+                f"below {COLLAPSE_SHARE:.0%} of that for the last {COLLAPSE_ITERATIONS} "
+                "iterations; the best skills are in the last checkpoint ('export' takes them). "
+                "Try a lower 'sac.learning_rate' or another seed"
+            )
 
     def _fit_skill_dynamics(self) -> dict[str, float]:
         assert self.replay is not None
@@ -381,12 +402,16 @@ class Trainer:
             skill[where.to(self.device)] = torch.from_numpy(new).to(self.device)
         stretch = self.config.skill_dynamics.stretch if self.warm_start_over else 1.0
         rewards, own = [], self.reward_q.log_prob(transition.delta, skill, stretch)
+        is_discrete = self.config.skill_prior.kind == "discrete"
         for rows in torch.arange(num, device=self.device).split(REWARD_ROWS):
-            alt = self.skill_space.sample(config.num_alt_skills, self._rngs["alt_skill"])
+            if is_discrete:
+                alt = self.skill_space.grid(self.skill_space.dim)
+            else:
+                alt = self.skill_space.sample(config.num_alt_skills, self._rngs["alt_skill"])
             alt_log_probs = self.reward_q.log_prob_of_all(
                 transition.delta[rows], torch.from_numpy(alt).to(self.device), stretch
             )
-            rewards.append(intrinsic_reward(own[rows], alt_log_probs))
+            rewards.append(intrinsic_reward(own[rows], alt_log_probs, are_all=is_discrete))
         reward = torch.cat(rewards)
         features, turns = self.features(transition.policy_obs, skill)
         next_features, _ = self.features(transition.next_policy_obs, skill)
@@ -397,10 +422,10 @@ class Trainer:
             next_features=self.normalizer(next_features),
             terminated=transition.terminated,
         )
-        cap = float(np.log(config.num_alt_skills + 1))
+        cap = np.log(self.skill_space.dim if is_discrete else config.num_alt_skills + 1)
         return batch, {
             "reward": float(reward.mean()),
-            "reward_cap_share": float(reward.mean()) / cap,
+            "reward_cap_share": float(reward.mean() / cap),
             "log_q_own": float(own.mean()),
             "log_q_others": float((own - reward).mean()),
         }
@@ -465,6 +490,7 @@ class Trainer:
         self.num_gradient_steps = saved["num_gradient_steps"]
         self.sac.restore(saved["sac"])
         self.warm_start_over = saved["warm_start_over"]
+        self.peak_reward, self.num_low_rewards = saved["peak_reward"], saved["num_low_rewards"]
         self._qs.load_state_dict(saved["q"])
         self.q_optimizer.load_state_dict(saved["q_optimizer"])
         self.normalizer.load_state_dict(saved["normalizer"])

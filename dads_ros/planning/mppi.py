@@ -93,6 +93,7 @@ class Mppi:
             best = costs.argmin(axis=1)
             elite, elite_cost = skills[self._rows, best], costs[self._rows, best]
             mean = _weighted_mean(skills, costs, elite_cost, self.config.temperature)
+        mean = self._skill_space.clip(mean, self.config.skill_range)  # a mean of discrete skills
         predictions, mean_costs = self._score(poses, mean[:, None], cost)
         stands = costs[:, _STAND] <= np.minimum(mean_costs[:, 0], elite_cost)
         best = np.where(stands, _STAND, best)
@@ -131,8 +132,7 @@ class Mppi:
         self._candidates[:, _MEAN] = mean
         self._candidates[:, _ELITE] = elite
         np.add(self._noise[:, step], mean[:, None], out=self._candidates[:, _SAMPLED:])
-        part = np.float32(self.config.skill_range)
-        return self._skill_space.clip(self._candidates / part) * part
+        return self._skill_space.clip(self._candidates, self.config.skill_range)
 
     def _score(self, poses: Array, skills: Float32, cost: Cost) -> tuple[Array, Array]:
         """Predictions (R, K, H + 1, P) and costs (R, K) of candidates (R, K, H, D)."""

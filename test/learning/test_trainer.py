@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from dads_ros.config import read_yaml
-from dads_ros.errors import CheckpointError, ConfigError
+from dads_ros.errors import CheckpointError, ConfigError, TrainingError
 from dads_ros.files import share_folder, source_commit
 from dads_ros.learning.config import TrainConfig
-from dads_ros.learning.trainer import Trainer, over_last_half
+from dads_ros.learning.trainer import COLLAPSE_ITERATIONS, Trainer, over_last_half
 
 
 def small_config(**settings: object) -> TrainConfig:
@@ -73,6 +73,22 @@ def test_the_point_mass_learns_to_go_in_every_direction(tmp_path: Path) -> None:
     assert after["sectors_3m"] == 12
     assert after["mean_displacement_m"] > 8.0
     assert after["prediction_error"] < 0.4
+
+
+@pytest.mark.parametrize(("kind", "dim"), [("gaussian", 2), ("discrete", 6)])
+def test_other_priors_learn_skills_that_can_be_told_apart(
+    tmp_path: Path, kind: str, dim: int
+) -> None:
+    config = small_config(num_iterations=120, skill_prior={"kind": kind, "dim": dim})
+    trainer = Trainer(config, tmp_path)
+    lines = run(trainer, 120)
+    assert lines[-1]["reward"] > 0.8
+    assert lines[-1]["reward_cap_share"] > 0.2
+    skills = trainer.skill_space.grid(dim if kind == "discrete" else 64)
+    moved = trainer.learned_skills().delta(skills)
+    tracks = trainer.evaluate(num_skills=len(skills)).displacement
+    assert np.corrcoef(moved[:, 0], tracks[:, 0])[0, 1] > 0.7
+    assert np.corrcoef(moved[:, 1], tracks[:, 1])[0, 1] > 0.7
 
 
 def test_the_best_skills_are_kept_and_survive_a_checkpoint(tmp_path: Path) -> None:
@@ -141,6 +157,34 @@ def test_step_size_and_sigma_follow_their_schedules(tmp_path: Path) -> None:
     run(trainer, 24)
     assert group["lr"] == pytest.approx(0.5e-3, rel=0.1)
     assert max(trainer.q.sigma.tolist()) < 8.5
+
+
+def test_a_run_that_diverges_says_what_is_not_finite_and_keeps_its_last_checkpoint(
+    tmp_path: Path,
+) -> None:
+    trainer = Trainer(small_config(checkpoint_period_s=0.0), tmp_path)
+    run(trainer, 10)
+    with torch.no_grad():
+        next(trainer.sac.critic.parameters()).fill_(float("nan"))
+    with pytest.raises(TrainingError, match=r"diverged at iteration .*critic_loss.* not finite"):
+        run(trainer, 12)
+    sound = Trainer(small_config(checkpoint_period_s=0.0), tmp_path, resume=True)
+    assert sound.iteration == 9  # the tenth was reported, and not yet saved
+    assert all(torch.isfinite(value).all() for value in weights(sound))
+
+
+def test_a_run_whose_skills_collapse_stops_and_its_best_skills_are_kept(tmp_path: Path) -> None:
+    trainer = Trainer(small_config(evaluate_every=5, num_iterations=12), tmp_path)
+    run(trainer, 12)
+    trainer.save_checkpoint()
+    resumed = Trainer(small_config(num_iterations=20), tmp_path, resume=True)
+    assert resumed.peak_reward == trainer.peak_reward > 0.0
+    resumed.peak_reward, resumed.num_low_rewards = 100.0, COLLAPSE_ITERATIONS - 3
+    with pytest.raises(TrainingError, match=r"collapsed: the reward was 100\.00 nats"):
+        run(resumed, 20)
+    assert resumed.iteration == 14
+    assert resumed.best is not None
+    assert Trainer(small_config(num_iterations=20), tmp_path, resume=True).best is not None
 
 
 def test_resuming_with_other_settings_names_them(tmp_path: Path) -> None:
@@ -302,6 +346,14 @@ def test_symmetries_need_what_they_are_built_on(tmp_path: Path) -> None:
         Trainer(small_config(symmetry={"yaw": True}), tmp_path / "a")
     with pytest.raises(ConfigError, match=r"needs 'skill_prior\.kind: disc'"):
         small_config(symmetry={"yaw": True}, skill_prior={"kind": "box"})
+    with pytest.raises(ConfigError, match="no direction in a discrete skill"):
+        TrainConfig.from_dict(
+            {
+                "robot": "ant",
+                "skill_prior": {"kind": "discrete"},
+                "skill_dynamics": {"warm_start_steps": 10},
+            }
+        )
 
 
 def test_rewards_of_a_trained_point_mass_prefer_the_skill_that_was_held(tmp_path: Path) -> None:

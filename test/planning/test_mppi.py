@@ -41,6 +41,27 @@ def test_the_receding_horizon_reaches_the_goal_and_stays(preset: str) -> None:
     assert np.linalg.norm(planner.plan(pose, cost).skill) < 0.15
 
 
+@pytest.mark.parametrize("kind", ["gaussian", "discrete"])
+def test_plans_over_other_priors_reach_the_goal_with_skills_of_theirs(kind: str) -> None:
+    """Discrete: skill i goes along x (0, 1) or y (2, 3), or stays (4)."""
+    space = SkillSpace(SkillPriorConfig(kind=kind, dim=2 if kind == "gaussian" else 5))
+    moves = np.array([[1, 0], [-1, 0], [0, 1], [0, -1], [0, 0]], np.float32)
+
+    def rollout(pose: Float32, skills: Float32, duration_steps: int) -> Float32:
+        return linear_rollout(
+            pose, skills if kind == "gaussian" else skills @ moves, duration_steps
+        )
+
+    config = PlannerConfig(skill_duration_steps=2)
+    planner = SkillPlanner(rollout, space, config, rngs=robot_rngs(0, 1))
+    pose, cost = np.array([[0.5, -1.0, 0.3]]), GoalCost([[4.2, 3.1]], 0.1)
+    for _ in range(60):
+        plan = planner.plan(pose, cost)
+        np.testing.assert_allclose(space.clip(plan.skills), plan.skills, atol=1e-6)
+        pose[:, :2] = plan.predictions[:, 1, :2]
+    assert np.linalg.norm(pose[0, :2] - [4.2, 3.1]) < 0.25
+
+
 def test_where_no_plan_is_better_than_standing_the_robot_stands() -> None:
     planner, poses = make_planner(PlannerConfig(), num=2), np.zeros((2, 3))
     plan = planner.plan(poses, GoalCost([[0.2, 0.2], [2.0, 0.0]], 0.4))
