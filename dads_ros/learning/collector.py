@@ -14,8 +14,8 @@ from dads_ros.learning.replay_buffer import Chunk
 from dads_ros.skills import SkillSpace
 
 Float32 = NDArray[np.float32]
-Policy = Callable[[Float32, Float32], Float32]
-"""(policy_obs (N, O), skill (N, D)) -> action in [-1, 1] (N, A)."""
+Policy = Callable[[Float32, Float32], tuple[Float32, Float32]]
+"""(policy_obs (N, O), skill (N, D)) -> action in [-1, 1] (N, A), its log-probability (N,)."""
 
 
 class Collector:
@@ -59,13 +59,14 @@ class Collector:
             self._left[reset] = 0
             self._draw_skills((self._left == 0) & ~reset, switch_probability)
             obs, state = env.policy_obs(), env.state
-            action = policy(obs, self._skill)
+            action, log_prob = policy(obs, self._skill)
             pose = np.concatenate([state.position[:, :2], state.yaw()[:, None]], axis=1)
             env.step(low + (action + 1.0) * 0.5 * (high - low))
             rows.append(
                 Chunk(
                     policy_obs=obs,
                     action=action,
+                    log_prob=log_prob,
                     skill=self._skill.copy(),
                     pose=pose.astype(np.float32),
                     skill_age=self._age.copy(),

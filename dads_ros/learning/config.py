@@ -24,7 +24,7 @@ class SymmetryConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class SkillDynamicsConfig(Config):
-    """q(delta | z): a mixture of Gaussians with fixed, isotropic covariance."""
+    """q(delta | z): a mixture of Gaussians with isotropic covariance."""
 
     hidden: tuple[int, ...] = setting((512, 512), min=1, max=4096, help="Hidden layer sizes.")
     learning_rate: float = setting(3e-4, min=1e-7, max=1.0, help="Adam step size.")
@@ -57,6 +57,19 @@ class SkillDynamicsConfig(Config):
         max=1.0,
         help="Factor on a sigma that follows the displacement at the end; it falls linearly over "
         "the last half: skills first learn to go far, then to keep exactly to their way.",
+    )
+    learn_sigma: bool = setting(
+        False,
+        help="Each Gaussian has a learned factor on sigma, 0.1 to 10, that depends on the skill; "
+        "False is the paper.",
+    )
+    importance_clip: float = setting(
+        0.0,
+        min=0.0,
+        max=1e6,
+        help="0: off. Else q's likelihood is weighted by the ratio of the action's probability "
+        "now to that when it was taken, clipped to [1 / importance_clip, importance_clip]; "
+        "off-policy DADS (arXiv:2004.12974) has 10.",
     )
     quiet_fraction: float = setting(
         1.0,
@@ -229,6 +242,16 @@ class TrainConfig(Config):
             raise ConfigError(
                 "'skill_dynamics.warm_start_steps' needs a continuous 'skill_prior.kind': there "
                 "is no direction in a discrete skill"
+            )
+        clip = self.skill_dynamics.importance_clip
+        if 0.0 < clip < 1.0:
+            raise ConfigError(
+                f"'skill_dynamics.importance_clip' is {clip:g}; expected 0 (off) or at least 1"
+            )
+        if clip > 0.0 and (self.prediction.steps > 1 or self.collect.noise_scale != (1.0, 1.0)):
+            raise ConfigError(
+                "'skill_dynamics.importance_clip' needs 'prediction.steps: 1' and "
+                "'collect.noise_scale: [1, 1]': the ratio is that of one action of the policy"
             )
         if self.collect.episode_steps <= self.prediction.steps:
             raise ConfigError("'collect.episode_steps' must exceed 'prediction.steps'")

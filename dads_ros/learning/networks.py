@@ -209,10 +209,21 @@ class Actor(nn.Module):
         """
         mean, log_std = self(features)
         raw = mean + log_std.exp() * noise
-        log_prob = -0.5 * noise.square() - log_std - 0.5 * np.log(2.0 * np.pi)
-        # log(1 - tanh(x)^2), stable for large |x|
-        squash = 2.0 * (np.log(2.0) - raw - nn.functional.softplus(-2.0 * raw))
-        return torch.tanh(raw), (log_prob - squash).sum(1)
+        return torch.tanh(raw), _squashed_log_prob(noise, log_std, raw)
+
+    def log_prob(self, features: Tensor, action: Tensor) -> Tensor:
+        """log pi of actions that were taken. Shapes (B, F), (B, A) -> (B,)."""
+        mean, log_std = self(features)
+        raw = torch.atanh(action.clamp(-1.0 + 1e-6, 1.0 - 1e-6))
+        return _squashed_log_prob((raw - mean) / log_std.exp(), log_std, raw)
+
+
+def _squashed_log_prob(noise: Tensor, log_std: Tensor, raw: Tensor) -> Tensor:
+    """log-density of tanh(raw), raw = mean + std * noise. Three of shape (B, A) -> (B,)."""
+    log_prob = -0.5 * noise.square() - log_std - 0.5 * np.log(2.0 * np.pi)
+    # log(1 - tanh(x)^2), stable for large |x|
+    squash = 2.0 * (np.log(2.0) - raw - nn.functional.softplus(-2.0 * raw))
+    return (log_prob - squash).sum(1)
 
 
 class TwinCritic(nn.Module):

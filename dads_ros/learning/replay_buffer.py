@@ -21,6 +21,8 @@ class Chunk(NamedTuple):
     """Observation at the row. Shape (T, N, O)."""
     action: np.ndarray
     """Action in [-1, 1] taken there. Shape (T, N, A)."""
+    log_prob: np.ndarray
+    """Log-probability with which it was taken. Shape (T, N)."""
     skill: np.ndarray
     """Skill held there. Shape (T, N, D)."""
     pose: np.ndarray
@@ -41,6 +43,7 @@ class Transition(NamedTuple):
 
     policy_obs: Tensor
     action: Tensor
+    log_prob: Tensor
     next_policy_obs: Tensor
     skill: Tensor
     delta: Tensor
@@ -135,6 +138,7 @@ class ReplayBuffer:
         return Transition(
             policy_obs=data["policy_obs"][slot, env],
             action=data["action"][slot, env],
+            log_prob=data["log_prob"][slot, env],
             next_policy_obs=data["policy_obs"][following, env],
             skill=data["skill"][slot, env],
             delta=self._delta(start, env),

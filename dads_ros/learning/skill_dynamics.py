@@ -11,13 +11,16 @@ from torch import Tensor, nn
 from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.networks import mlp
 
+MAX_LOG_FACTOR = math.log(10.0)
+"""A learned sigma stays within this factor of the setting."""
+
 
 class SkillDynamics(nn.Module):
     """q(delta | z). In the paper's x-y configurations q sees no state, only the skill.
 
     With ``symmetry.yaw`` the means are equivariant: they turn with the skill, and vanish with its
     length as continuity at z = 0 demands. With ``linear`` they are linear in the skill, and the
-    mixture's weights do not depend on it.
+    mixture's weights do not depend on it. With ``learn_sigma`` each expert has a factor on sigma.
     """
 
     sigma: Tensor
@@ -36,21 +39,31 @@ class SkillDynamics(nn.Module):
         self.register_buffer("scale", torch.tensor(sigma))  # unit of the network's outputs
         input_dim = config.skill_prior.dim - (1 if self.yaw_symmetry else 0)
         columns = config.skill_prior.dim if linear and not self.yaw_symmetry else 1
-        self.net = mlp(input_dim, q.hidden, self.num_experts * (1 + self.num_fields * columns))
+        self.num_scales = self.num_experts if q.learn_sigma else 0
+        num_means = self.num_experts * self.num_fields * columns
+        self.net = mlp(input_dim, q.hidden, self.num_experts + self.num_scales + num_means)
         if self.warm_start_m > 0.0:
             with torch.no_grad():
                 self.net[-1].weight.mul_(0.01)
                 self.net[-1].bias.zero_()
 
-    def forward(self, skill: Tensor) -> tuple[Tensor, Tensor]:
-        """Log mixture weights (L, E) and means (L, E, P) for skills (L, D), in metres, radians."""
+    def forward(self, skill: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The mixture for skills (L, D).
+
+        Returns: log weights (L, E); means in metres, radians (L, E, P); log of the factors on
+            ``sigma`` (L, E), None where they are all 1.
+        """
         inputs = skill
         if self.yaw_symmetry:
             length = skill[:, :2].norm(dim=1, keepdim=True)
             inputs = torch.cat([length, skill[:, 2:]], dim=1)
         output = self.net(torch.ones_like(inputs) if self.linear else inputs)
-        logits = torch.log_softmax(output[:, : self.num_experts], dim=1)
-        means = output[:, self.num_experts :].unflatten(1, (self.num_experts, self.num_fields, -1))
+        sizes = [self.num_experts, self.num_scales, output.shape[1]]
+        sizes[2] -= sizes[0] + sizes[1]
+        weights, scales, means = output.split(sizes, dim=1)
+        logits = torch.log_softmax(weights, dim=1)
+        log_factors = MAX_LOG_FACTOR * torch.tanh(scales) if self.num_scales else None
+        means = means.unflatten(1, (self.num_experts, self.num_fields, -1))
         if self.linear and not self.yaw_symmetry:
             means = means @ skill[:, None, :, None]
         means = means.squeeze(3) * self.scale
@@ -64,33 +77,47 @@ class SkillDynamics(nn.Module):
             num = min(2, skill.shape[1])
             warm = nn.functional.pad(skill[:, :num], (0, self.num_fields - num))
             means = means + self.warm_start_m * warm[:, None]
-        return logits, means
+        return logits, means, log_factors
 
     def mean(self, skill: Tensor) -> Tensor:
         """Mean of the mixture. Shapes (L, D) -> (L, P)."""
-        logits, means = self(skill)
+        logits, means, _ = self(skill)
         return (logits.exp().unsqueeze(2) * means).sum(1)
 
     def log_prob(self, delta: Tensor, skill: Tensor, stretch: float = 1.0) -> Tensor:
         """log q(delta | z), row by row; ``stretch`` scales its means. (B, P), (B, D) -> (B,)."""
-        logits, means = self(skill)
+        logits, means, log_factors = self(skill)
         error = (delta.unsqueeze(1) - stretch * means) / self.sigma
-        return self._log_mixture(logits, error.square().sum(2))
+        square = error.square().sum(2)
+        if log_factors is not None:
+            logits = logits - self.num_fields * log_factors
+            square = square * (-2.0 * log_factors).exp()
+        return torch.logsumexp(logits - 0.5 * square, dim=1) - self._log_normaliser()
 
     def log_prob_of_all(self, delta: Tensor, skill: Tensor, stretch: float = 1.0) -> Tensor:
         """log q(delta_b | z_l) of every pair, as one matrix product. (B, P), (L, D) -> (L, B)."""
-        logits, means = self(skill)
+        logits, means, log_factors = self(skill)
         means = (stretch * means / self.sigma).flatten(0, 1)  # (L*E, P)
         delta = delta / self.sigma
         square = means.square().sum(1, keepdim=True) + delta.square().sum(1)
         square = torch.addmm(square, means, delta.T, alpha=-2.0)
+        if log_factors is not None:
+            logits = logits - self.num_fields * log_factors
+            square = square * (-2.0 * log_factors).exp().flatten()[:, None]
         experts = logits.flatten()[:, None] - 0.5 * square
         experts = experts.unflatten(0, (len(skill), self.num_experts))
         return _logsumexp(experts, dim=1) - self._log_normaliser()
 
-    def loss(self, delta: Tensor, skill: Tensor) -> Tensor:
-        """Negative mean log-likelihood; its gradient reaches this network only."""
-        return -self.log_prob(delta, skill).mean()
+    def loss(self, delta: Tensor, skill: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Negative mean log-likelihood; its gradient reaches this network only.
+
+        Args:
+            delta: shape (B, P).
+            skill: shape (B, D).
+            weight: importance weights (equation 5 of arXiv:2004.12974). Shape (B,).
+        """
+        log_prob = self.log_prob(delta, skill)
+        return -(log_prob if weight is None else weight * log_prob).mean()
 
     @torch.no_grad()
     def adapt_sigma(self, delta: Tensor, factor: float = 1.0, rate: float = 0.05) -> None:
@@ -100,9 +127,6 @@ class SkillDynamics(nn.Module):
         rms = delta[:, :2].square().sum(1).mean().sqrt() / math.sqrt(2.0)
         target = factor * (self.sigma_ratio * rms).clamp_min(self.min_sigma_m)
         self.sigma[:2] += rate * (target - self.sigma[:2])
-
-    def _log_mixture(self, logits: Tensor, square: Tensor) -> Tensor:
-        return torch.logsumexp(logits - 0.5 * square, dim=1) - self._log_normaliser()
 
     def _log_normaliser(self) -> Tensor:
         return self.sigma.log().sum() + 0.5 * self.num_fields * math.log(2.0 * math.pi)

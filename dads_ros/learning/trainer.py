@@ -284,15 +284,18 @@ class Trainer:
         generator = self._generators["action"]
 
         @torch.no_grad()
-        def sample(obs: NDArray[np.float32], skill: NDArray[np.float32]) -> NDArray[np.float32]:
+        def sample(
+            obs: NDArray[np.float32], skill: NDArray[np.float32]
+        ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
             shape = (len(obs), self.robot.command_dim)
             if explore:
-                return (torch.rand(shape, generator=generator) * 2.0 - 1.0).numpy()
+                action = torch.rand(shape, generator=generator) * 2.0 - 1.0
+                return action.numpy(), np.full(shape[0], -shape[1] * np.log(2.0), np.float32)
             seen, turns = features(torch.from_numpy(obs), torch.from_numpy(skill))
             noise = torch.randn(shape, generator=generator)
             noise *= torch.linspace(*self.config.collect.noise_scale, len(noise))[:, None]
-            action, _ = actor.sample(normalizer(seen), noise)
-            return features.to_robot(action, turns).numpy()
+            action, log_prob = actor.sample(normalizer(seen), noise)
+            return features.to_robot(action, turns).numpy(), log_prob.numpy()
 
         policy: Policy = sample
         config = self.config.collect
@@ -363,9 +366,10 @@ class Trainer:
         assert self.replay is not None
         config, generator = self.config.skill_dynamics, self._generators["learn"]
         num = config.batch_size * config.gradient_steps
-        _, _, _, skill, delta, _ = self.replay.sample(
+        transition = self.replay.sample(
             num, generator, config.newest_fraction, config.quiet_fraction
         )
+        skill, delta = transition.skill, transition.delta
         with torch.no_grad():
             mean = self.reward_q.mean(skill)[:, :2]
             achieved = float((delta[:, :2] * mean).sum() / mean.square().sum())
@@ -379,15 +383,27 @@ class Trainer:
         factor = over_last_half(config.final_sigma_factor, self.progress)
         for q in self._qs:
             q.adapt_sigma(delta, factor)
+        weight = torch.ones(num, device=self.device)
+        if config.importance_clip > 0.0:
+            weight = self._importance_weight(transition)
         total = torch.zeros((), device=self.device)
         for rows in torch.arange(num, device=self.device).split(config.batch_size):
-            losses = [q.loss(delta[rows], skill[rows]) for q in self._qs]
+            losses = [q.loss(delta[rows], skill[rows], weight[rows]) for q in self._qs]
             self.q_optimizer.zero_grad(set_to_none=True)
             torch.stack(losses).sum().backward()
             self.q_optimizer.step()
             total += losses[0].detach()
         sigma = float(self.q.sigma[0])
         return metrics | {"q_loss": float(total) / config.gradient_steps, "sigma_m": sigma}
+
+    @torch.no_grad()
+    def _importance_weight(self, transition: Transition) -> Tensor:
+        """Probability of the actions now, relative to when they were taken, clipped. (B,)."""
+        features, turns = self.features(transition.policy_obs, transition.skill)
+        action = self.features.from_robot(transition.action, turns)
+        log_prob = self.sac.actor.log_prob(self.normalizer(features), action)
+        limit = float(np.log(self.config.skill_dynamics.importance_clip))
+        return (log_prob - transition.log_prob).clamp(-limit, limit).exp()
 
     @torch.no_grad()
     def _prepare(self, transition: Transition) -> tuple[SacBatch, dict[str, float]]:

@@ -127,6 +127,7 @@ def test_log_prob_of_the_actor_is_that_of_a_squashed_gaussian() -> None:
         base, torch.distributions.TanhTransform(cache_size=1)
     )
     assert torch.allclose(squashed.log_prob(action).sum(1), log_prob, atol=1e-2)
+    assert torch.allclose(actor.log_prob(features, action), log_prob, atol=1e-2)
 
 
 def test_twin_critics_are_two_independent_networks() -> None:

@@ -21,6 +21,7 @@ def chunk(start: int, rows: int, hold: int, *, yaw: float = 0.0, end: int | None
     return Chunk(
         policy_obs=t.astype(np.float32)[:, None, None],
         action=np.zeros((rows, 1, 1), np.float32),
+        log_prob=np.zeros((rows, 1), np.float32),
         skill=(t // hold).astype(np.float32)[:, None, None],
         pose=pose[:, None],
         skill_age=(t % hold).astype(np.int32)[:, None],

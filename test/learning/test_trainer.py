@@ -341,11 +341,38 @@ def test_noise_grows_from_the_first_robot_to_the_last(tmp_path: Path) -> None:
     assert off[-num:].mean() > 2.0 * off[:num].mean()
 
 
+def test_importance_weights_are_ratios_of_probabilities_and_clipped(tmp_path: Path) -> None:
+    values = small_config().to_dict()
+    values["prediction"] |= {"steps": 1}
+    values["skill_dynamics"] |= {"importance_clip": 3.0}
+    values["collect"] |= {"normalizer_steps": 1}
+    trainer = Trainer(TrainConfig.from_dict(values), tmp_path)
+    parts = trainer.features, trainer.normalizer, trainer.sac.actor
+    for _ in range(4):
+        trainer.iteration += 1
+        trainer._take_in(trainer._collect(*parts, explore=False))
+    assert trainer.replay is not None
+    sample = trainer.replay.sample(512, torch.Generator().manual_seed(0))
+    unchanged = trainer._importance_weight(sample)
+    assert unchanged.quantile(0.9) < 1.01 and unchanged.quantile(0.1) > 0.99
+    half = sample._replace(log_prob=sample.log_prob + float(np.log(2.0)))
+    assert trainer._importance_weight(half).median() == pytest.approx(0.5, rel=0.01)
+    run(trainer, 12)
+    assert trainer.num_gradient_steps > 0
+    weight = trainer._importance_weight(sample)
+    assert weight.std() > 0.05
+    assert weight.min() >= 1.0 / 3.0 - 1e-6 and weight.max() <= 3.0 + 1e-6
+
+
 def test_symmetries_need_what_they_are_built_on(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not observe 'orientation'"):
         Trainer(small_config(symmetry={"yaw": True}), tmp_path / "a")
     with pytest.raises(ConfigError, match=r"needs 'skill_prior\.kind: disc'"):
         small_config(symmetry={"yaw": True}, skill_prior={"kind": "box"})
+    with pytest.raises(ConfigError, match=r"needs 'prediction\.steps: 1'"):
+        small_config(skill_dynamics={"importance_clip": 10.0})
+    with pytest.raises(ConfigError, match=r"expected 0 .off. or at least 1"):
+        small_config(skill_dynamics={"importance_clip": 0.5})
     with pytest.raises(ConfigError, match="no direction in a discrete skill"):
         TrainConfig.from_dict(
             {
