@@ -178,6 +178,13 @@ class RobotSpec(Config):
         return self.sim_dt * self.num_substeps
 
     @property
+    def ground_axes(self) -> NDArray[np.bool_]:
+        """Whether the base can move along the world's x and y. Shape (2,)."""
+        if self.base.kind == "free":
+            return np.array([True, True])
+        return np.array([axis in (self.base.joints or {}) for axis in "xy"])
+
+    @property
     def command_dim(self) -> int:
         """A: number of actuators."""
         return len(self.actuators)

@@ -86,10 +86,11 @@ def run(args: argparse.Namespace) -> int:
             f"num-goals is {args.num_goals}, time-limit is {args.time_limit:g}; expected at least "
             "1 goal and a finite time limit above 0 s"
         )
-    goals = (
-        draw_goals(args.seed, args.num_goals) if args.goals is None else parse_goals(args.goals)
-    )
     robot = RobotSpec.load(args.robot)
+    if args.goals is None:
+        goals = draw_goals(robot, args.seed, args.num_goals)
+    else:
+        goals = parse_goals(robot, args.goals)
     bundle = find_file(args.bundle or args.robot, folder="models")
     warn_of_other_model(robot, SkillBundle(bundle, robot))
     os.environ.setdefault("ROS_DOMAIN_ID", str(free_domain()))
@@ -128,7 +129,7 @@ def warn_of_other_model(robot: RobotSpec, bundle: SkillBundle) -> None:
         )
 
 
-def parse_goals(text: str) -> Array:
+def parse_goals(spec: RobotSpec, text: str) -> Array:
     """Goals from 'x,y x,y'. Shape (N, 2). Raises: ConfigError."""
     try:
         goals = np.array([[float(part) for part in goal.split(",")] for goal in text.split()])
@@ -136,16 +137,24 @@ def parse_goals(text: str) -> Array:
         goals = np.empty(0)
     if goals.ndim != 2 or goals.shape[1] != 2 or not np.isfinite(goals).all():
         raise ConfigError(f"goals are '{text}'; expected x,y pairs in metres such as '5,5 -8,2'")
+    for goal in goals[(goals * ~spec.ground_axes).any(axis=1)]:
+        raise ConfigError(
+            f"goal '{goal[0]:g},{goal[1]:g}' is off the line on which robot '{spec.name}' moves; "
+            f"give '{goal[0] * spec.ground_axes[0]:g},{goal[1] * spec.ground_axes[1]:g}'"
+        )
     return goals
 
 
-def draw_goals(seed: int, num: int) -> Array:
-    """Goals in [-12, 12]^2, each at least 6 m from the last; the first from the start. (N, 2)."""
+def draw_goals(spec: RobotSpec, seed: int, num: int) -> Array:
+    """Goals in [-12, 12]^2, each at least 6 m from the last; the first from the start. (N, 2).
+
+    On a line for a robot that can only move on one.
+    """
     rng = np.random.default_rng(seed)
     goals: list[Array] = []
     last = np.zeros(2)
     while len(goals) < num:
-        goal = rng.uniform(-GOAL_RANGE_M, GOAL_RANGE_M, 2)
+        goal = rng.uniform(-GOAL_RANGE_M, GOAL_RANGE_M, 2) * spec.ground_axes
         if np.linalg.norm(goal - last) >= MIN_GOAL_DISTANCE_M:
             goals.append(goal)
             last = goal

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     interrupted = _catch_signals()
     shown: dict[str, str] = {}
     with (
-        MetricsWriter(out, first_iteration=trainer.iteration + 1) as writer,
+        MetricsWriter(out, trainer.robot, first_iteration=trainer.iteration + 1) as writer,
         tqdm(
             total=config.num_iterations,
             initial=trainer.iteration,
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         ) as bar,
     ):
         for metrics in trainer.iterations():
-            writer.write(metrics.iteration, metrics.to_dict())
+            writer.write(metrics)
             if "mean_displacement_m" in metrics.values:
                 tqdm.write(_evaluation_line(metrics), file=sys.stderr)
             shown |= {

@@ -18,6 +18,7 @@ from dads_ros.planning.control_loop import ControlLoop, Policy
 from dads_ros.planning.costs import GoalCost
 from dads_ros.planning.mppi import Rollout
 from dads_ros.planning.skill_planner import SkillPlanner, robot_rngs
+from dads_ros.robot import RobotSpec
 from dads_ros.skills import SkillSpace
 
 Array = NDArray[np.float64]
@@ -75,9 +76,13 @@ class GoalMetrics:
         }
 
 
-def sample_goals(num: int, range_m: float, seed: int) -> Array:
-    """Goals uniform in the square [-range_m, range_m]^2. Shape (num, 2)."""
-    return np.random.default_rng((seed, num)).uniform(-range_m, range_m, (num, 2))
+def sample_goals(spec: RobotSpec, num: int, range_m: float, seed: int) -> Array:
+    """Goals uniform in [-range_m, range_m]^2, world frame, m. Shape (num, 2).
+
+    On a line for a robot that can only move on one.
+    """
+    goals = np.random.default_rng((seed, num)).uniform(-range_m, range_m, (num, 2))
+    return goals * spec.ground_axes
 
 
 def evaluate_goals(

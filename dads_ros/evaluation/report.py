@@ -76,7 +76,7 @@ def evaluate_bundle(
         bundle.rollout,
         bundle.skill_space,
         config,
-        sample_goals(num_goals, goal_range_m, seed),
+        sample_goals(model.spec, num_goals, goal_range_m, seed),
         seed=seed,
         steps=steps,
         delay_ms=delay_ms,

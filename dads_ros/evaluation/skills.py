@@ -72,6 +72,8 @@ class SkillMetrics:
             "sectors_3m": int((self.skills_per_sector() >= SECTOR_SKILLS).sum()),
             "mean_displacement_m": mean,
             "max_displacement_m": float(self.distance.max()),
+            "min_x_m": float(self.displacement[:, 0].min()),
+            "max_x_m": float(self.displacement[:, 0].max()),
             "flip_fraction": float(self.flipped.mean()),
             "prediction_error": float(self.error.mean()) / max(mean, 1e-9),
         }

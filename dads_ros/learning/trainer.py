@@ -49,6 +49,8 @@ class IterationMetrics:
     num_gradient_steps: int
     values: dict[str, float]
     """Metrics of the iteration; with those of the evaluation where there was one."""
+    skills: SkillMetrics | None = None
+    """That evaluation, without delay or with the shortest."""
 
     def to_dict(self) -> dict[str, float]:
         """All of it as plain numbers."""
@@ -149,6 +151,7 @@ class Trainer:
         self.warm_start_over = config.skill_dynamics.warm_start_steps == 0
         self.peak_reward, self.num_low_rewards = 0.0, 0
         self.best: Best | None = None
+        self.evaluation: SkillMetrics | None = None
         if saved is not None:
             try:
                 self._restore(saved)
@@ -194,10 +197,15 @@ class Trainer:
                     values = self._learn() if self._has_warmed_up else {}
                     self._take_in(pending.result())
                     self.iteration += 1
+                    self.evaluation = None
                     if self.iteration % self.config.evaluate_every == 0:
                         values |= self.judge().metrics
                     yield IterationMetrics(
-                        self.iteration, self.num_env_steps, self.num_gradient_steps, values
+                        self.iteration,
+                        self.num_env_steps,
+                        self.num_gradient_steps,
+                        values,
+                        self.evaluation,
                     )
                     # After the caller has taken in the metrics: resumed runs do not repeat them.
                     if time.monotonic() - last_save > self.config.checkpoint_period_s:
@@ -222,12 +230,16 @@ class Trainer:
         )
 
     def judge(self) -> Best:
-        """Evaluate what was learned up to now; it becomes ``best`` if it is better."""
+        """Evaluate what was learned up to now; it becomes ``best`` if it is better.
+
+        The evaluation at the shortest delay of training is left in ``evaluation``.
+        """
         metrics: dict[str, float] = {}
         scores = []
         shortest, longest = self.config.collect.delay_ms
         for delay_ms, suffix in {longest: "_delayed", shortest: ""}.items():
-            at_delay = self.evaluate(delay_ms).to_dict()
+            self.evaluation = self.evaluate(delay_ms)
+            at_delay = self.evaluation.to_dict()
             lost = 5.0 * at_delay["flip_fraction"] + at_delay["prediction_error"]
             scores.append(at_delay["mean_displacement_m"] * (1.0 - lost))
             metrics |= {key + suffix: value for key, value in at_delay.items()}

@@ -40,7 +40,7 @@ from dads_ros.nodes.runner import (
 )
 from dads_ros.nodes.settings import SkillTrainerConfig
 
-NUM_FAN_SKILLS = 64
+FAN_EVERY_SKILL = 4  # of those that were evaluated
 END_DELAY_S = 0.2  # until the answer to ~/stop has left
 FAN_POINT_STEPS = 5  # control steps between the points of a track that is shown
 
@@ -110,7 +110,8 @@ class SkillTrainerNode(Node):
         try:
             with atomic_write(self._out / "config.yaml") as temporary:
                 self._trainer.config.to_yaml(temporary)
-            with MetricsWriter(self._out, first_iteration=self._trainer.iteration + 1) as writer:
+            first, robot = self._trainer.iteration + 1, self._trainer.robot
+            with MetricsWriter(self._out, robot, first_iteration=first) as writer:
                 self._iterate(writer)
             if self._trainer.iteration >= self._trainer.config.num_iterations:
                 export_bundle(self._trainer, self._bundle_folder)
@@ -145,7 +146,7 @@ class SkillTrainerNode(Node):
                 metrics = next(iterations, None)
                 if metrics is None:
                     return
-                writer.write(metrics.iteration, metrics.to_dict())
+                writer.write(metrics)
                 self._report(metrics)
         self._trainer.save_checkpoint()
 
@@ -164,8 +165,8 @@ class SkillTrainerNode(Node):
         self._values |= {"iteration": float(metrics.iteration)} | metrics.to_dict()
         values = np.array(list(self._values.values()), float)
         self._metrics_publisher.publish(labelled_array(values, ",".join(self._values)))
-        if metrics.iteration % self._trainer.config.evaluate_every == 0:
-            tracks = self._trainer.evaluate(num_skills=NUM_FAN_SKILLS).tracks[:, ::FAN_POINT_STEPS]
+        if metrics.skills is not None:
+            tracks = metrics.skills.tracks[::FAN_EVERY_SKILL, ::FAN_POINT_STEPS]
             tracks = tracks - tracks[:, :1]
             stamp = self.get_clock().now().to_msg()
             markers = skill_fan_markers(tracks, stamp=stamp, frame=self._frames.odom)

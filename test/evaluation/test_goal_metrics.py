@@ -17,6 +17,8 @@ from dads_ros.planning.skill_planner import SkillPlanner, robot_rngs
 from dads_ros.robot import RobotSpec
 from dads_ros.skills import SkillSpace
 
+ANT = RobotSpec.load("ant")
+
 
 def run(folder: Path, goals: Any, **settings: Any) -> GoalMetrics:  # noqa: ANN401
     bundle = SkillBundle(folder)
@@ -33,7 +35,9 @@ def run(folder: Path, goals: Any, **settings: Any) -> GoalMetrics:  # noqa: ANN4
 
 
 def test_the_point_mass_reaches_goals_and_stays(point_mass_bundle: Path) -> None:
-    metrics = run(point_mass_bundle, sample_goals(16, 5.0, seed=1), steps=200)
+    metrics = run(
+        point_mass_bundle, sample_goals(RobotSpec.load("point_mass"), 16, 5.0, seed=1), steps=200
+    )
     assert metrics.reached(0.5).all()
     values = metrics.to_dict()
     assert values["goal_fraction_05m"] == 1.0 and values["fall_fraction"] == 0.0
@@ -87,12 +91,18 @@ def test_a_run_reports_its_progress(point_mass_bundle: Path) -> None:
 
 
 def test_goals_are_uniform_in_the_square_and_seeded() -> None:
-    goals = sample_goals(2000, 15.0, seed=0)
+    goals = sample_goals(ANT, 2000, 15.0, seed=0)
     assert np.abs(goals).max() <= 15.0
     np.testing.assert_allclose(goals.mean(axis=0), 0.0, atol=0.7)
     np.testing.assert_allclose(goals.std(axis=0), 15.0 / 3.0**0.5, rtol=0.05)
-    np.testing.assert_array_equal(goals, sample_goals(2000, 15.0, seed=0))
-    assert not np.array_equal(goals, sample_goals(2000, 15.0, seed=1))
+    np.testing.assert_array_equal(goals, sample_goals(ANT, 2000, 15.0, seed=0))
+    assert not np.array_equal(goals, sample_goals(ANT, 2000, 15.0, seed=1))
+
+
+def test_goals_of_a_robot_on_a_line_are_on_that_line() -> None:
+    goals = sample_goals(RobotSpec.load("half_cheetah"), 2000, 15.0, seed=0)
+    assert not goals[:, 1].any()
+    np.testing.assert_allclose(goals[:, 0].std(), 15.0 / 3.0**0.5, rtol=0.05)
 
 
 def test_a_fallen_robot_gets_the_safe_command_and_is_counted() -> None:
@@ -105,7 +115,7 @@ def test_a_fallen_robot_gets_the_safe_command_and_is_counted() -> None:
         lambda pose, skills, steps: np.zeros((len(skills), skills.shape[1] + 1, 2), np.float32),
         SkillSpace(SkillPriorConfig()),
         PlannerConfig(),
-        sample_goals(24, 15.0, seed=0),
+        sample_goals(robot, 24, 15.0, seed=0),
         seed=0,
         steps=40,
     )

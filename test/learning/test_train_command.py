@@ -14,6 +14,8 @@ import yaml
 from dads_ros.config import read_yaml
 from dads_ros.files import share_folder
 from dads_ros.learning.metrics import MetricsWriter
+from dads_ros.learning.trainer import IterationMetrics
+from dads_ros.robot import RobotSpec
 
 ITERATIONS = 60
 
@@ -63,6 +65,7 @@ def test_a_run_killed_with_9_resumes_to_the_end_of_an_uninterrupted_one(tmp_path
     assert "it/s" in output
     assert (tmp_path / "whole" / "bundle" / "bundle.yaml").exists()
     assert any(p.name.startswith("events.out") for p in (tmp_path / "whole").iterdir())
+    assert (tmp_path / "whole" / "skills.png").read_bytes().startswith(b"\x89PNG")
 
     killed = train(config, tmp_path / "killed")
     wait_for(tmp_path / "killed" / "checkpoint.pt", killed)
@@ -100,9 +103,9 @@ def test_metrics_are_rewritten_in_one_step(
 
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(KeyboardInterrupt):
-        MetricsWriter(tmp_path, first_iteration=3)
+        MetricsWriter(tmp_path, RobotSpec.load("point_mass"), first_iteration=3)
     assert path.read_text() == text
     monkeypatch.undo()
-    with MetricsWriter(tmp_path, first_iteration=3) as writer:
-        writer.write(3, {"reward": 1.0})
+    with MetricsWriter(tmp_path, RobotSpec.load("point_mass"), first_iteration=3) as writer:
+        writer.write(IterationMetrics(3, 300, 30, {"reward": 1.0}))
     assert [line["iteration"] for line in lines(tmp_path)] == [1, 2, 3]

@@ -19,6 +19,8 @@ from dads_ros.errors import ConfigError
 from dads_ros.robot import RobotSpec
 from ros_graph import ROOT
 
+ANT, CHEETAH = RobotSpec.load("ant"), RobotSpec.load("half_cheetah")
+
 
 def start_demo(bundle: Path, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "dads_ros", "demo", "--robot", "point_mass", "--speed", "8"]
@@ -119,15 +121,21 @@ def test_other_model_under_the_same_robot_file_is_told(
 
 
 def test_drawn_goals_are_far_apart_and_repeat() -> None:
-    goals = draw_goals(5, 50)
+    goals = draw_goals(ANT, 5, 50)
     steps = np.diff(np.vstack([np.zeros(2), goals]), axis=0)
     assert np.linalg.norm(steps, axis=1).min() >= 6.0
     assert np.abs(goals).max() <= 12.0
-    np.testing.assert_array_equal(goals, draw_goals(5, 50))
+    np.testing.assert_array_equal(goals, draw_goals(ANT, 5, 50))
+    on_line = draw_goals(CHEETAH, 5, 50)
+    assert np.abs(np.diff(on_line[:, 0], prepend=0.0)).min() >= 6.0
+    assert not on_line[:, 1].any()
 
 
 def test_goals_are_read_or_refused() -> None:
-    np.testing.assert_array_equal(parse_goals("5,5 -8,2.5"), [[5.0, 5.0], [-8.0, 2.5]])
+    np.testing.assert_array_equal(parse_goals(ANT, "5,5 -8,2.5"), [[5.0, 5.0], [-8.0, 2.5]])
     for text in ("", "5", "5,5,5", "a,b", "nan,1", "1,2 3"):
         with pytest.raises(ConfigError, match="expected x,y pairs"):
-            parse_goals(text)
+            parse_goals(ANT, text)
+    np.testing.assert_array_equal(parse_goals(CHEETAH, "5,0"), [[5.0, 0.0]])
+    with pytest.raises(ConfigError, match=r"'5,1' is off the line .* give '5,0'"):
+        parse_goals(CHEETAH, "-3,0 5,1")

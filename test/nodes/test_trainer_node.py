@@ -54,6 +54,7 @@ def test_run_reports_pauses_exports_stops_and_resumes(
     assert probe.call(Trigger, "skill_trainer/stop").success
     assert trainer.process.wait(20) == 0
     run = tmp_path / "run"
+    assert (run / "skills.png").read_bytes().startswith(b"\x89PNG")
     resumed = start("skill_trainer", resume=True, **settings)
     wait_for_iteration(probe, iterations_in(run)[-1] + 1)
     assert resumed.end(signal.SIGINT) == 0
