@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def spread_goals(spec: RobotSpec, num: int, radius: float) -> NDArray[np.float64]:
-    """Points spread evenly over the outer part of a disc, or of a line. Shape (num, 2)."""
+    """Points spread evenly over the outer part of a disc, or over a line. Shape (num, 2)."""
     index = np.arange(num) + 0.5
     if not spec.ground_axes.all():
         return np.linspace(-radius, radius, num)[:, None] * spec.ground_axes

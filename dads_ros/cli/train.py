@@ -14,6 +14,7 @@ from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.export import export_bundle
 from dads_ros.learning.metrics import MetricsWriter
 from dads_ros.learning.trainer import IterationMetrics, Trainer
+from dads_ros.robot import RobotSpec
 
 SHOWN = {"reward": "reward", "mean_displacement_m": "m", "sectors_3m": "sectors"}
 
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         for metrics in trainer.iterations():
             writer.write(metrics)
             if "mean_displacement_m" in metrics.values:
-                tqdm.write(_evaluation_line(metrics), file=sys.stderr)
+                tqdm.write(_evaluation_line(metrics, trainer.robot), file=sys.stderr)
             shown |= {
                 label: f"{metrics.values[name]:.3g}"
                 for name, label in SHOWN.items()
@@ -70,7 +71,8 @@ def run(args: argparse.Namespace) -> int:
         trainer.save_checkpoint()
         print(
             f"stopped at iteration {trainer.iteration}; go on with: dads-ros train --config "
-            f"{args.config} --seed {config.seed} --out {out} --resume",
+            f"{args.config} --seed {config.seed} --iterations {config.num_iterations} "
+            f"--out {out} --resume",
             file=sys.stderr,
         )
         return 130
@@ -94,10 +96,13 @@ def _catch_signals() -> list[int]:
     return caught
 
 
-def _evaluation_line(metrics: IterationMetrics) -> str:
+def _evaluation_line(metrics: IterationMetrics, robot: RobotSpec) -> str:
     values = metrics.values
+    reach = f"{values['sectors_3m']} of 12 sectors"
+    if not robot.ground_axes.all():
+        reach = f"x from {values['min_x_m']:.1f} to {values['max_x_m']:.1f} m"
     return (
         f"iteration {metrics.iteration} ({metrics.num_gradient_steps // 1000}k updates): "
-        f"{values['sectors_3m']} of 12 sectors, moved {values['mean_displacement_m']:.2f} m, "
+        f"{reach}, moved {values['mean_displacement_m']:.2f} m, "
         f"flips {values['flip_fraction']:.1%}, prediction error {values['prediction_error']:.2f}"
     )

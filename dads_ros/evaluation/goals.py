@@ -79,9 +79,14 @@ class GoalMetrics:
 def sample_goals(spec: RobotSpec, num: int, range_m: float, seed: int) -> Array:
     """Goals uniform in [-range_m, range_m]^2, world frame, m. Shape (num, 2).
 
-    On a line for a robot that can only move on one.
+    On a line for a robot that can only move on one, and there at least 1 m (or half of range_m)
+    from the start: else the mean distance relative to the goal's would not be finite.
     """
     goals = np.random.default_rng((seed, num)).uniform(-range_m, range_m, (num, 2))
+    if spec.ground_axes.all():
+        return goals
+    nearest = min(1.0, 0.5 * range_m)
+    goals = np.sign(goals) * nearest + goals * (1.0 - nearest / range_m)
     return goals * spec.ground_axes
 
 

@@ -45,11 +45,14 @@ class SkillDynamicsConfig(Config):
         min=0.0,
         max=10.0,
         help="0: fixed sigma. Else, after the warm start, sigma of x and y goes to this factor "
-        "times the root mean square displacement along one axis: the reward never stops paying "
-        "for distance.",
+        "times the root mean square displacement / sqrt(2): the reward never stops paying for "
+        "distance.",
     )
     min_sigma_m: float = setting(
-        0.1, min=1e-6, max=100.0, help="Lower bound of a sigma that follows the displacement."
+        0.1,
+        min=1e-6,
+        max=100.0,
+        help="Lower bound of a sigma that follows the displacement, before final_sigma_factor.",
     )
     final_sigma_factor: float = setting(
         1.0,
@@ -199,7 +202,10 @@ class TrainConfig(Config):
     robot: str = setting(REQUIRED, help="Robot file: the name of a shipped one, or a path.")
     seed: int = setting(0, min=0, help="Seed of every random number of the run.")
     num_iterations: int = setting(
-        10_000, min=1, help="Iterations; each collects, then trains q and the policy."
+        10_000,
+        min=1,
+        help="Iterations; each collects, then trains q and the policy. What changes over the "
+        "last half of the run goes by it.",
     )
     evaluate_every: int = setting(
         500, min=1, help="Iterations between evaluations of 256 skills (mean action)."
@@ -243,7 +249,24 @@ class TrainConfig(Config):
                 "'skill_dynamics.warm_start_steps' needs a continuous 'skill_prior.kind': there "
                 "is no direction in a discrete skill"
             )
-        clip = self.skill_dynamics.importance_clip
+        q = self.skill_dynamics
+        if q.warm_start_steps > 0 and q.warm_start_m == 0.0:
+            raise ConfigError(
+                "'skill_dynamics.warm_start_steps' needs a 'skill_dynamics.warm_start_m' above 0: "
+                "how far the longest skills are to go"
+            )
+        if q.final_sigma_factor < 1.0 and q.sigma_ratio == 0.0:
+            raise ConfigError(
+                "'skill_dynamics.final_sigma_factor' needs a 'skill_dynamics.sigma_ratio' above "
+                "0: a fixed sigma does not change"
+            )
+        is_plane = self.skill_prior.dim == 2 and self.prediction.fields == ("x", "y")
+        if q.linear and self.symmetry.yaw and not is_plane:
+            raise ConfigError(
+                "'skill_dynamics.linear' with 'symmetry.yaw' needs 'skill_prior.dim: 2' and "
+                "'prediction.fields: [x, y]'"
+            )
+        clip = q.importance_clip
         if 0.0 < clip < 1.0:
             raise ConfigError(
                 f"'skill_dynamics.importance_clip' is {clip:g}; expected 0 (off) or at least 1"

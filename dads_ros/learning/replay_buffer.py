@@ -22,7 +22,7 @@ class Chunk(NamedTuple):
     action: np.ndarray
     """Action in [-1, 1] taken there. Shape (T, N, A)."""
     log_prob: np.ndarray
-    """Log-probability with which it was taken. Shape (T, N)."""
+    """Log-probability of the action under the policy that took it, its noise unscaled. (T, N)."""
     skill: np.ndarray
     """Skill held there. Shape (T, N, D)."""
     pose: np.ndarray

@@ -127,8 +127,8 @@ class Sac:
 
         entropy = -log_prob.detach().mean()
         if self.config.learn_temperature:
-            # Differs from the paper of SAC: the step on log alpha is clamped to +-1, so that an
-            # actor far from the wanted entropy does not throw the temperature off.
+            # Differs from the paper of SAC: the gradient on log alpha is clamped to +-1, so that
+            # an actor far from the wanted entropy does not throw the temperature off.
             self.log_alpha.grad = (entropy - self.target_entropy).clamp(-1.0, 1.0)
             self.optimizers["temperature"].step()
         with torch.no_grad():

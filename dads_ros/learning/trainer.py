@@ -37,6 +37,7 @@ COLLAPSE_SHARE, COLLAPSE_ITERATIONS = 0.1, 200
 """Skills have collapsed when the reward stays below this share of its peak for so long."""
 COLLAPSE_MIN_PEAK = 0.2
 """nats; a reward that never was higher is that of a run which has not begun to learn."""
+NUM_EVALUATED_SKILLS = 256
 REWARD_ROWS = 2048  # transitions whose rewards are computed together; fits the cache
 
 
@@ -200,6 +201,14 @@ class Trainer:
                     self.evaluation = None
                     if self.iteration % self.config.evaluate_every == 0:
                         values |= self.judge().metrics
+                    if self._have_skills_collapsed(values):
+                        self.save_checkpoint()
+                        raise TrainingError(
+                            f"the skills collapsed: the reward was {self.peak_reward:.2f} nats at "
+                            f"best, and below {COLLAPSE_SHARE:.0%} of that for the last "
+                            f"{COLLAPSE_ITERATIONS} iterations; 'export' makes a bundle of the "
+                            "best skills. Try a lower 'sac.learning_rate' or another seed"
+                        )
                     yield IterationMetrics(
                         self.iteration,
                         self.num_env_steps,
@@ -215,7 +224,9 @@ class Trainer:
                 torch.set_num_threads(threads)
         self.save_checkpoint()
 
-    def evaluate(self, delay_ms: float = 0.0, num_skills: int = 256) -> SkillMetrics:
+    def evaluate(
+        self, delay_ms: float = 0.0, num_skills: int = NUM_EVALUATED_SKILLS
+    ) -> SkillMetrics:
         """Mean action on a fixed grid of skills, with another start than in training."""
         skills = self.learned_skills()
         return evaluate_skills(
@@ -356,23 +367,19 @@ class Trainer:
         if broken:
             raise TrainingError(
                 f"training diverged at iteration {self.iteration}: {', '.join(broken)} not "
-                "finite; the last checkpoint is sound: lower the learning rate and resume from it"
+                "finite; the last checkpoint is from before that: export its skills, or train "
+                "anew with a lower 'sac.learning_rate'"
             )
-        self._watch_for_collapse(metrics["reward"])
         return metrics
 
-    def _watch_for_collapse(self, reward: float) -> None:
-        """Raises: TrainingError when skills that could be told apart no longer can."""
+    def _have_skills_collapsed(self, values: dict[str, float]) -> bool:
+        """Whether skills that could be told apart no longer can, for many iterations."""
+        reward = values.get("reward", 0.0)
         self.peak_reward = max(self.peak_reward, reward)
         is_low = reward < COLLAPSE_SHARE * self.peak_reward
         self.num_low_rewards = self.num_low_rewards + 1 if is_low else 0
-        if self.peak_reward > COLLAPSE_MIN_PEAK and self.num_low_rewards >= COLLAPSE_ITERATIONS:
-            raise TrainingError(
-                f"the skills collapsed: the reward was {self.peak_reward:.2f} nats at best, and "
-                f"below {COLLAPSE_SHARE:.0%} of that for the last {COLLAPSE_ITERATIONS} "
-                "iterations; the best skills are in the last checkpoint ('export' takes them). "
-                "Try a lower 'sac.learning_rate' or another seed"
-            )
+        has_learned = self.peak_reward > COLLAPSE_MIN_PEAK
+        return has_learned and self.num_low_rewards >= COLLAPSE_ITERATIONS
 
     def _fit_skill_dynamics(self) -> dict[str, float]:
         assert self.replay is not None
@@ -422,12 +429,14 @@ class Trainer:
         """Rewards and features of sampled transitions, with some skills drawn anew."""
         config, num = self.config.reward, len(transition.action)
         skill = transition.skill
+        executed = slice(None)  # transitions whose skill is the one that was held
         fresh = int(config.relabel_fraction * num)
         if fresh:
             skill = skill.clone()
             new = self.skill_space.sample(fresh, self._rngs["alt_skill"])
-            where = torch.randperm(num, generator=self._generators["learn"])[:fresh]
-            skill[where.to(self.device)] = torch.from_numpy(new).to(self.device)
+            order = torch.randperm(num, generator=self._generators["learn"]).to(self.device)
+            skill[order[:fresh]] = torch.from_numpy(new).to(self.device)
+            executed = order[fresh:] if fresh < num else slice(None)
         stretch = self.config.skill_dynamics.stretch if self.warm_start_over else 1.0
         rewards, own = [], self.reward_q.log_prob(transition.delta, skill, stretch)
         is_discrete = self.config.skill_prior.kind == "discrete"
@@ -450,12 +459,13 @@ class Trainer:
             next_features=self.normalizer(next_features),
             terminated=transition.terminated,
         )
+        own, judged = own[executed], reward[executed]
         cap = np.log(self.skill_space.dim if is_discrete else config.num_alt_skills + 1)
         return batch, {
-            "reward": float(reward.mean()),
-            "reward_cap_share": float(reward.mean() / cap),
+            "reward": float(judged.mean()),
+            "reward_cap_share": float(judged.mean() / cap),
             "log_q_own": float(own.mean()),
-            "log_q_others": float((own - reward).mean()),
+            "log_q_others": float((own - judged).mean()),
         }
 
     # --- making and restoring ------------------------------------------------------------------
@@ -488,11 +498,11 @@ class Trainer:
         )
 
     def _check_config(self, saved: dict[str, Any]) -> None:
-        mine = self.config.to_dict()
+        theirs = _flatten(saved)
         different = [
-            f"{name} ({saved.get(name)!r}, now {value!r})"
-            for name, value in _flatten(mine).items()
-            if _flatten(saved).get(name) != value and name not in FREE_TO_CHANGE
+            f"{name} ({theirs.get(name)!r}, now {value!r})"
+            for name, value in _flatten(self.config.to_dict()).items()
+            if theirs.get(name) != value and name not in FREE_TO_CHANGE
         ]
         if different:
             raise CheckpointError(

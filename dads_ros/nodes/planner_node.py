@@ -415,6 +415,13 @@ class SkillPlannerNode(LifecycleNode):
         if not self._is_active:
             self.get_logger().warning("goal refused: the node is not active; activate it first")
             return
+        axes = self._loop.robot.ground_axes if self._loop is not None else np.ones(2, bool)
+        if position[~axes].any():
+            position = position * axes
+            self.get_logger().warning(
+                "the goal is off the line on which the robot moves; it goes to "
+                f"x {position[0]:.2f} m, y {position[1]:.2f} m"
+            )
         self._stop(GoalWatch(position))
         self.get_logger().info(f"goal: x {position[0]:.2f} m, y {position[1]:.2f} m")
         now = self.get_clock().now().to_msg()

@@ -4,7 +4,8 @@ Shapes: R robots, K candidates, H skills of a plan, D skill dimensions, P predic
 points at which the cost is taken. All robots and candidates go through the model in one batch.
 
 Differs from the paper: three of the K candidates are not sampled. They are the mean, the best
-candidate of the refinement before, and standing still (zero skills). So no refinement makes the
+candidate of the refinement before, and standing still: zero skills, or, where the prior is
+discrete, the skill that moves the robot least. So no refinement makes the
 plan worse, and a robot at its goal finds the plan that stays. What is executed is the cheaper one
 of the final mean (the paper's) and the best candidate; when neither is better than standing still,
 the robot stands.
@@ -70,6 +71,7 @@ class Mppi:
         sampled = config.num_samples - _SAMPLED
         self._noise = np.empty((num, config.num_refine_steps, sampled, horizon, dim), np.float32)
         self._candidates = np.zeros((num, config.num_samples, horizon, dim), np.float32)
+        self._candidates[:, _STAND] = self._stillest_skill()
         self._rows = np.arange(num)
         self._interpolation = _interpolation(horizon)
         std = config.noise_std * config.noise_decay ** np.arange(config.num_refine_steps)
@@ -112,6 +114,15 @@ class Mppi:
     def predict(self, poses: Array, skills: Float32) -> Array:
         """Predictions (R, H + 1, P) of given plans (R, H, D)."""
         return self._rollout(poses, skills, self.config.skill_duration_steps)
+
+    def _stillest_skill(self) -> Float32:
+        """Shape (D,)."""
+        space = self._skill_space
+        if space.config.kind != "discrete":
+            return np.zeros(space.dim, np.float32)
+        skills = space.grid(space.dim)
+        ends = self.predict(np.zeros((space.dim, 3)), skills[:, None])[:, -1, :2]
+        return skills[np.linalg.norm(ends, axis=1).argmin()]
 
     def _sample_noise(self) -> None:
         """Noise of all refinements, each robot's from its own generator."""

@@ -105,7 +105,8 @@ class SkillPlanner:
         if stuck.any():
             skills = plan.skills.copy()
             for index in np.flatnonzero(stuck).tolist():
-                skills[index, 0] = self._skill_space.sample(1, self._rngs[index])[0]
+                skill = self._skill_space.sample(1, self._rngs[index])[0]
+                skills[index, 0] = self._skill_space.clip(skill, self.config.skill_range)
             predictions = np.asarray(self._mppi.predict(poses, skills))
             plan = dataclasses.replace(plan, skills=skills, predictions=predictions)
         self._last_position = poses[:, :2].copy()

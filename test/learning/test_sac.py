@@ -118,6 +118,19 @@ def test_temperature_rises_when_entropy_is_below_its_target_and_falls_above() ->
         assert (sac.log_alpha.item() > before) == rises
 
 
+def test_the_exported_actor_is_the_running_average_of_the_trained_ones() -> None:
+    sac = make(policy_average=0.9)
+    average = [p.clone() for p in sac.actor.parameters()]
+    for _ in range(3):
+        sac.update(batch(), torch.randn(2, 32, 2))
+        average = [0.9 * a + 0.1 * p for a, p in zip(average, sac.actor.parameters(), strict=True)]
+    exported = list(sac.export_actor.parameters())
+    assert all(torch.allclose(a, p, atol=1e-6) for a, p in zip(average, exported, strict=True))
+    assert not any(map(torch.equal, exported, sac.actor.parameters()))
+    plain = make()
+    assert plain.export_actor is plain.actor
+
+
 def test_the_policy_learns_the_best_action_of_a_one_step_task() -> None:
     sac = make(learning_rate=3e-3, temperature=0.01, discount=0.0)
     generator = torch.Generator().manual_seed(1)

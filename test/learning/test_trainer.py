@@ -51,6 +51,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, robot: str) -
         values = read_yaml(share_folder() / "config" / "train" / "ant.yaml")
         values["collect"] |= {"num_envs": 16, "warmup_steps": 512, "replay_capacity": 4000}
         values["sac"] |= {"gradient_steps": 4}
+        values["skill_dynamics"] |= {"warm_start_steps": 1}
         config = TrainConfig.from_dict(values | {"num_iterations": 12, "evaluate_every": 1000})
     whole = Trainer(config, tmp_path / "whole")
     lines = run(whole, 12)
@@ -59,6 +60,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, robot: str) -
     interrupted.save_checkpoint()
     resumed = Trainer(config, tmp_path / "parts", resume=True)
     assert resumed.iteration == 7
+    assert resumed.warm_start_over
     assert run(resumed, 12) == lines[7:]
     assert all(map(torch.equal, weights(whole), weights(resumed)))
 
@@ -174,24 +176,25 @@ def test_a_run_that_diverges_says_what_is_not_finite_and_keeps_its_last_checkpoi
 
 
 def test_a_run_whose_skills_collapse_stops_and_its_best_skills_are_kept(tmp_path: Path) -> None:
-    trainer = Trainer(small_config(evaluate_every=5, num_iterations=12), tmp_path)
+    trainer = Trainer(small_config(evaluate_every=5, num_iterations=20), tmp_path)
     run(trainer, 12)
-    trainer.save_checkpoint()
-    resumed = Trainer(small_config(num_iterations=20), tmp_path, resume=True)
-    assert resumed.peak_reward == trainer.peak_reward > 0.0
-    resumed.peak_reward, resumed.num_low_rewards = 100.0, COLLAPSE_ITERATIONS - 3
+    assert trainer.peak_reward > 0.0
+    trainer.peak_reward, trainer.num_low_rewards = 100.0, COLLAPSE_ITERATIONS - 4
     with pytest.raises(TrainingError, match=r"collapsed: the reward was 100\.00 nats"):
-        run(resumed, 20)
-    assert resumed.iteration == 14
-    assert resumed.best is not None
-    assert Trainer(small_config(num_iterations=20), tmp_path, resume=True).best is not None
+        run(trainer, 20)
+    assert trainer.iteration == 16
+    resumed = Trainer(small_config(evaluate_every=5, num_iterations=20), tmp_path, resume=True)
+    assert resumed.iteration == 16
+    assert resumed.peak_reward == 100.0
+    assert trainer.best is not None and resumed.best is not None
+    assert resumed.best.iteration == trainer.best.iteration
 
 
 def test_resuming_with_other_settings_names_them(tmp_path: Path) -> None:
     trainer = Trainer(small_config(), tmp_path)
     trainer.save_checkpoint()
     other = small_config(reward={"num_alt_skills": 7})
-    with pytest.raises(CheckpointError, match=r"reward\.num_alt_skills"):
+    with pytest.raises(CheckpointError, match=r"reward\.num_alt_skills \(100, now 7\)"):
         Trainer(other, tmp_path, resume=True)
 
 
@@ -341,6 +344,37 @@ def test_noise_grows_from_the_first_robot_to_the_last(tmp_path: Path) -> None:
     assert off[-num:].mean() > 2.0 * off[:num].mean()
 
 
+def test_the_reward_is_that_of_the_linear_q_with_its_means_stretched(tmp_path: Path) -> None:
+    values = small_config().to_dict()
+    values["skill_dynamics"] |= {"linear": True, "stretch": 1.5}
+    trainer = Trainer(TrainConfig.from_dict(values), tmp_path)
+    run(trainer, 12)
+    assert trainer.replay is not None
+    sample = trainer.replay.sample(4096, torch.Generator().manual_seed(0))
+    _, metrics = trainer._prepare(sample)
+    with torch.no_grad():
+        own = {
+            (name, stretch): q.log_prob(sample.delta, sample.skill, stretch).mean().item()
+            for name, q in (("linear", trainer.reward_q), ("free", trainer.q))
+            for stretch in (1.0, 1.5)
+        }
+    assert metrics["log_q_own"] == pytest.approx(own.pop(("linear", 1.5)), abs=1e-5)
+    assert all(abs(metrics["log_q_own"] - other) > 1e-3 for other in own.values())
+
+
+def test_relabelled_skills_do_not_count_in_the_reward_that_is_reported(tmp_path: Path) -> None:
+    trainer = Trainer(small_config(), tmp_path)
+    run(trainer, 12)
+    assert trainer.replay is not None
+    sample = trainer.replay.sample(8192, torch.Generator().manual_seed(0))
+    _, plain = trainer._prepare(sample)
+    reward = dataclasses.replace(trainer.config.reward, relabel_fraction=0.5)
+    trainer.config = dataclasses.replace(trainer.config, reward=reward)
+    batch, relabelled = trainer._prepare(sample)
+    assert relabelled["reward"] == pytest.approx(plain["reward"], abs=0.02)
+    assert batch.reward.mean().item() < plain["reward"] - 0.02
+
+
 def test_importance_weights_are_ratios_of_probabilities_and_clipped(tmp_path: Path) -> None:
     values = small_config().to_dict()
     values["prediction"] |= {"steps": 1}
@@ -373,12 +407,22 @@ def test_symmetries_need_what_they_are_built_on(tmp_path: Path) -> None:
         small_config(skill_dynamics={"importance_clip": 10.0})
     with pytest.raises(ConfigError, match=r"expected 0 .off. or at least 1"):
         small_config(skill_dynamics={"importance_clip": 0.5})
+    with pytest.raises(ConfigError, match=r"needs a 'skill_dynamics\.warm_start_m' above 0"):
+        small_config(skill_dynamics={"warm_start_steps": 10})
+    with pytest.raises(ConfigError, match=r"needs a 'skill_dynamics\.sigma_ratio' above 0"):
+        small_config(skill_dynamics={"final_sigma_factor": 0.5})
+    with pytest.raises(ConfigError, match=r"needs 'skill_prior\.dim: 2'"):
+        small_config(
+            symmetry={"yaw": True},
+            skill_prior={"kind": "disc", "dim": 3},
+            skill_dynamics={"linear": True},
+        )
     with pytest.raises(ConfigError, match="no direction in a discrete skill"):
         TrainConfig.from_dict(
             {
                 "robot": "ant",
                 "skill_prior": {"kind": "discrete"},
-                "skill_dynamics": {"warm_start_steps": 10},
+                "skill_dynamics": {"warm_start_steps": 10, "warm_start_m": 0.3},
             }
         )
 

@@ -62,6 +62,18 @@ def test_plans_over_other_priors_reach_the_goal_with_skills_of_theirs(kind: str)
     assert np.linalg.norm(pose[0, :2] - [4.2, 3.1]) < 0.25
 
 
+def test_at_the_goal_a_discrete_plan_is_the_skill_that_moves_least() -> None:
+    space = SkillSpace(SkillPriorConfig(kind="discrete", dim=3))
+    moves = np.array([[0.5, 0], [0, 0.01], [-0.5, 0]], np.float32)
+
+    def rollout(pose: Float32, skills: Float32, duration_steps: int) -> Float32:
+        return linear_rollout(pose, skills @ moves, duration_steps)
+
+    planner = SkillPlanner(rollout, space, PlannerConfig(), rngs=robot_rngs(0, 1))
+    plan = planner.plan(np.array([[3.0, 1.0, 0.0]]), GoalCost([[3.0, 1.0]], 5.0))
+    np.testing.assert_array_equal(plan.skill, [[0.0, 1.0, 0.0]])
+
+
 def test_where_no_plan_is_better_than_standing_the_robot_stands() -> None:
     planner, poses = make_planner(PlannerConfig(), num=2), np.zeros((2, 3))
     plan = planner.plan(poses, GoalCost([[0.2, 0.2], [2.0, 0.0]], 0.4))
@@ -193,18 +205,20 @@ def test_smoothing_correlates_the_skills_of_a_sequence_at_constant_spread() -> N
 
 def test_a_robot_that_stands_still_is_kicked_and_one_that_walks_is_not() -> None:
     config = PlannerConfig(
-        kick_distance_m=0.1, planning_horizon=1, num_samples=200, skill_range=1.0
+        kick_distance_m=0.05, planning_horizon=1, num_samples=200, skill_range=0.5
     )
     planner = make_planner(config, num=2)
     cost, poses = GoalCost([[9.0, 0.0], [9.0, 0.0]]), np.zeros((2, 3))
     first = planner.plan(poses, cost)
-    np.testing.assert_allclose(first.skill, [[1.0, 0.0]] * 2, atol=0.1)
+    np.testing.assert_allclose(first.skill, [[0.5, 0.0]] * 2, atol=0.1)
     poses[1, 0] += 0.5
     second = planner.plan(poses, cost)
-    assert np.linalg.norm(second.skill[0] - [1.0, 0.0]) > 0.2
-    np.testing.assert_allclose(second.skill[1], [1.0, 0.0], atol=0.1)
+    assert np.linalg.norm(second.skill[0] - [0.5, 0.0]) > 0.2
+    np.testing.assert_allclose(second.skill[1], [0.5, 0.0], atol=0.1)
     expected = linear_rollout(poses, second.skills, config.skill_duration_steps)
     np.testing.assert_allclose(second.predictions, expected, atol=1e-6)
+    kicks = [planner.plan(poses, cost).skill[0] for _ in range(20)]
+    assert np.linalg.norm(kicks, axis=1).max() <= 0.5 + 1e-6
 
 
 def test_a_robot_at_its_goal_is_not_kicked() -> None:
