@@ -23,6 +23,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Declare the arguments."""
     parser = subparsers.add_parser("train", help="learn skills and export them as a bundle")
     parser.add_argument("--config", required=True, help="training config: path or robot")
+    parser.add_argument("--robot", help="replaces the config's robot: robot file, name or path")
     parser.add_argument("--seed", type=int, help="replaces the config's seed")
     parser.add_argument("--out", type=Path, help="run folder (default: runs/<robot>-seed<seed>)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
@@ -33,11 +34,14 @@ def run(args: argparse.Namespace) -> int:
     """Train; Ctrl-C and SIGTERM end cleanly after the current iteration, with a checkpoint."""
     path = find_file(args.config, folder="config/train", suffix=".yaml")
     config = TrainConfig.from_yaml(path)
+    name = path.stem
+    if args.robot is not None:
+        config, name = dataclasses.replace(config, robot=args.robot), Path(args.robot).stem
     if args.seed is not None:
         config = dataclasses.replace(config, seed=args.seed)
     if args.iterations is not None:
         config = dataclasses.replace(config, num_iterations=args.iterations)
-    out = args.out or Path("runs") / f"{path.stem}-seed{config.seed}"
+    out = args.out or Path("runs") / f"{name}-seed{config.seed}"
     trainer = Trainer(config, out, resume=args.resume)
     with atomic_write(out / "config.yaml") as temporary:
         config.to_yaml(temporary)
@@ -71,8 +75,8 @@ def run(args: argparse.Namespace) -> int:
         trainer.save_checkpoint()
         print(
             f"stopped at iteration {trainer.iteration}; go on with: dads-ros train --config "
-            f"{args.config} --seed {config.seed} --iterations {config.num_iterations} "
-            f"--out {out} --resume",
+            f"{args.config} --robot {config.robot} --seed {config.seed} "
+            f"--iterations {config.num_iterations} --out {out} --resume",
             file=sys.stderr,
         )
         return 130
