@@ -54,7 +54,8 @@ def find_file(name: str, *, folder: str, suffix: str = "") -> Path:
         return shipped
     names = sorted(p.name.removesuffix(suffix) for p in known.glob(f"*{suffix}"))
     raise ConfigError(
-        f"'{name}' was not found: neither a path nor one of {', '.join(names) or 'none shipped'}"
+        f"'{name}' was not found: neither a path nor in {folder}, which has "
+        f"{', '.join(names) or 'nothing'}"
     )
 
 

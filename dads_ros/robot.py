@@ -156,7 +156,11 @@ class RobotSpec(Config):
         sources = sorted(symmetry.joints)
         targets = sorted(name.removeprefix("-") for name in symmetry.joints.values())
         if sources != sorted(self.joints) or targets != sources:
-            raise ConfigError("'symmetry.joints' must map every one of 'joints' onto another")
+            odd = sorted({*sources, *targets} ^ set(self.joints)) or ["one of them twice"]
+            raise ConfigError(
+                "'symmetry.joints' must map every one of 'joints' onto another; only in one of "
+                f"them: {', '.join(odd)}"
+            )
 
     @classmethod
     def load(cls, name: str) -> "RobotSpec":

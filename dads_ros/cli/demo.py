@@ -334,7 +334,12 @@ def running_nodes(
 ) -> Iterator[Sequence[NodeProcess]]:
     """Simulator and planner, ended in every case."""
     timeout_s = max(0.5, 5.0 * robot.control_dt / args.speed)
-    common: dict[str, object] = {"seed": args.seed, "parent_pid": os.getpid()}
+    # In lock step a busy machine is slow, where in real time commands come late and robots fall.
+    common: dict[str, object] = {
+        "seed": args.seed,
+        "parent_pid": os.getpid(),
+        "lock_step": "true",
+    }
     simulator = {"robot": args.robot, "speed": args.speed, "command_timeout_s": timeout_s}
     planner = {"bundle": bundle, "use_sim_time": "true", "state_timeout_s": timeout_s}
     processes: list[NodeProcess] = []

@@ -54,7 +54,10 @@ class Features(nn.Module):
                 "frame need it"
             )
         if self.body_symmetry and spec.symmetry is None:
-            raise ConfigError(f"'symmetry.body' is on, but robot '{spec.name}' declares none")
+            raise ConfigError(
+                f"'symmetry.body' is on, but robot '{spec.name}' declares no 'symmetry'; set "
+                "'symmetry.body: false' in the training config, or declare it in the robot file"
+            )
         self.skill_dim = config.skill_prior.dim
         if self.body_symmetry:
             assert spec.symmetry is not None

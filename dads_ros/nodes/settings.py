@@ -17,7 +17,9 @@ class SimulatorConfig(Config):
         1.0, min=0.01, max=100.0, help="Simulated seconds per second, if the machine can."
     )
     lock_step: bool = setting(
-        False, help="Wait for the command of each state instead of for the clock.", read_only=True
+        False,
+        help="Wait for the command of each state, and never run ahead of it.",
+        read_only=True,
     )
     lock_step_timeout_s: float = setting(
         1.0, min=0.05, max=60.0, help="lock_step: a state without answer is sent again after this."

@@ -91,26 +91,25 @@ class SimulatorNode(Node):
             if self._is_paused:
                 executor.spin_once(timeout_sec=WAKE_S)
                 deadline = time.monotonic()
-            elif config.lock_step:
-                self._lock_step(executor, config.lock_step_timeout_s)
+            elif config.lock_step and self._is_waiting:
+                self._wait_for_answer(executor, config.lock_step_timeout_s)
             else:
                 executor.spin_once(timeout_sec=_wait_s(deadline))
                 now = time.monotonic()
                 if now >= deadline:
-                    deadline = max(deadline, now - MAX_LAG_S) + self._spec.sim_dt / config.speed
-                    self._advance(1)
+                    num_steps = self._spec.num_substeps if config.lock_step else 1
+                    period_s = num_steps * self._spec.sim_dt / config.speed
+                    deadline = max(deadline, now - MAX_LAG_S) + period_s
+                    self._advance(num_steps)
 
     # --- the simulation ------------------------------------------------------------------------
 
-    def _lock_step(self, executor: SingleThreadedExecutor, timeout_s: float) -> None:
-        """Wait for the answer to the published state, then move one control step with it."""
-        if self._is_waiting:
-            deadline = self._state_time + timeout_s
-            executor.spin_once(timeout_sec=_wait_s(deadline))
-            if self._is_waiting and time.monotonic() >= deadline:
-                self._publish_state()
-        else:
-            self._advance(self._spec.num_substeps)
+    def _wait_for_answer(self, executor: SingleThreadedExecutor, timeout_s: float) -> None:
+        """Lock step: the robot moves when the published state has been answered, not before."""
+        deadline = self._state_time + timeout_s
+        executor.spin_once(timeout_sec=_wait_s(deadline))
+        if self._is_waiting and time.monotonic() >= deadline:
+            self._publish_state()
 
     def _advance(self, num_steps: int) -> None:
         """Move by simulation steps under the command in force; publish at control steps."""

@@ -57,7 +57,7 @@ def test_lock_step_equals_evaluate(
     probe.listen(Float64MultiArray, "joint_commands")
     probe.listen(Odometry, "odom")
     probe.listen(PoseStamped, "skill_planner/goal", LATCHED)
-    start("simulator", robot=robot, seed=SEED, lock_step=True, start_paused=True)
+    start("simulator", robot=robot, seed=SEED, lock_step=True, speed=100.0, start_paused=True)
     start("skill_planner", bundle=folder, seed=SEED, lock_step=True, use_sim_time=True)
     probe.send_goal(*goal)
     probe.wait_for(lambda: probe.messages["skill_planner/goal"])
