@@ -36,7 +36,27 @@ class BaseSpec(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SymmetrySpec(Config):
+class MirrorSpec(Config):
+    """Relabelling of a body that looks the same in a mirror, its own x-z-plane.
+
+    With joint ``a`` moved like the mirror image of ``joints[a]``, the robot occupies the space of
+    its image. Checked against MuJoCo when the model is loaded.
+    """
+
+    joints: dict[str, str] = setting(
+        REQUIRED, help="Joint -> the joint that it takes the place of; '-name' for opposite sign."
+    )
+    tolerance: float = setting(
+        1e-6,
+        min=0.0,
+        max=0.1,
+        help="The robot and its relabelled twin may differ by this after 5 simulation steps "
+        "from the same state (rad, m).",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SymmetrySpec(MirrorSpec):
     """Relabelling of a body that looks the same after a turn about its own z-axis.
 
     With the base turned by ``+turn_deg`` and joint ``a`` moved like ``joints[a]`` was, the robot
@@ -45,9 +65,6 @@ class SymmetrySpec(Config):
 
     turn_deg: float = setting(
         90.0, min=1.0, max=180.0, help="Turn about the base z-axis, degrees."
-    )
-    joints: dict[str, str] = setting(
-        REQUIRED, help="Joint -> the joint that it takes the place of; '-name' for opposite sign."
     )
 
     @property
@@ -110,6 +127,7 @@ class RobotSpec(Config):
         20.0, min=0.1, help="Velocities in policy_obs are clipped to +-."
     )
     symmetry: SymmetrySpec | None = setting(None, help="Turn symmetry of the body.")
+    mirror: MirrorSpec | None = setting(None, help="Mirror symmetry of the body, left to right.")
     fallen: FallenSpec = setting(FallenSpec(), help="When the robot counts as fallen.")
     reset: ResetSpec = setting(ResetSpec(), help="Where episodes start.")
     radius_m: float = setting(0.5, min=0.0, help="Radius of the robot's footprint, for views.")
@@ -144,21 +162,24 @@ class RobotSpec(Config):
             )
         if self.base.kind == "planar" and not self.base.joints:
             raise ConfigError("'base.joints' is missing; a planar base names its joints by axis")
-        if self.symmetry is not None:
-            self._check_symmetry(self.symmetry)
+        turn = self.symmetry
+        if turn is not None and abs(turn.order * turn.turn_deg - 360.0) > 1e-6:
+            raise ConfigError(f"'symmetry.turn_deg' {turn.turn_deg} does not divide 360")
+        for field in ("symmetry", "mirror"):
+            self._check_joint_map(field)
         for joint in self.reset.joint_positions or {}:
             if joint not in self.joints:
                 raise ConfigError(f"'reset.joint_positions' names '{joint}', not one of 'joints'")
 
-    def _check_symmetry(self, symmetry: SymmetrySpec) -> None:
-        if abs(symmetry.order * symmetry.turn_deg - 360.0) > 1e-6:
-            raise ConfigError(f"'symmetry.turn_deg' {symmetry.turn_deg} does not divide 360")
-        sources = sorted(symmetry.joints)
-        targets = sorted(name.removeprefix("-") for name in symmetry.joints.values())
-        if sources != sorted(self.joints) or targets != sources:
+    def _check_joint_map(self, field: str) -> None:
+        joints: dict[str, str] = getattr(getattr(self, field), "joints", None) or {}
+        sources = sorted(joints)
+        targets = sorted(name.removeprefix("-") for name in joints.values())
+        wanted = sorted(self.joints) if getattr(self, field) else []
+        if sources != wanted or targets != sources:
             odd = sorted({*sources, *targets} ^ set(self.joints)) or ["one of them twice"]
             raise ConfigError(
-                "'symmetry.joints' must map every one of 'joints' onto another; only in one of "
+                f"'{field}.joints' must map every one of 'joints' onto another; only in one of "
                 f"them: {', '.join(odd)}"
             )
 

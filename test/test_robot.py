@@ -19,7 +19,7 @@ VALUES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("name", ["ant", "half_cheetah", "point_mass"])
+@pytest.mark.parametrize("name", ["ant", "half_cheetah", "humanoid", "point_mass"])
 def test_shipped_robot_files_load_and_survive_a_round_trip(name: str) -> None:
     spec = RobotSpec.load(name)
     assert spec.name == name
@@ -81,7 +81,7 @@ def test_a_relative_mjcf_lies_beside_the_users_robot_file(tmp_path: Path) -> Non
 
 def test_an_unknown_robot_is_refused_with_those_that_are_known() -> None:
     with pytest.raises(
-        ConfigError, match=r"'and_roid' was not found.*ant, half_cheetah, point_mass"
+        ConfigError, match=r"'and_roid' was not found.*ant, half_cheetah, humanoid, point_mass"
     ):
         RobotSpec.load("and_roid")
 

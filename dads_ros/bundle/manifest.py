@@ -130,9 +130,13 @@ class BundleManifest(Config):
         return manifest
 
     def check_robot(self, spec: RobotSpec) -> None:
-        """Raises: BundleMismatchError unless the bundle was made for this robot."""
+        """Raises: BundleMismatchError unless the bundle was made for this robot.
+
+        Where the MJCF lies and which symmetries were declared does not change what it does.
+        """
         mine, theirs = self.robot.to_dict(), spec.to_dict()
-        different = [key for key in theirs if key != "mjcf" and mine[key] != theirs[key]]
+        free = ("mjcf", "symmetry", "mirror")
+        different = [key for key in theirs if key not in free and mine[key] != theirs[key]]
         if different:
             raise BundleMismatchError(
                 f"this bundle is for robot '{self.robot.name}', not '{spec.name}': they differ in "

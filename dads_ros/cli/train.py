@@ -108,5 +108,6 @@ def _evaluation_line(metrics: IterationMetrics, robot: RobotSpec) -> str:
     return (
         f"iteration {metrics.iteration} ({metrics.num_gradient_steps // 1000}k updates): "
         f"{reach}, moved {values['mean_displacement_m']:.2f} m, "
-        f"flips {values['flip_fraction']:.1%}, prediction error {values['prediction_error']:.2f}"
+        f"falls {values['skill_fall_fraction']:.1%}, "
+        f"prediction error {values['prediction_error']:.2f}"
     )

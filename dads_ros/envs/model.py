@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dads_ros.errors import ConfigError
 from dads_ros.files import resolve_package_uri, share_folder
 from dads_ros.observation import RobotState, quaternion_to_matrix
-from dads_ros.robot import RobotSpec, SymmetrySpec
+from dads_ros.robot import MirrorSpec, RobotSpec, SymmetrySpec
 
 Array = NDArray[np.float64]
 _AXES = {"x": 0, "y": 1, "z": 2, "roll": 0, "pitch": 1, "yaw": 2}
@@ -55,9 +55,10 @@ class RobotModel:
         self._find_actuators()
         self.num_state = mujoco.mj_stateSize(model, _STATE)
         self._check_limits()
-        if spec.symmetry is not None:
-            self._check_symmetry(spec.symmetry)
-            self.verify_symmetry(spec.symmetry)
+        for symmetry in (spec.symmetry, spec.mirror):
+            if symmetry is not None:
+                self._check_symmetry(symmetry)
+                self.verify_symmetry(symmetry)
 
     def sha256(self) -> str:
         """SHA-256 of the compiled model (its numbers, not its file)."""
@@ -127,33 +128,30 @@ class RobotModel:
         states[:, 1 + model.nq : 1 + model.nq + model.nv] = qvel
         return states
 
-    def verify_symmetry(self, symmetry: SymmetrySpec, tolerance: float = 1e-6) -> None:
+    def verify_symmetry(self, symmetry: MirrorSpec) -> None:
         """Move the model and its relabelled twin from the same state; both must do the same.
 
+        Args:
+            symmetry: a mirror, or a turn (SymmetrySpec).
         Raises: ConfigError when they do not: the declared symmetry is not one of this model.
         """
         model, spec = self.mj_model, self.spec
         rng = np.random.default_rng(0)
         permutation, signs = joint_permutation(spec.joints, symmetry)
         commands_of, command_signs = command_permutation(spec, symmetry, self.driven_joints)
-        half = np.radians(symmetry.turn_deg) / 2.0
         data, twin = mujoco.MjData(model), mujoco.MjData(model)
+        q, v = self._base_qpos, self._base_dof
         worst = 0.0
         for _ in range(3):
             state = self.reset_state(1, rng)[0]
             mujoco.mj_setState(model, data, state, _STATE)
-            q, v = self._base_qpos, self._base_dof
             data.qpos[q + 2] += 2.0
             data.qvel[:] = rng.standard_normal(model.nv)
             command = rng.uniform(-1.0, 1.0, spec.command_dim)
             mujoco.mj_setState(model, twin, state, _STATE)
-            twin.qpos[:], twin.qvel[:] = data.qpos, data.qvel
-            # The relabelled robot: base axes turned by +turn about the body z-axis.
-            turn = np.array([np.cos(half), 0.0, 0.0, np.sin(half)])
-            mujoco.mju_mulQuat(twin.qpos[q + 3 : q + 7], data.qpos[q + 3 : q + 7], turn)
-            cos, sin = np.cos(2 * half), np.sin(2 * half)
-            wx, wy = data.qvel[v + 3], data.qvel[v + 4]
-            twin.qvel[v + 3], twin.qvel[v + 4] = cos * wx + sin * wy, cos * wy - sin * wx
+            twin.qpos[q : q + 7], twin.qvel[v : v + 6] = _twin_base(
+                symmetry, data.qpos[q : q + 7], data.qvel[v : v + 6]
+            )
             twin.qpos[self.joint_qpos] = signs * data.qpos[self.joint_qpos][permutation]
             twin.qvel[self.joint_dof] = signs * data.qvel[self.joint_dof][permutation]
             data.ctrl[:] = self.to_ctrl(command)
@@ -162,13 +160,17 @@ class RobotModel:
                 mujoco.mj_step(model, data)
                 mujoco.mj_step(model, twin)
             joints = signs * data.qpos[self.joint_qpos][permutation] - twin.qpos[self.joint_qpos]
-            base = data.qpos[q : q + 3] - twin.qpos[q : q + 3]
-            worst = max(worst, np.abs(joints).max(), np.abs(base).max())
-        if not worst < tolerance:
+            base, _ = _twin_base(symmetry, data.qpos[q : q + 7], data.qvel[v : v + 6])
+            apart = base[:3] - twin.qpos[q : q + 3]
+            worst = max(worst, np.abs(joints).max(), np.abs(apart).max())
+        if not worst < symmetry.tolerance:
+            kind, which = "mirror", "mirrored"
+            if isinstance(symmetry, SymmetrySpec):
+                kind, which = "symmetry", f"turned by {symmetry.turn_deg} degrees"
             raise ConfigError(
-                f"'symmetry' of robot '{spec.name}' does not hold: the model and its twin, turned "
-                f"by {symmetry.turn_deg} degrees, part by {worst:.1e} within 5 steps; correct the "
-                "map of joints or remove 'symmetry'"
+                f"'{kind}' of robot '{spec.name}' does not hold: the model and its twin, {which}, "
+                f"part by {worst:.1e} within 5 steps (tolerance {symmetry.tolerance:g}); correct "
+                f"the map of joints or remove '{kind}'"
             )
 
     def _joint(self, name: str) -> int:
@@ -239,18 +241,19 @@ class RobotModel:
                 f"{most[index]:g}; correct 'command_low' and 'command_high'"
             )
 
-    def _check_symmetry(self, symmetry: SymmetrySpec) -> None:
+    def _check_symmetry(self, symmetry: MirrorSpec) -> None:
         """What ``verify_symmetry`` and the networks build on."""
         spec = self.spec
+        kind = "symmetry" if isinstance(symmetry, SymmetrySpec) else "mirror"
         if spec.base.kind != "free":
             raise ConfigError(
-                f"'symmetry' of robot '{spec.name}' needs 'base.kind: free'; remove it"
+                f"'{kind}' of robot '{spec.name}' needs 'base.kind: free'; remove it"
             )
         driven = [self.driven_joints[name] for name in spec.actuators]
         targets = [symmetry.joints.get(name, "").removeprefix("-") for name in driven]
         if len(set(driven)) != len(driven) or set(targets) != set(driven):
             raise ConfigError(
-                f"'symmetry' of robot '{spec.name}' needs one actuator at each joint that it "
+                f"'{kind}' of robot '{spec.name}' needs one actuator at each joint that it "
                 f"takes for another with one; driven are {', '.join(driven)}, which become "
                 f"{', '.join(name or 'nothing' for name in targets)}"
             )
@@ -259,7 +262,7 @@ class RobotModel:
         turned = np.sort(signs * limits[:, permutation], axis=0)
         for index in np.flatnonzero((turned != limits).any(axis=0))[:1]:
             raise ConfigError(
-                f"'symmetry' of robot '{spec.name}' maps actuator '{spec.actuators[index]}' onto "
+                f"'{kind}' of robot '{spec.name}' maps actuator '{spec.actuators[index]}' onto "
                 "one with other limits; make 'command_low' and 'command_high' symmetric as well"
             )
 
@@ -270,7 +273,7 @@ def mjcf_path(spec: RobotSpec) -> Path:
 
 
 def joint_permutation(
-    joints: tuple[str, ...], symmetry: SymmetrySpec
+    joints: tuple[str, ...], symmetry: MirrorSpec
 ) -> tuple[NDArray[np.int64], Array]:
     """(p, s): after relabelling once, joint i reads s[i] * old[p[i]]. Shapes (J,), (J,)."""
     targets = [symmetry.joints[name] for name in joints]
@@ -280,7 +283,7 @@ def joint_permutation(
 
 
 def command_permutation(
-    spec: RobotSpec, symmetry: SymmetrySpec, driven_joints: dict[str, str]
+    spec: RobotSpec, symmetry: MirrorSpec, driven_joints: dict[str, str]
 ) -> tuple[NDArray[np.int64], Array]:
     """The same for commands, whose order is the actuators'. Shapes (A,), (A,)."""
     driven = [driven_joints[name] for name in spec.actuators]
@@ -288,3 +291,20 @@ def command_permutation(
     permutation = np.array([driven.index(name.removeprefix("-")) for name in targets])
     signs = np.array([-1.0 if name.startswith("-") else 1.0 for name in targets])
     return permutation, signs
+
+
+def _twin_base(symmetry: MirrorSpec, qpos: Array, qvel: Array) -> tuple[Array, Array]:
+    """A free joint's position and velocity as the relabelled robot's. Shapes (7,), (6,)."""
+    qpos, qvel = qpos.copy(), qvel.copy()
+    if isinstance(symmetry, SymmetrySpec):  # base axes turned about the body z-axis
+        angle = np.radians(symmetry.turn_deg)
+        cos, sin = np.cos(angle), np.sin(angle)
+        turn = np.array([np.cos(angle / 2.0), 0.0, 0.0, np.sin(angle / 2.0)])
+        mujoco.mju_mulQuat(qpos[3:], qpos[3:].copy(), turn)
+        wx, wy = qvel[3], qvel[4]
+        qvel[3], qvel[4] = cos * wx + sin * wy, cos * wy - sin * wx
+        return qpos, qvel
+    # Reflected in the world's x-z-plane; what turns keeps its sense about y only.
+    qpos *= [1.0, -1.0, 1.0, 1.0, -1.0, 1.0, -1.0]
+    qvel *= [1.0, -1.0, 1.0, -1.0, 1.0, -1.0]
+    return qpos, qvel

@@ -42,6 +42,8 @@ class SkillMetrics:
     """Predicted displacement from start to end, world frame, m. Shape (N, 2)."""
     flipped: NDArray[np.bool_]
     """The base z-axis points down at the end. Shape (N,)."""
+    fallen: NDArray[np.bool_]
+    """The robot had fallen, as its robot file defines it, after some step. Shape (N,)."""
 
     @functools.cached_property
     def displacement(self) -> Array:
@@ -75,6 +77,7 @@ class SkillMetrics:
             "min_x_m": float(self.displacement[:, 0].min()),
             "max_x_m": float(self.displacement[:, 0].max()),
             "flip_fraction": float(self.flipped.mean()),
+            "skill_fall_fraction": float(self.fallen.mean()),
             "prediction_error": float(self.error.mean()) / max(mean, 1e-9),
         }
 
@@ -83,6 +86,7 @@ class SkillMetrics:
         return {
             "mean_displacement_m": ratio_interval(self.distance),
             "flip_fraction": fraction_interval(self.flipped),
+            "skill_fall_fraction": fraction_interval(self.fallen),
             "prediction_error": ratio_interval(self.error, self.distance),
         }
 
@@ -131,14 +135,17 @@ def evaluate_skills(
 
     tracks = np.empty((num_skills, steps + 1, 2))
     tracks[:, 0] = start[:, :2]
-    flipped, ended = env.state.up_z() < 0.0, np.zeros(num_skills, bool)
+    flipped, fallen, ended = np.zeros((3, num_skills), bool)
     for step in range(1, steps + 1):
         env.step(policy(env.policy_obs(), skills))
-        ended |= env.terminated
         # A robot whose episode ended stays where it was; the next step would reset it.
-        tracks[:, step] = np.where(ended[:, None], tracks[:, step - 1], env.state.position[:, :2])
+        ended |= env.diverged
+        position = np.where(ended[:, None], tracks[:, step - 1], env.state.position[:, :2])
+        tracks[:, step] = position
         flipped = np.where(ended, flipped, env.state.up_z() < 0.0)
-    return SkillMetrics(skills, tracks, ends - start[:, :2], flipped)
+        fallen |= env.diverged | (env.state.has_fallen(model.spec) & ~ended)
+        ended |= env.terminated
+    return SkillMetrics(skills, tracks, ends - start[:, :2], flipped, fallen)
 
 
 def count_xy_bins(tracks: Array) -> int:

@@ -20,6 +20,11 @@ class SymmetryConfig(Config):
     body: bool = setting(
         False, help="Relabel the body by the robot file's symmetry to bring yaw into one sector."
     )
+    mirror: bool = setting(
+        False,
+        help="Half of what is sampled is replaced by its mirror image, by the robot file's "
+        "mirror; the second entry of the skill changes sign.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +127,13 @@ class RewardConfig(Config):
     )
     relabel_fraction: float = setting(
         0.0, min=0.0, max=1.0, help="Part of each batch whose skill is drawn anew from the prior."
+    )
+    survival_bonus: float = setting(
+        0.0,
+        min=0.0,
+        max=100.0,
+        help="Added to the reward of every step, nats: what a fall that ends the episode costs, "
+        "for robots whose first skills are worth less than lying down. 0 is the paper.",
     )
 
 
@@ -244,6 +256,13 @@ class TrainConfig(Config):
             raise ConfigError(
                 "'symmetry.yaw' needs 'skill_prior.kind: disc', which a turn maps on itself"
             )
+        if self.symmetry.mirror and (
+            self.skill_prior.kind == "discrete" or self.skill_prior.dim < 2
+        ):
+            raise ConfigError(
+                "'symmetry.mirror' needs a continuous 'skill_prior.kind' and a 'skill_prior.dim' "
+                "of at least 2: the mirror image has the second entry with the other sign"
+            )
         if self.skill_prior.kind == "discrete" and self.skill_dynamics.warm_start_steps > 0:
             raise ConfigError(
                 "'skill_dynamics.warm_start_steps' needs a continuous 'skill_prior.kind': there "
@@ -275,6 +294,11 @@ class TrainConfig(Config):
             raise ConfigError(
                 "'skill_dynamics.importance_clip' needs 'prediction.steps: 1' and "
                 "'collect.noise_scale: [1, 1]': the ratio is that of one action of the policy"
+            )
+        if clip > 0.0 and self.symmetry.mirror:
+            raise ConfigError(
+                "'skill_dynamics.importance_clip' needs 'symmetry.mirror: false': no policy took "
+                "the actions of a mirror image"
             )
         if self.collect.episode_steps <= self.prediction.steps:
             raise ConfigError("'collect.episode_steps' must exceed 'prediction.steps'")

@@ -24,6 +24,7 @@ from dads_ros.learning.collector import Collector, Policy
 from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.intrinsic_reward import intrinsic_reward
 from dads_ros.learning.learned_skills import LearnedSkills, MeanDynamics, MeanPolicy
+from dads_ros.learning.mirror import Mirror
 from dads_ros.learning.networks import Actor, Features, RunningNormalizer
 from dads_ros.learning.replay_buffer import Chunk, ReplayBuffer, Transition
 from dads_ros.learning.sac import Sac, SacBatch
@@ -64,11 +65,11 @@ class IterationMetrics:
 
 @dataclass(frozen=True)
 class Best:
-    """The best skills of a run by score = displacement * (1 - prediction error - 5 * flips).
+    """The best skills of a run by score = displacement * (1 - prediction error) * (1 - falls)^5.
 
     In metres; of the shortest and the longest delay of training, the lower one. Displacement
-    alone swings from evaluation to evaluation; what is exported should not. A robot on its back
-    is lost for all that follows, hence the factor 5.
+    alone swings from evaluation to evaluation; what is exported should not. A robot that fell is
+    lost for all that follows, hence the power.
     """
 
     score: float
@@ -196,7 +197,7 @@ class Trainer:
                         explore=not self._has_warmed_up,
                     )
                     values = self._learn() if self._has_warmed_up else {}
-                    self._take_in(pending.result())
+                    values |= self._take_in(pending.result())
                     self.iteration += 1
                     self.evaluation = None
                     if self.iteration % self.config.evaluate_every == 0:
@@ -251,8 +252,9 @@ class Trainer:
         for delay_ms, suffix in {longest: "_delayed", shortest: ""}.items():
             self.evaluation = self.evaluate(delay_ms)
             at_delay = self.evaluation.to_dict()
-            lost = 5.0 * at_delay["flip_fraction"] + at_delay["prediction_error"]
-            scores.append(at_delay["mean_displacement_m"] * (1.0 - lost))
+            right = max(0.0, 1.0 - at_delay["prediction_error"])
+            upright = (1.0 - at_delay["skill_fall_fraction"]) ** 5
+            scores.append(at_delay["mean_displacement_m"] * right * upright)
             metrics |= {key + suffix: value for key, value in at_delay.items()}
         score = min(scores)
         now = Best(score, self.iteration, metrics | {"score": score}, self.learned_skills())
@@ -329,28 +331,28 @@ class Trainer:
             switch_probability=late + (early - late) * over_last_half(0.0, self.progress),
         )
 
-    def _take_in(self, chunk: Chunk) -> None:
+    def _take_in(self, chunk: Chunk) -> dict[str, float]:
         collect = self.config.collect
         if self.replay is None:
             rows = collect.replay_capacity // collect.num_envs
             self.replay = ReplayBuffer(rows, chunk, self.config.prediction, self.device)
         self.replay.add(chunk)
+        moved = chunk.skill_left > 0
         if self.num_env_steps < collect.normalizer_steps:
-            moved = chunk.skill_left > 0
             obs = torch.from_numpy(chunk.policy_obs[moved]).to(self.device)
             skill = torch.from_numpy(chunk.skill[moved]).to(self.device)
             with torch.no_grad():
                 self.normalizer.update(self.features(obs, skill)[0])
+        return {"falls": 1000.0 * float(chunk.terminated.sum() / max(moved.sum(), 1))}
 
     def _learn(self) -> dict[str, float]:
         """Fit q, then SAC on the intrinsic reward."""
-        assert self.replay is not None
         config, generator = self.config.sac, self._generators["learn"]
         factor = config.final_learning_rate_factor
         self.sac.set_learning_rate(config.learning_rate * over_last_half(factor, self.progress))
         metrics = self._fit_skill_dynamics()
         batch_size, num_steps = config.batch_size, config.gradient_steps
-        transition = self.replay.sample(batch_size * num_steps, generator)
+        transition = self._sample(batch_size * num_steps)
         batch, reward_metrics = self._prepare(transition)
         shape = (num_steps, 2, batch_size, self.robot.command_dim)
         noise = torch.randn(shape, generator=generator).to(self.device)
@@ -381,13 +383,20 @@ class Trainer:
         has_learned = self.peak_reward > COLLAPSE_MIN_PEAK
         return has_learned and self.num_low_rewards >= COLLAPSE_ITERATIONS
 
-    def _fit_skill_dynamics(self) -> dict[str, float]:
+    def _sample(self, num: int, *fractions: float) -> Transition:
+        """Transitions from the replay buffer, half of them mirrored if that is wanted."""
         assert self.replay is not None
-        config, generator = self.config.skill_dynamics, self._generators["learn"]
+        generator = self._generators["learn"]
+        transition = self.replay.sample(num, generator, *fractions)
+        if self.mirror is None:
+            return transition
+        which = torch.rand(num, generator=generator) < 0.5
+        return self.mirror(transition, which.to(self.device))
+
+    def _fit_skill_dynamics(self) -> dict[str, float]:
+        config = self.config.skill_dynamics
         num = config.batch_size * config.gradient_steps
-        transition = self.replay.sample(
-            num, generator, config.newest_fraction, config.quiet_fraction
-        )
+        transition = self._sample(num, config.newest_fraction, config.quiet_fraction)
         skill, delta = transition.skill, transition.delta
         with torch.no_grad():
             mean = self.reward_q.mean(skill)[:, :2]
@@ -455,7 +464,7 @@ class Trainer:
         batch = SacBatch(
             features=self.normalizer(features),
             action=self.features.from_robot(transition.action, turns),
-            reward=reward,
+            reward=reward + config.survival_bonus,
             next_features=self.normalizer(next_features),
             terminated=transition.terminated,
         )
@@ -473,6 +482,7 @@ class Trainer:
     def _make_networks(self) -> None:
         config, device = self.config, self.device
         self.features = Features(self.model, config).to(device)
+        self.mirror = Mirror(self.model, config).to(device) if config.symmetry.mirror else None
         self.normalizer = RunningNormalizer(self.features.dim).to(device)
         self.sac = Sac(self.features.dim, self.robot.command_dim, config.sac, device)
         self.q = SkillDynamics(config).to(device)

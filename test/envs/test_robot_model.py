@@ -13,7 +13,7 @@ from dads_ros.errors import ConfigError
 from dads_ros.observation import quaternion_to_matrix
 from dads_ros.robot import RobotSpec
 
-ROBOTS = ["ant", "half_cheetah", "point_mass"]
+ROBOTS = ["ant", "half_cheetah", "humanoid", "point_mass"]
 
 
 def tumbling_states(model: RobotModel, num: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -22,7 +22,7 @@ def straight(ends: np.ndarray) -> np.ndarray:
 
 
 def skills_to(ends: np.ndarray) -> SkillMetrics:
-    return SkillMetrics(ends.astype(np.float32), straight(ends), ends, np.zeros(NUM, bool))
+    return SkillMetrics(ends.astype(np.float32), straight(ends), ends, *np.zeros((2, NUM), bool))
 
 
 def colours(path: Path) -> np.ndarray:
@@ -42,7 +42,7 @@ def test_a_fan_shows_every_direction_in_a_colour_of_its_own(tmp_path: Path) -> N
     assert (colours(tmp_path / "one.png") > 100).sum() <= 2
 
 
-@pytest.mark.parametrize("robot", ["ant", "half_cheetah"])
+@pytest.mark.parametrize("robot", ["ant", "half_cheetah", "humanoid"])
 def test_a_picture_has_two_halves_in_colour_in_any_format(tmp_path: Path, robot: str) -> None:
     spec = RobotSpec.load(robot)
     ends = ENDS * spec.ground_axes

@@ -23,6 +23,7 @@ def metrics_of(ends: np.ndarray, **changes: np.ndarray) -> SkillMetrics:
         "tracks": tracks,
         "predicted": ends,
         "flipped": np.zeros(num, bool),
+        "fallen": np.zeros(num, bool),
     }
     return SkillMetrics(**(values | changes))
 
@@ -132,3 +133,23 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     assert (hits / 200.0 > 0.88).all()
     assert fraction_interval(np.ones(50, bool))[0] > 0.9
     assert fraction_interval(np.ones(50, bool))[1] == pytest.approx(1.0)
+
+
+def test_a_robot_whose_fall_ends_the_episode_has_flipped() -> None:
+    model = RobotModel(RobotSpec.load("half_cheetah"))
+    assert model.spec.fallen.ends_episode
+    rng = np.random.default_rng(0)
+    metrics = evaluate_skills(
+        model,
+        SkillSpace(SkillPriorConfig(dim=1)),
+        lambda obs, skill: np.where(obs[:, :1] > 0.0, 1.0, -1.0) * rng.choice([-1, 1], (1, 6)),
+        lambda skill: np.zeros((len(skill), 2)),
+        PredictionSpec(steps=10),
+        seed=0,
+        num_skills=64,
+        steps=100,
+    )
+    assert metrics.fallen.any()
+    np.testing.assert_array_equal(metrics.flipped, metrics.fallen)
+    for track in metrics.tracks[metrics.fallen]:  # and it stays where it fell
+        np.testing.assert_array_equal(track[-1], track[-2])

@@ -116,8 +116,9 @@ def test_the_score_is_that_of_the_delay_that_does_worse(tmp_path: Path) -> None:
     metrics = trainer.judge().metrics
 
     def score(suffix: str) -> float:
-        lost = 5.0 * metrics["flip_fraction" + suffix] + metrics["prediction_error" + suffix]
-        return metrics["mean_displacement_m" + suffix] * (1.0 - lost)
+        right = max(0.0, 1.0 - metrics["prediction_error" + suffix])
+        upright = (1.0 - metrics["skill_fall_fraction" + suffix]) ** 5
+        return metrics["mean_displacement_m" + suffix] * right * upright
 
     assert score("") != score("_delayed")
     assert metrics["score"] == min(score(""), score("_delayed"))
