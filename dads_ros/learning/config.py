@@ -160,6 +160,11 @@ class SacConfig(Config):
     target_entropy_per_action: float = setting(
         -0.5, min=-20.0, max=20.0, help="Wanted entropy per actuator, nats."
     )
+    compile: bool = setting(
+        False,
+        help="Run the updates through torch.compile: about a fifth faster after some seconds of "
+        "compiling, the same to rounding. Without a C++ compiler it warns and goes on without.",
+    )
     critic_layer_norm: bool = setting(
         False,
         help="Normalise the hidden layers of the critics, which keeps their values in bounds "

@@ -3,6 +3,8 @@
 Shapes: B batch, F features, A actuators.
 """
 
+import logging
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -10,6 +12,12 @@ from torch import Tensor
 
 from dads_ros.learning.config import SacConfig
 from dads_ros.learning.networks import Actor, TwinCritic
+
+logger = logging.getLogger(__name__)
+Gradients = tuple[tuple[Tensor, ...], Tensor, Tensor]
+"""Gradients of a network's parameters, its loss, and a metric."""
+GradientFunction = Callable[["SacBatch", Tensor, Tensor], Gradients]
+"""(batch, noise (B, A), temperature) -> gradients."""
 
 
 class SacBatch(NamedTuple):
@@ -88,6 +96,12 @@ class Sac:
             list(self.actor.parameters()),
         )
         self.target_entropy = config.target_entropy_per_action * action_dim
+        self._gradients: dict[str, GradientFunction] = {
+            "critic": self._critic_gradients,
+            "actor": self._actor_gradients,
+        }
+        if config.compile:
+            self._gradients = {k: Compiled(f) for k, f in self._gradients.items()}
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """Set the step size of all optimisers."""
@@ -104,28 +118,8 @@ class Sac:
         Returns: metrics, each a scalar.
         """
         temperature = self.log_alpha.detach().exp()
-        with torch.no_grad():
-            next_action, next_log_prob = self.actor.sample(batch.next_features, noise[0])
-            next_q = self.critic_target(batch.next_features, next_action)
-            target = critic_target(
-                batch.reward,
-                batch.terminated,
-                next_q,
-                next_log_prob,
-                temperature=temperature,
-                discount=self.config.discount,
-            )
-        q = self.critic(batch.features, batch.action)
-        loss_of_critic = critic_loss(q, target)
-        self._step("critic", loss_of_critic)
-
-        self.critic.requires_grad_(False)
-        action, log_prob = self.actor.sample(batch.features, noise[1])
-        loss_of_actor = actor_loss(self.critic(batch.features, action), log_prob, temperature)
-        self._step("actor", loss_of_actor)
-        self.critic.requires_grad_(True)
-
-        entropy = -log_prob.detach().mean()
+        loss_of_critic, q = self._step("critic", batch, noise[0], temperature)
+        loss_of_actor, entropy = self._step("actor", batch, noise[1], temperature)
         if self.config.learn_temperature:
             # Differs from the paper of SAC: the gradient on log alpha is clamped to +-1, so that
             # an actor far from the wanted entropy does not throw the temperature off.
@@ -136,9 +130,9 @@ class Sac:
             if self.config.policy_average > 0.0:
                 torch._foreach_lerp_(*self._average_pairs, 1.0 - self.config.policy_average)
         return {
-            "critic_loss": loss_of_critic.detach(),
-            "actor_loss": loss_of_actor.detach(),
-            "q": q.detach().mean(),
+            "critic_loss": loss_of_critic,
+            "actor_loss": loss_of_actor,
+            "q": q,
             "entropy": entropy,
         }
 
@@ -167,8 +161,59 @@ class Sac:
         for name, state in saved["optimizers"].items():
             self.optimizers[name].load_state_dict(state)
 
-    def _step(self, name: str, loss: Tensor) -> None:
+    def _critic_gradients(self, batch: SacBatch, noise: Tensor, temperature: Tensor) -> Gradients:
+        """With the loss and the mean value of the critics."""
+        with torch.no_grad():
+            next_action, next_log_prob = self.actor.sample(batch.next_features, noise)
+            target = critic_target(
+                batch.reward,
+                batch.terminated,
+                self.critic_target(batch.next_features, next_action),
+                next_log_prob,
+                temperature=temperature,
+                discount=self.config.discount,
+            )
+        q = self.critic(batch.features, batch.action)
+        loss = critic_loss(q, target)
+        gradients = torch.autograd.grad(loss, list(self.critic.parameters()))
+        return gradients, loss.detach(), q.detach().mean()
+
+    def _actor_gradients(self, batch: SacBatch, noise: Tensor, temperature: Tensor) -> Gradients:
+        """With the loss and the entropy."""
+        action, log_prob = self.actor.sample(batch.features, noise)
+        loss = actor_loss(self.critic(batch.features, action), log_prob, temperature)
+        gradients = torch.autograd.grad(loss, list(self.actor.parameters()))
+        return gradients, loss.detach(), -log_prob.detach().mean()
+
+    def _step(
+        self, name: str, batch: SacBatch, noise: Tensor, temperature: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        gradients, loss, metric = self._gradients[name](batch, noise, temperature)
         optimizer = self.optimizers[name]
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        parameters = optimizer.param_groups[0]["params"]
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
         optimizer.step()
+        return loss, metric
+
+
+class Compiled:
+    """A gradient function through torch.compile; as it is where compiling fails."""
+
+    def __init__(self, function: GradientFunction) -> None:
+        """Compiling comes with the first call."""
+        self._eager = function
+        self._compiled: GradientFunction = torch.compile(function, dynamic=False)
+        self.is_used = True
+        """False after compiling failed."""
+
+    def __call__(self, batch: SacBatch, noise: Tensor, temperature: Tensor) -> Gradients:
+        """What the function returns."""
+        if self.is_used:
+            try:
+                return self._compiled(batch, noise, temperature)
+            except RuntimeError as error:  # torch's own, from a missing compiler on
+                self.is_used = False
+                reason = str(error).strip().splitlines()[0]
+                logger.warning("training goes on without torch.compile: %s", reason)
+        return self._eager(batch, noise, temperature)

@@ -32,10 +32,18 @@ from dads_ros.learning.skill_dynamics import SkillDynamics
 from dads_ros.robot import RobotSpec
 from dads_ros.skills import SkillSpace
 
-FREE_TO_CHANGE = ("num_iterations", "evaluate_every", "checkpoint_period_s", "device")
+FREE_TO_CHANGE = (
+    "num_iterations",
+    "evaluate_every",
+    "checkpoint_period_s",
+    "device",
+    "sac.compile",
+)
 """Settings that a resumed run may change."""
-COLLAPSE_SHARE, COLLAPSE_ITERATIONS = 0.1, 200
-"""Skills have collapsed when the reward stays below this share of its peak for so long."""
+COLLAPSE_SHARE, COLLAPSE_ITERATIONS, COLLAPSE_PART = 0.1, 200, 0.25
+"""Skills have collapsed when the reward stays below this share of its peak for so many iterations,
+and for this part of the run: a robot whose first skills are ways to fall earns less while it
+learns to stay up."""
 COLLAPSE_MIN_PEAK = 0.2
 """nats; a reward that never was higher is that of a run which has not begun to learn."""
 NUM_EVALUATED_SKILLS = 256
@@ -207,7 +215,7 @@ class Trainer:
                         raise TrainingError(
                             f"the skills collapsed: the reward was {self.peak_reward:.2f} nats at "
                             f"best, and below {COLLAPSE_SHARE:.0%} of that for the last "
-                            f"{COLLAPSE_ITERATIONS} iterations; 'export' makes a bundle of the "
+                            f"{self.num_low_rewards} iterations; 'export' makes a bundle of the "
                             "best skills. Try a lower 'sac.learning_rate' or another seed"
                         )
                     yield IterationMetrics(
@@ -381,7 +389,8 @@ class Trainer:
         is_low = reward < COLLAPSE_SHARE * self.peak_reward
         self.num_low_rewards = self.num_low_rewards + 1 if is_low else 0
         has_learned = self.peak_reward > COLLAPSE_MIN_PEAK
-        return has_learned and self.num_low_rewards >= COLLAPSE_ITERATIONS
+        limit = max(COLLAPSE_ITERATIONS, COLLAPSE_PART * self.config.num_iterations)
+        return has_learned and self.num_low_rewards >= limit
 
     def _sample(self, num: int, *fractions: float) -> Transition:
         """Transitions from the replay buffer, half of them mirrored if that is wanted."""

@@ -1,5 +1,8 @@
 import math
+import os
+import shutil
 
+import pytest
 import torch
 
 from dads_ros.learning.config import SacConfig
@@ -161,3 +164,37 @@ def test_layer_norm_bounds_the_critics_where_there_is_no_data() -> None:
         critic = TwinCritic(5, (32, 32), layer_norm=layer_norm)
         spread[layer_norm] = float(critic(far, action).detach().abs().max())
     assert spread[True] < 5.0 < 100.0 < spread[False]
+
+
+def test_a_compiled_update_equals_an_eager_one() -> None:
+    settings = {"critic_layer_norm": True, "learn_temperature": True, "policy_average": 0.9}
+    eager, compiled = make(**settings), make(**settings, compile=True)
+    data, noise = batch(), torch.randn(2, 32, 2)
+    metrics = [sac.update(data, noise) for sac in (eager, compiled)]
+    can_compile = shutil.which(os.environ.get("CXX", "g++")) is not None
+    assert compiled._gradients["critic"].is_used == can_compile
+    assert compiled._gradients["actor"].is_used == can_compile
+    for name, value in metrics[0].items():
+        assert torch.allclose(metrics[1][name], value, rtol=1e-4), name
+    for net in ("critic", "actor"):
+        pairs = zip(
+            getattr(eager, net).parameters(), getattr(compiled, net).parameters(), strict=True
+        )
+        for mine, theirs in pairs:
+            assert torch.allclose(theirs.grad, mine.grad, rtol=1e-4, atol=1e-7), net
+
+
+def test_without_a_compiler_it_warns_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    eager, compiled = make(), make(compile=True)
+    data, noise = batch(), torch.randn(2, 32, 2)
+    torch.compiler.reset()
+    missing = {"cpp.cxx": (None, "no-such-compiler"), "force_disable_caches": True}
+    with torch._inductor.config.patch(missing):
+        compiled.update(data, noise)
+        compiled.update(data, noise)
+    assert not compiled._gradients["critic"].is_used
+    assert [r.message for r in caplog.records if "without torch.compile" in r.message]
+    eager.update(data, noise)
+    eager.update(data, noise)
+    for mine, theirs in zip(eager.actor.parameters(), compiled.actor.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
