@@ -1,0 +1,127 @@
+"""What each departure from the paper is worth: the shipped settings with one changed at a time.
+
+    python benchmark/ablations.py --out runs/ablations [--config ant] [--seeds 0 1 2]
+                                  [--iterations 400] [--jobs 2] [--only NAME ...]
+
+Every run makes the same number of updates. Runs that are done are kept and not repeated, so that a
+stopped table goes on where it was. Prints a Markdown table of what is there: mean over the seeds
+and, in brackets, the lowest and highest one.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dads_ros.config import read_yaml
+from dads_ros.files import find_file
+
+Values = dict[str, Any]
+ONE_STEP = {"sigma_m": 0.03, "min_sigma_m": 0.03, "warm_start_m": 0.03}
+
+
+def changed(part: str, **values: object) -> Callable[[Values], Values]:
+    """Settings with some of one part replaced."""
+    return lambda settings: settings | {part: settings.get(part, {}) | values}
+
+
+VARIANTS: dict[str, Callable[[Values], Values]] = {
+    "as shipped": lambda settings: settings,
+    "without yaw symmetry": changed("symmetry", yaw=False),
+    "without body symmetry": changed("symmetry", body=False),
+    "with mirror symmetry": changed("symmetry", mirror=True),
+    "without symmetries": changed("symmetry", yaw=False, body=False),
+    "without warm start": changed("skill_dynamics", warm_start_steps=0),
+    "one step instead of k": lambda settings: changed("skill_dynamics", **ONE_STEP)(
+        changed("prediction", steps=1)(settings)
+    ),
+    "half of the skills fresh": changed("reward", relabel_fraction=0.5),
+    "q of the reward not linear": changed("skill_dynamics", linear=False),
+    "fixed sigma": changed("skill_dynamics", sigma_ratio=0.0, final_sigma_factor=1.0),
+    "one skill per episode": changed("collect", skill_switch_probability=[0.0, 0.0]),
+}
+FIGURES = {
+    "sectors": "sectors_3m",
+    "displacement, m": "mean_displacement_m",
+    "falls": "skill_fall_fraction",
+    "prediction error": "prediction_error",
+    "goals < 1 m": "goal_fraction_1m",
+    "goals < 0.5 m": "goal_fraction_05m",
+}
+
+
+def main() -> None:
+    """Run what is missing and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--config", default="ant")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--iterations", type=int, default=400)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--only", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    args = parser.parse_args()
+    settings = read_yaml(find_file(args.config, folder="config/train", suffix=".yaml"))
+    settings |= {"num_iterations": args.iterations}
+    jobs = [(name, seed) for seed in args.seeds for name in args.only]
+    with ThreadPoolExecutor(args.jobs) as pool:
+        futures = [
+            pool.submit(run, VARIANTS[name](settings), seed, args.out / f"{name}, seed {seed}")
+            for name, seed in jobs
+        ]
+        for (name, seed), future in zip(jobs, futures, strict=True):
+            future.result()
+            print(f"{name}, seed {seed}: done", file=sys.stderr, flush=True)
+    print(f"| {args.config}, {args.iterations} iterations | {' | '.join(FIGURES)} |")
+    print("|---|" + "---|" * len(FIGURES))
+    for name in args.only:
+        reports = [read_report(args.out / f"{name}, seed {seed}") for seed in args.seeds]
+        print(f"| {name} | {' | '.join(cell(reports, key) for key in FIGURES.values())} |")
+
+
+def run(settings: Values, seed: int, folder: Path) -> None:
+    """Train and evaluate, unless that was done."""
+    if (folder / "report.json").exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "settings.yaml"
+    config.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    resume = ["--resume"] if (folder / "run" / "checkpoint.pt").exists() else []
+    command = ["train", "--config", str(config), "--seed", str(seed), "--out", str(folder / "run")]
+    with (folder / "log.txt").open("a", encoding="utf-8") as log:
+        call([*command, *resume], stdout=log, stderr=log)
+        evaluate = ["evaluate", str(folder / "run" / "bundle"), "--goals", "256", "--seed", "21"]
+        report = call([*evaluate, "--json"], stdout=subprocess.PIPE, stderr=log)
+    partial = folder / "report.json.partial"
+    partial.write_text(report, encoding="utf-8")
+    partial.replace(folder / "report.json")
+
+
+def call(arguments: list[str], **streams: Any) -> str:  # noqa: ANN401
+    """Run a command of the package. Raises: CalledProcessError."""
+    command = [sys.executable, "-m", "dads_ros", *arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, check=True, text=True, **streams)
+    return str(done.stdout or "")
+
+
+def read_report(folder: Path) -> Values:
+    """Figures of a run."""
+    report: Values = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    return report
+
+
+def cell(reports: list[Values], key: str) -> str:
+    """Mean, lowest and highest."""
+    values = [float(report[key]) for report in reports]
+    return f"{sum(values) / len(values):.3g} [{min(values):.3g}, {max(values):.3g}]"
+
+
+if __name__ == "__main__":
+    main()
