@@ -64,6 +64,7 @@ setup(
             "torch",
             "tqdm",
         ],
+        "benchmark": ["stable-baselines3"],
         "test": [
             "colcon-common-extensions",
             "import-linter",

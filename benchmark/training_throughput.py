@@ -2,12 +2,16 @@
 
     python benchmark/training_throughput.py [--config config/train/ant.yaml] [--iterations 60]
 
+With the extra 'benchmark' installed, SAC updates of stable-baselines3 with the same sizes run
+beside ours, in turn, on as many threads (one).
+
 Quality: the intrinsic reward of the last iteration and how far skills go after so few of them; the
 figures of a whole run are in the README.
 """
 
 import argparse
 import dataclasses
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -25,6 +29,7 @@ from dads_ros.learning.sac import SacBatch
 from dads_ros.learning.trainer import Trainer
 
 PART_SECONDS = 3.0
+SAC_ROUNDS = 5
 REWARD_BATCH = 2048
 
 
@@ -47,7 +52,7 @@ def main() -> None:
             "whole": time_whole(trainer, args.iterations),
             "parts_alone": {
                 "env_steps_per_s": rate(*physics_part(trainer)),
-                "sac_updates_per_s": rate(*sac_part(trainer)),
+                **sac_rates(trainer),
                 "rewards_per_s": rate(*reward_part(trainer)),
             },
             "mean_displacement_m": round(trainer.evaluate().to_dict()["mean_displacement_m"], 3),
@@ -83,6 +88,59 @@ def physics_part(trainer: Trainer) -> tuple[Callable[[], object], int]:
     env = VectorEnv(trainer.model, num, rng=rng, episode_steps=200, num_threads=available_cores())
     low, high = trainer.robot.command_limits
     return lambda: env.step(rng.uniform(low, high, (num, len(low)))), num
+
+
+def sac_rates(trainer: Trainer) -> dict[str, float | None]:
+    """Ours and theirs, in turn; medians. None where stable-baselines3 is not installed."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    ours, theirs = sac_part(trainer), baselines_part(trainer)
+    rounds = [(rate(*ours), rate(*theirs) if theirs else None) for _ in range(SAC_ROUNDS)]
+    torch.set_num_threads(threads)
+    mine = statistics.median(own for own, _ in rounds)
+    if theirs is None:
+        return {"sac_updates_per_s": mine, "stable_baselines3_updates_per_s": None}
+    other = statistics.median(other or 0.0 for _, other in rounds)
+    return {
+        "sac_updates_per_s": mine,
+        "stable_baselines3_updates_per_s": other,
+        "ratio_to_stable_baselines3": round(mine / other, 3),
+    }
+
+
+def baselines_part(trainer: Trainer) -> tuple[Callable[[], object], int] | None:
+    """Updates of stable-baselines3's SAC: same networks, batch size and dimensions."""
+    try:
+        import gymnasium
+        from stable_baselines3 import SAC
+    except ImportError:
+        return None
+    config = trainer.config.sac
+
+    class Still(gymnasium.Env):
+        observation_space = gymnasium.spaces.Box(-10.0, 10.0, (trainer.features.dim,))
+        action_space = gymnasium.spaces.Box(-1.0, 1.0, (trainer.robot.command_dim,))
+
+        def reset(
+            self, *, seed: int | None = None, options: dict[str, object] | None = None
+        ) -> tuple[object, dict[str, object]]:
+            return self.observation_space.sample(), {}
+
+        def step(self, action: object) -> tuple[object, float, bool, bool, dict[str, object]]:
+            return self.observation_space.sample(), 0.0, False, False, {}
+
+    agent = SAC(
+        "MlpPolicy",
+        Still(),
+        batch_size=config.batch_size,
+        policy_kwargs={"net_arch": list(config.hidden)},
+        buffer_size=10_000,
+        learning_starts=2000,
+        gradient_steps=0,
+        device=trainer.device,
+    )
+    agent.learn(2000)
+    return lambda: agent.train(16, config.batch_size), 16
 
 
 def sac_part(trainer: Trainer) -> tuple[Callable[[], object], int]:

@@ -45,6 +45,12 @@ def run(args: argparse.Namespace) -> int:
     trainer = Trainer(config, out, resume=args.resume)
     with atomic_write(out / "config.yaml") as temporary:
         config.to_yaml(temporary)
+    if trainer.iteration >= config.num_iterations:
+        print(
+            f"{trainer.iteration} of {config.num_iterations} iterations are done already: no "
+            "more training; raise --iterations to go on",
+            file=sys.stderr,
+        )
     interrupted = _catch_signals()
     shown: dict[str, str] = {}
     with (

@@ -148,6 +148,41 @@ def evaluate_skills(
     return SkillMetrics(skills, tracks, ends - start[:, :2], flipped, fallen)
 
 
+def switch_falls(
+    model: RobotModel,
+    skill_space: SkillSpace,
+    policy: PolicyFunction,
+    hold_steps: int,
+    *,
+    seed: int,
+    delay_ms: float = 0.0,
+    num_robots: int = 256,
+    steps: int = 200,
+    num_threads: int | None = None,
+) -> NDArray[np.bool_]:
+    """Which robots fall when every ``hold_steps`` a new skill of the prior comes, as in planning.
+
+    Args: as for ``evaluate_skills``. Shape (num_robots,).
+    """
+    rng = np.random.default_rng(seed)
+    env = VectorEnv(
+        model,
+        num_robots,
+        rng=rng,
+        episode_steps=steps + 1,
+        delay_ms=(delay_ms, delay_ms),
+        num_threads=num_threads or available_cores(),
+    )
+    fallen, ended = np.zeros((2, num_robots), bool)
+    for step in range(steps):
+        if step % hold_steps == 0:
+            skills = skill_space.sample(num_robots, rng)
+        env.step(policy(env.policy_obs(), skills))
+        fallen |= (env.diverged | env.state.has_fallen(model.spec)) & ~ended
+        ended |= env.terminated
+    return fallen
+
+
 def count_xy_bins(tracks: Array) -> int:
     """Different squares of 1 x 1 m that tracks of shape (N, T, 2) pass through."""
     return len(np.unique(np.floor(tracks.reshape(-1, 2)).astype(int), axis=0))

@@ -17,7 +17,7 @@ from torch import Tensor
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import VectorEnv, available_cores
 from dads_ros.errors import CheckpointError, TrainingError
-from dads_ros.evaluation.skills import SkillMetrics, evaluate_skills
+from dads_ros.evaluation.skills import SkillMetrics, evaluate_skills, switch_falls
 from dads_ros.files import make_output_folder, remove_leftovers, source_commit
 from dads_ros.learning.checkpoint import load_checkpoint, save_checkpoint
 from dads_ros.learning.collector import Collector, Policy
@@ -77,7 +77,8 @@ class Best:
 
     In metres; of the shortest and the longest delay of training, the lower one. Displacement
     alone swings from evaluation to evaluation; what is exported should not. A robot that fell is
-    lost for all that follows, hence the power.
+    lost for all that follows, hence the power; falls are those under one skill or under skills
+    that change all the time, whichever are more.
     """
 
     score: float
@@ -249,6 +250,19 @@ class Trainer:
             num_skills=num_skills,
         )
 
+    def switch_fall_fraction(self, delay_ms: float = 0.0) -> float:
+        """Part of the robots that fall while skills change as often as predictions allow."""
+        fallen = switch_falls(
+            self.model,
+            self.skill_space,
+            self.learned_skills().command,
+            self.config.prediction.steps,
+            seed=self.config.seed + 1,
+            delay_ms=delay_ms,
+            num_robots=NUM_EVALUATED_SKILLS,
+        )
+        return float(fallen.mean())
+
     def judge(self) -> Best:
         """Evaluate what was learned up to now; it becomes ``best`` if it is better.
 
@@ -261,7 +275,9 @@ class Trainer:
             self.evaluation = self.evaluate(delay_ms)
             at_delay = self.evaluation.to_dict()
             right = max(0.0, 1.0 - at_delay["prediction_error"])
-            upright = (1.0 - at_delay["skill_fall_fraction"]) ** 5
+            at_delay["switch_fall_fraction"] = self.switch_fall_fraction(delay_ms)
+            falls = max(at_delay["skill_fall_fraction"], at_delay["switch_fall_fraction"])
+            upright = (1.0 - falls) ** 5
             scores.append(at_delay["mean_displacement_m"] * right * upright)
             metrics |= {key + suffix: value for key, value in at_delay.items()}
         score = min(scores)

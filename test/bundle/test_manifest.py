@@ -72,6 +72,11 @@ def test_a_bundle_for_another_robot_is_refused_with_the_difference(folder: Path)
     manifest.check_robot(RobotSpec.load("point_mass"))
     moved = dataclasses.replace(manifest.robot, mjcf="elsewhere/point_mass.xml")
     manifest.check_robot(moved)
+    ends = dataclasses.replace(manifest.robot.fallen, ends_episode=True)
+    manifest.check_robot(dataclasses.replace(manifest.robot, fallen=ends))
+    low = dataclasses.replace(manifest.robot.fallen, min_height_m=0.2)
+    with pytest.raises(BundleMismatchError, match="fallen"):
+        manifest.check_robot(dataclasses.replace(manifest.robot, fallen=low))
     faster = dataclasses.replace(manifest.robot, num_substeps=1)
     with pytest.raises(BundleMismatchError, match="num_substeps"):
         manifest.check_robot(faster)

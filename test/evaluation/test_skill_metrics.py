@@ -9,7 +9,12 @@ from dads_ros.bundle.manifest import PredictionSpec
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.config import SkillPriorConfig
 from dads_ros.envs.model import RobotModel
-from dads_ros.evaluation.skills import SkillMetrics, count_xy_bins, evaluate_skills
+from dads_ros.evaluation.skills import (
+    SkillMetrics,
+    count_xy_bins,
+    evaluate_skills,
+    switch_falls,
+)
 from dads_ros.evaluation.statistics import fraction_interval, ratio_interval
 from dads_ros.robot import RobotSpec
 from dads_ros.skills import SkillSpace
@@ -153,3 +158,21 @@ def test_a_robot_whose_fall_ends_the_episode_has_flipped() -> None:
     np.testing.assert_array_equal(metrics.flipped, metrics.fallen)
     for track in metrics.tracks[metrics.fallen]:  # and it stays where it fell
         np.testing.assert_array_equal(track[-1], track[-2])
+
+
+def test_falls_under_changing_skills_are_counted_by_the_robot() -> None:
+    model, space = RobotModel(RobotSpec.load("half_cheetah")), SkillSpace(SkillPriorConfig(dim=1))
+    rng, held = np.random.default_rng(0), []
+
+    def thrash(obs: np.ndarray, skill: np.ndarray) -> np.ndarray:
+        held.append(skill)
+        sign = np.where(obs[:, :1] > 0.0, 1.0, -1.0) * (skill > -0.5)
+        return sign * rng.choice([-1, 1], (1, 6))
+
+    fallen = switch_falls(model, space, thrash, 5, seed=0, num_robots=64, steps=100)
+    assert 0 < fallen.sum() < 64
+    still = switch_falls(model, space, lambda obs, z: np.zeros((64, 6)), 5, seed=0, num_robots=64)
+    assert not still.any()
+    for step, skills in enumerate(held):
+        assert np.array_equal(skills, held[step - step % 5])
+    assert not np.array_equal(held[0], held[5])

@@ -117,8 +117,8 @@ def test_the_score_is_that_of_the_delay_that_does_worse(tmp_path: Path) -> None:
 
     def score(suffix: str) -> float:
         right = max(0.0, 1.0 - metrics["prediction_error" + suffix])
-        upright = (1.0 - metrics["skill_fall_fraction" + suffix]) ** 5
-        return metrics["mean_displacement_m" + suffix] * right * upright
+        falls = [metrics[f"{of}_fall_fraction{suffix}"] for of in ("skill", "switch")]
+        return metrics["mean_displacement_m" + suffix] * right * (1.0 - max(falls)) ** 5
 
     assert score("") != score("_delayed")
     assert metrics["score"] == min(score(""), score("_delayed"))
