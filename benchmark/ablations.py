@@ -4,8 +4,8 @@
                                   [--iterations 400] [--jobs 2] [--only NAME ...]
 
 Every run makes the same number of updates. Runs that are done are kept and not repeated, so that a
-stopped table goes on where it was. Prints a Markdown table of what is there: mean over the seeds
-and, in brackets, the lowest and highest one.
+stopped table goes on where it was. Prints a Markdown table: mean over the seeds and, in brackets,
+the lowest and highest one.
 """
 
 import argparse
@@ -21,15 +21,23 @@ from typing import Any
 import yaml
 
 from dads_ros.config import read_yaml
-from dads_ros.files import find_file
+from dads_ros.files import atomic_write, find_file
 
 Values = dict[str, Any]
-ONE_STEP = {"sigma_m": 0.03, "min_sigma_m": 0.03, "warm_start_m": 0.03}
 
 
 def changed(part: str, **values: object) -> Callable[[Values], Values]:
     """Settings with some of one part replaced."""
     return lambda settings: settings | {part: settings.get(part, {}) | values}
+
+
+def one_step(settings: Values) -> Values:
+    """Prediction over one step, and every length that is meant per prediction with it."""
+    lengths = {
+        name: settings["skill_dynamics"][name] / settings["prediction"]["steps"]
+        for name in ("sigma_m", "min_sigma_m", "warm_start_m")
+    }
+    return changed("skill_dynamics", **lengths)(changed("prediction", steps=1)(settings))
 
 
 VARIANTS: dict[str, Callable[[Values], Values]] = {
@@ -39,9 +47,7 @@ VARIANTS: dict[str, Callable[[Values], Values]] = {
     "with mirror symmetry": changed("symmetry", mirror=True),
     "without symmetries": changed("symmetry", yaw=False, body=False),
     "without warm start": changed("skill_dynamics", warm_start_steps=0),
-    "one step instead of k": lambda settings: changed("skill_dynamics", **ONE_STEP)(
-        changed("prediction", steps=1)(settings)
-    ),
+    "one step instead of k": one_step,
     "half of the skills fresh": changed("reward", relabel_fraction=0.5),
     "q of the reward not linear": changed("skill_dynamics", linear=False),
     "fixed sigma": changed("skill_dynamics", sigma_ratio=0.0, final_sigma_factor=1.0),
@@ -98,9 +104,8 @@ def run(settings: Values, seed: int, folder: Path) -> None:
         call([*command, *resume], stdout=log, stderr=log)
         evaluate = ["evaluate", str(folder / "run" / "bundle"), "--goals", "256", "--seed", "21"]
         report = call([*evaluate, "--json"], stdout=subprocess.PIPE, stderr=log)
-    partial = folder / "report.json.partial"
-    partial.write_text(report, encoding="utf-8")
-    partial.replace(folder / "report.json")
+    with atomic_write(folder / "report.json") as temporary:
+        temporary.write_text(report, encoding="utf-8")
 
 
 def call(arguments: list[str], **streams: Any) -> str:  # noqa: ANN401

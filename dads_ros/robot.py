@@ -2,7 +2,7 @@
 
 import functools
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,12 +36,14 @@ class BaseSpec(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MirrorSpec(Config):
-    """Relabelling of a body that looks the same in a mirror, its own x-z-plane.
+class RelabelSpec(Config):
+    """Which joint takes the place of which in a body that looks the same after some change.
 
-    With joint ``a`` moved like the mirror image of ``joints[a]``, the robot occupies the space of
-    its image. Checked against MuJoCo when the model is loaded.
+    Checked against MuJoCo when the model is loaded.
     """
+
+    key: ClassVar[str]
+    """Where it stands in the robot file."""
 
     joints: dict[str, str] = setting(
         REQUIRED, help="Joint -> the joint that it takes the place of; '-name' for opposite sign."
@@ -56,12 +58,25 @@ class MirrorSpec(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SymmetrySpec(MirrorSpec):
+class MirrorSpec(RelabelSpec):
+    """Relabelling of a body that looks the same in a mirror, its own x-z-plane.
+
+    With joint ``a`` moved like the mirror image of ``joints[a]``, the robot occupies the space of
+    its image.
+    """
+
+    key: ClassVar[str] = "mirror"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SymmetrySpec(RelabelSpec):
     """Relabelling of a body that looks the same after a turn about its own z-axis.
 
     With the base turned by ``+turn_deg`` and joint ``a`` moved like ``joints[a]`` was, the robot
-    occupies the same space. Checked against MuJoCo when the model is loaded.
+    occupies the same space.
     """
+
+    key: ClassVar[str] = "symmetry"
 
     turn_deg: float = setting(
         90.0, min=1.0, max=180.0, help="Turn about the base z-axis, degrees."
@@ -165,22 +180,21 @@ class RobotSpec(Config):
         turn = self.symmetry
         if turn is not None and abs(turn.order * turn.turn_deg - 360.0) > 1e-6:
             raise ConfigError(f"'symmetry.turn_deg' {turn.turn_deg} does not divide 360")
-        for field in ("symmetry", "mirror"):
-            self._check_joint_map(field)
+        for relabelling in (self.symmetry, self.mirror):
+            if relabelling is not None:
+                self._check_joint_map(relabelling)
         for joint in self.reset.joint_positions or {}:
             if joint not in self.joints:
                 raise ConfigError(f"'reset.joint_positions' names '{joint}', not one of 'joints'")
 
-    def _check_joint_map(self, field: str) -> None:
-        joints: dict[str, str] = getattr(getattr(self, field), "joints", None) or {}
-        sources = sorted(joints)
-        targets = sorted(name.removeprefix("-") for name in joints.values())
-        wanted = sorted(self.joints) if getattr(self, field) else []
-        if sources != wanted or targets != sources:
+    def _check_joint_map(self, relabelling: RelabelSpec) -> None:
+        sources = sorted(relabelling.joints)
+        targets = sorted(name.removeprefix("-") for name in relabelling.joints.values())
+        if sources != sorted(self.joints) or targets != sources:
             odd = sorted({*sources, *targets} ^ set(self.joints)) or ["one of them twice"]
             raise ConfigError(
-                f"'{field}.joints' must map every one of 'joints' onto another; only in one of "
-                f"them: {', '.join(odd)}"
+                f"'{relabelling.key}.joints' must map every one of 'joints' onto another; only in "
+                f"one of them: {', '.join(odd)}"
             )
 
     @classmethod

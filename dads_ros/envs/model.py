@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dads_ros.errors import ConfigError
 from dads_ros.files import resolve_package_uri, share_folder
 from dads_ros.observation import RobotState, quaternion_to_matrix
-from dads_ros.robot import MirrorSpec, RobotSpec, SymmetrySpec
+from dads_ros.robot import RelabelSpec, RobotSpec, SymmetrySpec
 
 Array = NDArray[np.float64]
 _AXES = {"x": 0, "y": 1, "z": 2, "roll": 0, "pitch": 1, "yaw": 2}
@@ -128,7 +128,7 @@ class RobotModel:
         states[:, 1 + model.nq : 1 + model.nq + model.nv] = qvel
         return states
 
-    def verify_symmetry(self, symmetry: MirrorSpec) -> None:
+    def verify_symmetry(self, symmetry: RelabelSpec) -> None:
         """Move the model and its relabelled twin from the same state; both must do the same.
 
         Args:
@@ -164,13 +164,13 @@ class RobotModel:
             apart = base[:3] - twin.qpos[q : q + 3]
             worst = max(worst, np.abs(joints).max(), np.abs(apart).max())
         if not worst < symmetry.tolerance:
-            kind, which = "mirror", "mirrored"
+            which = "mirrored"
             if isinstance(symmetry, SymmetrySpec):
-                kind, which = "symmetry", f"turned by {symmetry.turn_deg} degrees"
+                which = f"turned by {symmetry.turn_deg} degrees"
             raise ConfigError(
-                f"'{kind}' of robot '{spec.name}' does not hold: the model and its twin, {which}, "
-                f"part by {worst:.1e} within 5 steps (tolerance {symmetry.tolerance:g}); correct "
-                f"the map of joints or remove '{kind}'"
+                f"'{symmetry.key}' of robot '{spec.name}' does not hold: the model and its twin, "
+                f"{which}, part by {worst:.1e} within 5 steps (tolerance {symmetry.tolerance:g}); "
+                f"correct the map of joints or remove '{symmetry.key}'"
             )
 
     def _joint(self, name: str) -> int:
@@ -241,20 +241,19 @@ class RobotModel:
                 f"{most[index]:g}; correct 'command_low' and 'command_high'"
             )
 
-    def _check_symmetry(self, symmetry: MirrorSpec) -> None:
+    def _check_symmetry(self, symmetry: RelabelSpec) -> None:
         """What ``verify_symmetry`` and the networks build on."""
         spec = self.spec
-        kind = "symmetry" if isinstance(symmetry, SymmetrySpec) else "mirror"
         if spec.base.kind != "free":
             raise ConfigError(
-                f"'{kind}' of robot '{spec.name}' needs 'base.kind: free'; remove it"
+                f"'{symmetry.key}' of robot '{spec.name}' needs 'base.kind: free'; remove it"
             )
         driven = [self.driven_joints[name] for name in spec.actuators]
         targets = [symmetry.joints.get(name, "").removeprefix("-") for name in driven]
         if len(set(driven)) != len(driven) or set(targets) != set(driven):
             raise ConfigError(
-                f"'{kind}' of robot '{spec.name}' needs one actuator at each joint that it "
-                f"takes for another with one; driven are {', '.join(driven)}, which become "
+                f"'{symmetry.key}' of robot '{spec.name}' needs one actuator at each joint that "
+                f"it takes for another with one; driven are {', '.join(driven)}, which become "
                 f"{', '.join(name or 'nothing' for name in targets)}"
             )
         permutation, signs = command_permutation(spec, symmetry, self.driven_joints)
@@ -262,8 +261,9 @@ class RobotModel:
         turned = np.sort(signs * limits[:, permutation], axis=0)
         for index in np.flatnonzero((turned != limits).any(axis=0))[:1]:
             raise ConfigError(
-                f"'{kind}' of robot '{spec.name}' maps actuator '{spec.actuators[index]}' onto "
-                "one with other limits; make 'command_low' and 'command_high' symmetric as well"
+                f"'{symmetry.key}' of robot '{spec.name}' maps actuator "
+                f"'{spec.actuators[index]}' onto one with other limits; make 'command_low' and "
+                "'command_high' symmetric as well"
             )
 
 
@@ -273,7 +273,7 @@ def mjcf_path(spec: RobotSpec) -> Path:
 
 
 def joint_permutation(
-    joints: tuple[str, ...], symmetry: MirrorSpec
+    joints: tuple[str, ...], symmetry: RelabelSpec
 ) -> tuple[NDArray[np.int64], Array]:
     """(p, s): after relabelling once, joint i reads s[i] * old[p[i]]. Shapes (J,), (J,)."""
     targets = [symmetry.joints[name] for name in joints]
@@ -283,7 +283,7 @@ def joint_permutation(
 
 
 def command_permutation(
-    spec: RobotSpec, symmetry: MirrorSpec, driven_joints: dict[str, str]
+    spec: RobotSpec, symmetry: RelabelSpec, driven_joints: dict[str, str]
 ) -> tuple[NDArray[np.int64], Array]:
     """The same for commands, whose order is the actuators'. Shapes (A,), (A,)."""
     driven = [driven_joints[name] for name in spec.actuators]
@@ -293,7 +293,7 @@ def command_permutation(
     return permutation, signs
 
 
-def _twin_base(symmetry: MirrorSpec, qpos: Array, qvel: Array) -> tuple[Array, Array]:
+def _twin_base(symmetry: RelabelSpec, qpos: Array, qvel: Array) -> tuple[Array, Array]:
     """A free joint's position and velocity as the relabelled robot's. Shapes (7,), (6,)."""
     qpos, qvel = qpos.copy(), qvel.copy()
     if isinstance(symmetry, SymmetrySpec):  # base axes turned about the body z-axis

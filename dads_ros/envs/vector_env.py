@@ -195,6 +195,35 @@ class VectorEnv:
         return self._rng.integers(low, high + 1, num)
 
 
+def one_episode_env(
+    model: RobotModel,
+    num_envs: int,
+    steps: int,
+    *,
+    rng: np.random.Generator,
+    delay_ms: float = 0.0,
+    num_threads: int | None = None,
+) -> VectorEnv:
+    """Robots to be measured over T control steps, which end before any episode is truncated.
+
+    Args:
+        model: the robot.
+        num_envs: N.
+        steps: T.
+        rng: source of the starts.
+        delay_ms: from state to command, the same for all.
+        num_threads: of the physics; all available cores by default.
+    """
+    return VectorEnv(
+        model,
+        num_envs,
+        rng=rng,
+        episode_steps=steps + 1,
+        delay_ms=(delay_ms, delay_ms),
+        num_threads=num_threads or available_cores(),
+    )
+
+
 def available_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0))

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dads_ros.config import PlannerConfig
 from dads_ros.envs.model import RobotModel
-from dads_ros.envs.vector_env import VectorEnv, available_cores
+from dads_ros.envs.vector_env import one_episode_env
 from dads_ros.evaluation.statistics import Interval, fraction_interval, ratio_interval
 from dads_ros.observation import RobotState
 from dads_ros.planning.control_loop import ControlLoop, Policy
@@ -122,14 +122,8 @@ def evaluate_goals(
     """
     goals = np.asarray(goals, float)
     num = len(goals)
-    env = VectorEnv(
-        model,
-        num,
-        rng=np.random.default_rng(seed),
-        episode_steps=steps + 1,
-        delay_ms=(delay_ms, delay_ms),
-        num_threads=num_threads or available_cores(),
-    )
+    rng = np.random.default_rng(seed)
+    env = one_episode_env(model, num, steps, rng=rng, delay_ms=delay_ms, num_threads=num_threads)
     planner = SkillPlanner(rollout, skill_space, config, rngs=robot_rngs(seed, num))
     loop, cost = (
         ControlLoop(model.spec, policy, planner),

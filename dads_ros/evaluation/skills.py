@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dads_ros.bundle.manifest import PredictionSpec
 from dads_ros.envs.model import RobotModel
-from dads_ros.envs.vector_env import VectorEnv, available_cores
+from dads_ros.envs.vector_env import one_episode_env
 from dads_ros.evaluation.statistics import Interval, fraction_interval, ratio_interval
 from dads_ros.skills import SkillSpace
 
@@ -118,13 +118,9 @@ def evaluate_skills(
         steps: T.
         num_threads: of the physics; all available cores by default.
     """
-    env = VectorEnv(
-        model,
-        num_skills,
-        rng=np.random.default_rng(seed),
-        episode_steps=steps + 1,
-        delay_ms=(delay_ms, delay_ms),
-        num_threads=num_threads or available_cores(),
+    rng = np.random.default_rng(seed)
+    env = one_episode_env(
+        model, num_skills, steps, rng=rng, delay_ms=delay_ms, num_threads=num_threads
     )
     skills = skill_space.grid(num_skills)
     start = np.concatenate([env.state.position[:, :2], env.state.yaw()[:, None]], axis=1)
@@ -165,13 +161,8 @@ def switch_falls(
     Args: as for ``evaluate_skills``. Shape (num_robots,).
     """
     rng = np.random.default_rng(seed)
-    env = VectorEnv(
-        model,
-        num_robots,
-        rng=rng,
-        episode_steps=steps + 1,
-        delay_ms=(delay_ms, delay_ms),
-        num_threads=num_threads or available_cores(),
+    env = one_episode_env(
+        model, num_robots, steps, rng=rng, delay_ms=delay_ms, num_threads=num_threads
     )
     fallen, ended = np.zeros((2, num_robots), bool)
     for step in range(steps):
