@@ -11,11 +11,11 @@ from dads_ros.bundle.manifest import (
     DYNAMICS_FILE,
     POLICY_FILE,
     BundleManifest,
-    PredictionSpec,
 )
 from dads_ros.config import SkillPriorConfig
 from dads_ros.envs.model import RobotModel
 from dads_ros.files import sha256
+from dads_ros.prediction import PredictionSpec
 from dads_ros.robot import RobotSpec
 
 _GAIN = 2.0

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dads_ros.bundle.manifest import PredictionSpec
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import one_episode_env
 from dads_ros.evaluation.statistics import Interval, fraction_interval, ratio_interval
+from dads_ros.prediction import PredictionSpec
 from dads_ros.skills import SkillSpace
 
 Float32 = NDArray[np.float32]

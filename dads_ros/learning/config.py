@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from dads_ros.bundle.manifest import PredictionSpec
 from dads_ros.config import REQUIRED, Config, SkillPriorConfig, setting
 from dads_ros.errors import ConfigError
+from dads_ros.prediction import PredictionSpec
 
 
 @dataclass(frozen=True, kw_only=True)

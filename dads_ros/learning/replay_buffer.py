@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dads_ros.bundle.manifest import PredictionSpec
 from dads_ros.errors import ConfigError
+from dads_ros.prediction import PredictionSpec
 
 
 class Chunk(NamedTuple):

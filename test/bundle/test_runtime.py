@@ -12,11 +12,11 @@ from dads_ros.bundle.manifest import (
     DYNAMICS_FILE,
     POLICY_FILE,
     BundleManifest,
-    PredictionSpec,
 )
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.errors import BundleError, BundleMismatchError
 from dads_ros.files import sha256
+from dads_ros.prediction import PredictionSpec
 from dads_ros.robot import RobotSpec
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dads_ros.bundle.manifest import PredictionSpec
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.config import SkillPriorConfig
 from dads_ros.envs.model import RobotModel
@@ -16,6 +15,7 @@ from dads_ros.evaluation.skills import (
     switch_falls,
 )
 from dads_ros.evaluation.statistics import fraction_interval, ratio_interval
+from dads_ros.prediction import PredictionSpec
 from dads_ros.robot import RobotSpec
 from dads_ros.skills import SkillSpace
 

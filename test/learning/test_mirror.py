@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from dads_ros.bundle.manifest import PredictionSpec
 from dads_ros.config import SkillPriorConfig
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import VectorEnv
@@ -15,6 +14,7 @@ from dads_ros.learning.config import SymmetryConfig, TrainConfig
 from dads_ros.learning.mirror import Mirror
 from dads_ros.learning.replay_buffer import Transition
 from dads_ros.learning.trainer import Trainer
+from dads_ros.prediction import PredictionSpec
 from dads_ros.robot import RobotSpec
 
 NUM = 16

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from dads_ros.bundle.manifest import PredictionSpec
 from dads_ros.errors import ConfigError
 from dads_ros.learning.replay_buffer import Chunk, ReplayBuffer
+from dads_ros.prediction import PredictionSpec
 
 K = 3
 
