@@ -48,6 +48,7 @@ VARIANTS: dict[str, Callable[[Values], Values]] = {
     "without symmetries": changed("symmetry", yaw=False, body=False),
     "without warm start": changed("skill_dynamics", warm_start_steps=0),
     "one step instead of k": one_step,
+    "q starts from the body state": changed("prediction", body_state=True),
     "half of the skills fresh": changed("reward", relabel_fraction=0.5),
     "q of the reward not linear": changed("skill_dynamics", linear=False),
     "fixed sigma": changed("skill_dynamics", sigma_ratio=0.0, final_sigma_factor=1.0),
@@ -58,6 +59,7 @@ FIGURES = {
     "displacement, m": "mean_displacement_m",
     "falls": "skill_fall_fraction",
     "prediction error": "prediction_error",
+    "after a change of skill": "switch_prediction_error",
     "goals < 1 m": "goal_fraction_1m",
     "goals < 0.5 m": "goal_fraction_05m",
 }

@@ -1,8 +1,10 @@
 """PredictionSpec: what the skill dynamics predicts, and how predictions follow one another.
 
-Shapes: K candidates, H skills of a sequence, P predicted columns.
+Shapes: N candidates, H skills of a sequence, D skill dimensions, P predicted columns, O
+policy_obs.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,8 +13,30 @@ from numpy.typing import NDArray
 
 from dads_ros.config import Config, setting
 from dads_ros.errors import ConfigError
+from dads_ros.observation import observation_slices, policy_obs_dim
+from dads_ros.robot import RobotSpec
 
-PredictedField = Literal["x", "y", "yaw"]
+Array = NDArray[np.floating]
+Float32 = NDArray[np.float32]
+Delta = Callable[..., NDArray[np.floating]]
+"""skill (N, D) -> mean change over ``steps`` control steps (N, P).
+
+With ``body_state`` there are two arguments more: policy_obs (N, O), and (N, 1) of 1 where it is
+known, else 0."""
+
+PredictedField = Literal[
+    "x",
+    "y",
+    "yaw",
+    "height",
+    "orientation",
+    "linear_velocity",
+    "angular_velocity",
+    "joint_positions",
+    "joint_velocities",
+    "last_command",
+]
+POSE_FIELDS = ("x", "y", "yaw")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,44 +44,148 @@ class PredictionSpec(Config):
     """What the skill dynamics predicts."""
 
     fields: tuple[PredictedField, ...] = setting(
-        ("x", "y"), help="Parts of the base pose whose change is predicted (m, rad)."
+        ("x", "y"),
+        help="Parts of the state whose change is predicted: x and y of the base (m), perhaps its "
+        "yaw (rad), then any of the robot's observation.",
     )
     frame: Literal["world", "heading"] = setting(
-        "world", help="Axes of the predicted change: the world's, or the robot's heading."
+        "world", help="Axes of the predicted change of x and y: the world's, or the heading's."
     )
     steps: int = setting(
         10, min=1, max=1000, help="Control steps that one prediction spans (k); 1 is the paper."
+    )
+    body_state: bool = setting(
+        False,
+        help="The prediction starts from the observation as well, q(delta | s, z). Where that is "
+        "unknown, in plans beyond the first skill, it is q(delta | z); unless the whole "
+        "observation is predicted: then each prediction starts from the one before.",
     )
 
     def __post_init__(self) -> None:
         """Check the combination. Raises: ConfigError."""
         super().__post_init__()
-        if self.fields not in (("x", "y"), ("x", "y", "yaw")):
-            raise ConfigError(f"'fields' is {self.fields}; expected [x, y] or [x, y, yaw]")
+        pose = self.pose_fields
+        if self.fields[: len(pose)] != pose or pose not in (("x", "y"), ("x", "y", "yaw")):
+            raise ConfigError(
+                f"'fields' is {list(self.fields)}; expected x, y, perhaps yaw, and then any of "
+                "the robot's observation"
+            )
+        if len(set(self.fields)) < len(self.fields):
+            raise ConfigError(f"'fields' is {list(self.fields)}; each may stand there once")
         if self.frame == "heading" and "yaw" not in self.fields:
             raise ConfigError(
                 "'frame: heading' needs 'yaw' in 'fields': the next skill turns with it"
             )
 
-    def chain(
-        self, pose: NDArray[np.floating], deltas: NDArray[np.floating]
-    ) -> NDArray[np.floating]:
-        """Poses before the first and after each of a sequence of predicted changes.
+    @property
+    def pose_fields(self) -> tuple[PredictedField, ...]:
+        """Those of the base's pose, the first columns of a prediction."""
+        return tuple(field for field in self.fields if field in POSE_FIELDS)
+
+    @property
+    def body_fields(self) -> tuple[PredictedField, ...]:
+        """Those of the observation, in the columns after the pose."""
+        return self.fields[len(self.pose_fields) :]
+
+    def observation_columns(self, robot: RobotSpec) -> NDArray[np.int64]:
+        """Where the predicted ``body_fields`` stand in policy_obs. Shape (P - pose fields,).
+
+        Raises: ConfigError when the robot does not observe one of them.
+        """
+        slices = observation_slices(robot)
+        missing = [field for field in self.body_fields if field not in slices]
+        if missing:
+            raise ConfigError(
+                f"'prediction.fields' has {', '.join(missing)}, which robot '{robot.name}' does "
+                f"not observe; it observes {', '.join(slices)}"
+            )
+        parts = [np.arange(slices[f].start, slices[f].stop) for f in self.body_fields]
+        return np.concatenate([np.zeros(0, int), *parts])
+
+    def dim(self, robot: RobotSpec) -> int:
+        """P."""
+        return len(self.pose_fields) + len(self.observation_columns(robot))
+
+    def rollout(
+        self,
+        robot: RobotSpec,
+        delta: Delta,
+        start: Array,
+        skills: Float32,
+        duration_steps: float,
+    ) -> Float32:
+        """Predictions when each skill of a sequence is held in turn.
 
         Args:
-            pose: x, y (m) and yaw (rad) at the start, world frame. Shape (3,) or (K, 3).
-            deltas: predicted changes in ``frame``. Shape (K, H, P).
-        Returns: x, y and, if predicted, yaw in the world frame. Shape (K, H + 1, P).
+            robot: whose skills they are.
+            delta: mean prediction.
+            start: x, y (m) and yaw (rad) now, world frame, then policy_obs if it is known. Shape
+                (3,) or (3 + O,), or one row for each of N.
+            skills: shape (N, H, D).
+            duration_steps: control steps that each skill is held.
+        Returns: the predicted fields before the first and after each skill, x, y and yaw in the
+            world frame. Shape (N, H + 1, P).
         """
+        changes = self._changes(robot, delta, start, skills, duration_steps / self.steps)
+        first = start[..., : len(self.pose_fields)]
+        if self.body_fields:
+            columns = self.observation_columns(robot)
+            obs, _ = self._observation(robot, start, len(skills))
+            first = np.concatenate(
+                [np.broadcast_to(first, (len(skills), first.shape[-1])), obs[:, columns]], axis=1
+            )
+        return self._chain(start[..., 2:3], first, changes)
+
+    def _changes(
+        self, robot: RobotSpec, delta: Delta, start: Array, skills: Float32, part: float
+    ) -> Float32:
+        """Predicted changes while each skill is held for this part of a prediction. (N, H, P)."""
+        num, horizon, dim = skills.shape
+        scale, flat = np.float32(part), skills.reshape(num * horizon, dim)
+        if not self.body_state:
+            return delta(flat).reshape(num, horizon, -1) * scale
+        obs, known = self._observation(robot, start, num)
+        columns = self.observation_columns(robot)
+        if len(columns) < obs.shape[1]:
+            is_known = np.zeros((num, horizon, 1), np.float32)
+            is_known[:, 0] = known
+            changes = delta(flat, obs.repeat(horizon, axis=0), is_known.reshape(-1, 1))
+            return changes.reshape(num, horizon, -1) * scale
+        steps = []
+        for skill in skills.swapaxes(0, 1):
+            steps.append(delta(np.ascontiguousarray(skill), obs, known) * scale)
+            obs = _advanced(robot, obs, columns, steps[-1][:, len(self.pose_fields) :])
+        return np.stack(steps, axis=1)
+
+    def _observation(self, robot: RobotSpec, start: Array, num: int) -> tuple[Float32, Float32]:
+        """policy_obs (N, O), and whether it is known, 1 or 0 (N, 1)."""
+        is_known = start.shape[-1] > 3
+        obs = start[..., 3:] if is_known else np.zeros(policy_obs_dim(robot))
+        obs = np.broadcast_to(obs, (num, obs.shape[-1])).astype(np.float32)
+        return obs, np.full((num, 1), is_known, np.float32)
+
+    def _chain(self, yaw: Array, first: Array, changes: Array) -> Array:
+        """Sum up changes (N, H, P), those of x and y turned into the world frame."""
         if self.frame == "heading":
-            yaw = pose[..., 2:3] + np.cumsum(deltas[..., 2], axis=1) - deltas[..., 2]
-            cos, sin = np.cos(yaw), np.sin(yaw)
-            x, y = deltas[..., 0], deltas[..., 1]
-            turned = [cos * x - sin * y, sin * x + cos * y, deltas[..., 2]]
-            deltas = np.stack(turned, axis=-1).astype(deltas.dtype)
-        num, horizon, fields = deltas.shape
-        predictions = np.empty((num, horizon + 1, fields), deltas.dtype)
-        predictions[:, 0] = pose[..., :fields]
-        np.cumsum(deltas, axis=1, out=predictions[:, 1:])
+            yaws = yaw + np.cumsum(changes[..., 2], axis=1) - changes[..., 2]
+            cos, sin = np.cos(yaws), np.sin(yaws)
+            x, y = changes[..., 0], changes[..., 1]
+            turned = np.stack([cos * x - sin * y, sin * x + cos * y], axis=-1)
+            changes = np.concatenate([turned.astype(changes.dtype), changes[..., 2:]], axis=-1)
+        num, horizon, fields = changes.shape
+        predictions = np.empty((num, horizon + 1, fields), changes.dtype)
+        predictions[:, 0] = first
+        np.cumsum(changes, axis=1, out=predictions[:, 1:])
         predictions[:, 1:] += predictions[:, :1]
         return predictions
+
+
+def _advanced(
+    robot: RobotSpec, obs: Float32, columns: NDArray[np.int64], change: Array
+) -> Float32:
+    """The predicted observation; its orientation is a unit quaternion again."""
+    obs = obs.copy()
+    obs[:, columns] += change
+    if (part := observation_slices(robot).get("orientation")) is not None:
+        obs[:, part] /= np.linalg.norm(obs[:, part], axis=1, keepdims=True)
+    return obs

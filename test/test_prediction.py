@@ -1,15 +1,28 @@
 """PredictionSpec: how predictions follow one another."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from dads_ros.errors import ConfigError
+from dads_ros.observation import observation_slices, policy_obs_dim
 from dads_ros.prediction import PredictionSpec
+from dads_ros.robot import RobotSpec
+
+ANT = RobotSpec.load("ant")
+OBS_DIM = policy_obs_dim(ANT)
+
+
+def chain(spec: PredictionSpec, pose: np.ndarray, deltas: np.ndarray) -> np.ndarray:
+    """Predictions (1, H + 1, P) of a model that says these changes (1, H, P)."""
+    skills = np.zeros((*deltas.shape[:2], 2), np.float32)
+    return spec.rollout(ANT, lambda _: deltas[0], pose, skills, spec.steps)
 
 
 def test_predictions_in_the_world_frame_add_up() -> None:
     deltas = np.array([[[1.0, 0.0], [0.5, 2.0]]], np.float32)
-    path = PredictionSpec().chain(np.array([10.0, 20.0, 1.5]), deltas)
+    path = chain(PredictionSpec(), np.array([10.0, 20.0, 1.5]), deltas)
     np.testing.assert_allclose(path, [[[10.0, 20.0], [11.0, 20.0], [11.5, 22.0]]])
     assert path.dtype == np.float32
 
@@ -19,16 +32,84 @@ def test_predictions_in_the_heading_frame_turn_with_the_robot() -> None:
     spec = PredictionSpec(fields=("x", "y", "yaw"), frame="heading")
     quarter = np.pi / 2.0
     deltas = np.tile([1.0, 0.0, quarter], (1, 4, 1))
-    path = spec.chain(np.array([[2.0, 0.0, quarter]]), deltas)[0]
+    path = chain(spec, np.array([[2.0, 0.0, quarter]]), deltas)[0]
     corners = [[2, 0], [2, 1], [1, 1], [1, 0], [2, 0]]
     np.testing.assert_allclose(path[:, :2], corners, atol=1e-12)
     np.testing.assert_allclose(path[:, 2], quarter * np.arange(1, 6))
     np.testing.assert_array_equal(deltas[0, :, 0], 1.0)
 
 
+def test_a_shorter_skill_goes_its_part_of_a_prediction() -> None:
+    spec, skills = PredictionSpec(steps=10), np.ones((3, 2, 2), np.float32)
+    path = spec.rollout(ANT, lambda skill: skill, np.zeros(3), skills, 5)
+    np.testing.assert_allclose(path, np.broadcast_to([[[0.0], [0.5], [1.0]]], (3, 3, 2)))
+
+
+def test_only_the_first_skill_of_a_plan_starts_from_a_known_body_state() -> None:
+    spec, calls = PredictionSpec(body_state=True), []
+
+    def delta(skill: np.ndarray, obs: np.ndarray, known: np.ndarray) -> np.ndarray:
+        calls.append((obs, known))
+        return skill + 10.0 * known
+
+    skills = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
+    obs = np.random.default_rng(0).normal(size=(2, OBS_DIM))
+    start = np.concatenate([np.zeros((2, 3)), obs], axis=1)
+    path = spec.rollout(ANT, delta, start, skills, spec.steps)
+    changes = skills.copy()
+    changes[:, 0] += 10.0
+    np.testing.assert_allclose(path[:, 1:], np.cumsum(changes, axis=1))
+    ((seen, known),) = calls
+    np.testing.assert_allclose(seen.reshape(2, 3, -1)[:, 0], obs, rtol=1e-6)
+    assert known.ravel().tolist() == [1, 0, 0, 1, 0, 0]
+    blind = spec.rollout(ANT, delta, np.zeros((2, 3)), skills, spec.steps)
+    np.testing.assert_allclose(blind[:, 1:], np.cumsum(skills, axis=1))
+
+
+def test_where_the_whole_observation_is_predicted_each_prediction_starts_from_the_last() -> None:
+    spec = PredictionSpec(fields=("x", "y", *ANT.observation), body_state=True, steps=1)
+    part, seen = observation_slices(ANT)["orientation"], []
+    rng = np.random.default_rng(0)
+    change = rng.normal(size=(4, spec.dim(ANT))).astype(np.float32)
+
+    def delta(skill: np.ndarray, obs: np.ndarray, known: np.ndarray) -> np.ndarray:
+        assert known.all()
+        seen.append(obs)
+        return change
+
+    obs = rng.normal(size=(4, OBS_DIM))
+    obs[:, part] /= np.linalg.norm(obs[:, part], axis=1, keepdims=True)
+    start = np.concatenate([np.ones((4, 3)), obs], axis=1)
+    path = spec.rollout(ANT, delta, start, np.zeros((4, 3, 2), np.float32), 1)
+    assert path.shape == (4, 4, 2 + OBS_DIM)
+    np.testing.assert_allclose(path[:, 0], start[:, [0, 1, *range(3, 3 + OBS_DIM)]], rtol=1e-6)
+    np.testing.assert_allclose(seen[0], obs, rtol=1e-6)
+    for before, now in pairwise(seen):
+        expected = before + change[:, 2:]
+        expected[:, part] /= np.linalg.norm(expected[:, part], axis=1, keepdims=True)
+        np.testing.assert_allclose(now, expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
-    "values", [{"fields": ["x"]}, {"fields": ["y", "x"]}, {"frame": "heading"}]
+    "values",
+    [
+        {"fields": ["x"]},
+        {"fields": ["y", "x"]},
+        {"fields": ["height", "x", "y"]},
+        {"fields": ["x", "y", "height", "height"]},
+        {"fields": ["x", "y", "colour"]},
+        {"frame": "heading"},
+    ],
 )
 def test_predictions_that_nobody_can_chain_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="fields"):
         PredictionSpec.from_dict(values)
+
+
+def test_what_the_robot_does_not_observe_cannot_be_predicted() -> None:
+    spec = PredictionSpec(fields=("x", "y", "height"))
+    robot = RobotSpec.load("point_mass")
+    with pytest.raises(ConfigError, match=r"has height, which robot 'point_mass' does not"):
+        spec.dim(robot)
+    assert spec.dim(ANT) == 3
+    assert PredictionSpec(fields=("x", "y", "yaw")).dim(robot) == 3

@@ -1,7 +1,7 @@
 """SkillBundle: policy and skill dynamics of a bundle on onnxruntime.
 
 Shapes: B robots, K samples, H skills of a sequence, D skill dimensions, O policy_obs, A actuators,
-P predicted fields.
+P predicted columns.
 """
 
 from pathlib import Path
@@ -38,20 +38,20 @@ class SkillBundle:
         self.skill_space = SkillSpace(self.manifest.skill_prior)
         self._policy = _session(self.folder / POLICY_FILE)
         self._dynamics = _session(self.folder / DYNAMICS_FILE)
-        expected = {
-            POLICY_FILE: (self._policy, [policy_obs_dim(self.robot), self.skill_space.dim]),
-            DYNAMICS_FILE: (self._dynamics, [self.skill_space.dim]),
-        }
-        for name, (session, sizes) in expected.items():
-            got = [item.shape[-1] for item in session.get_inputs()]
-            if got != sizes:
-                raise BundleError(f"{name} takes inputs of sizes {got}; expected {sizes}")
-        self._check_outputs()
-
-    @property
-    def prediction_dim(self) -> int:
+        prediction, sizes = self.manifest.prediction, {"skill": self.skill_space.dim}
+        self.prediction_dim = prediction.dim(self.robot)
         """P."""
-        return len(self.manifest.prediction.fields)
+        obs = {"policy_obs": policy_obs_dim(self.robot)}
+        body = obs | {"known": 1} if prediction.body_state else {}
+        expected = {
+            POLICY_FILE: (self._policy, obs | sizes),
+            DYNAMICS_FILE: (self._dynamics, sizes | body),
+        }
+        for name, (session, inputs) in expected.items():
+            got = {item.name: item.shape[-1] for item in session.get_inputs()}
+            if got != inputs:
+                raise BundleError(f"{name} takes inputs of sizes {got}; expected {inputs}")
+        self._check_outputs()
 
     def command(self, policy_obs: Float32, skill: Float32) -> Float32:
         """Mean action of the policy.
@@ -64,39 +64,41 @@ class SkillBundle:
         inputs = {"policy_obs": policy_obs, "skill": skill}
         return self._policy.run(["command"], inputs)[0]
 
-    def delta(self, skills: Float32) -> Float32:
-        """Mean predicted change over ``prediction.steps`` control steps. (N, D) -> (N, P)."""
-        return self._dynamics.run(["delta"], {"skill": skills})[0]
-
-    def rollout(self, pose: NDArray[np.floating], skills: Float32, duration_steps: int) -> Float32:
-        """Predicted poses when each skill of a sequence is held in turn.
+    def delta(self, skill: Float32, *body: Float32) -> Float32:
+        """Mean predicted change over ``prediction.steps`` control steps.
 
         Args:
-            pose: x, y (m) and yaw (rad) now, world frame. Shape (3,), or (K, 3) for one each.
-            skills: shape (K, H, D).
-            duration_steps: control steps that each skill is held.
-        Returns: x, y and, if predicted, yaw in the world frame, before the first and after each
-            skill. Shape (K, H + 1, P).
+            skill: shape (N, D).
+            body: only with ``prediction.body_state``: policy_obs (N, O), and whether it is known,
+                1 or 0 (N, 1).
+        Returns: shape (N, P).
         """
-        num, horizon, dim = skills.shape
-        delta = self.delta(skills.reshape(num * horizon, dim))
-        scale = np.float32(duration_steps / self.manifest.prediction.steps)
-        return self.manifest.prediction.chain(pose, delta.reshape(num, horizon, -1) * scale)
+        inputs = dict(zip(("skill", "policy_obs", "known"), (skill, *body), strict=False))
+        return self._dynamics.run(["delta"], inputs)[0]
+
+    def rollout(
+        self, start: NDArray[np.floating], skills: Float32, duration_steps: float
+    ) -> Float32:
+        """Predictions when each skill of a sequence is held: ``PredictionSpec.rollout``."""
+        prediction = self.manifest.prediction
+        return prediction.rollout(self.robot, self.delta, start, skills, duration_steps)
 
     def warm_up(self) -> None:
         """Run everything once, so that the first control step is as fast as the others."""
         obs = np.zeros((1, policy_obs_dim(self.robot)), np.float32)
         for num in (1, 2):
             self.command(obs.repeat(num, 0), self.skill_space.grid(num))
-            self.rollout(np.zeros(3), self.skill_space.grid(num)[:, None], 1)
+            start = np.zeros(3 + obs.shape[1])
+            self.rollout(start, self.skill_space.grid(num)[:, None], 1)
 
     def _check_outputs(self) -> None:
         """Run both models on two rows: a graph need not declare the sizes of its outputs."""
         obs = np.zeros((2, policy_obs_dim(self.robot)), np.float32)
         skills = self.skill_space.grid(2)
+        body = (obs, np.ones((2, 1), np.float32)) if self.manifest.prediction.body_state else ()
         outputs = (
             (POLICY_FILE, lambda: self.command(obs, skills), self.robot.command_dim),
-            (DYNAMICS_FILE, lambda: self.delta(skills), self.prediction_dim),
+            (DYNAMICS_FILE, lambda: self.delta(skills, *body), self.prediction_dim),
         )
         for name, run, size in outputs:
             try:

@@ -55,8 +55,8 @@ def run(args: argparse.Namespace) -> int:
         model,
         bundle.skill_space,
         bundle.command,
-        bundle.delta,
-        bundle.manifest.prediction,
+        bundle.rollout,
+        bundle.manifest.prediction.steps,
         seed=args.seed,
         num_skills=args.skills,
     )

@@ -136,7 +136,7 @@ def evaluate_goals(
     for step in range(steps):
         state = _finite(env.state)
         if loop.plan_due:
-            loop.plan(state, cost)
+            loop.plan(state, env.last_command, cost)
         env.step(loop.command(state, env.last_command))
         commands[step] = env.last_command
         # A robot whose episode ended stays where it was; the next step would reset it.

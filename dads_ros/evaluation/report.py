@@ -8,7 +8,7 @@ from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.config import PlannerConfig
 from dads_ros.envs.model import RobotModel
 from dads_ros.evaluation.goals import evaluate_goals, sample_goals
-from dads_ros.evaluation.skills import count_xy_bins, evaluate_skills
+from dads_ros.evaluation.skills import count_xy_bins, evaluate_skills, evaluate_switching
 from dads_ros.robot import RobotSpec
 
 logger = logging.getLogger(__name__)
@@ -54,14 +54,14 @@ def evaluate_bundle(
             "MJCF, or another version of MuJoCo); its figures may differ",
             bundle.robot.name,
         )
-    prediction = bundle.manifest.prediction
+    prediction_steps = bundle.manifest.prediction.steps
     skills, few = (
         evaluate_skills(
             model,
             bundle.skill_space,
             bundle.command,
-            bundle.delta,
-            prediction,
+            bundle.rollout,
+            prediction_steps,
             seed=seed,
             delay_ms=delay_ms,
             num_skills=num,
@@ -69,6 +69,16 @@ def evaluate_bundle(
             num_threads=num_threads,
         )
         for num in (GRID_SKILLS, BIN_SKILLS)
+    )
+    switching = evaluate_switching(
+        model,
+        bundle.skill_space,
+        bundle.command,
+        bundle.rollout,
+        prediction_steps,
+        seed=seed,
+        delay_ms=delay_ms,
+        num_threads=num_threads,
     )
     goals = evaluate_goals(
         model,
@@ -87,6 +97,7 @@ def evaluate_bundle(
     figures = {
         **goals.to_dict(),
         **skills.to_dict(),
+        **switching.to_dict(),
         "xy_bins": count_xy_bins(few.tracks),
         "skills_per_sector": skills.skills_per_sector().tolist(),
         **{f"{key}_ci95": None if ci is None else list(ci) for key, ci in intervals.items()},

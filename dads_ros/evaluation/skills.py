@@ -1,8 +1,7 @@
 """What the skills do: hold each skill of a fixed grid, mean action, from a random yaw.
 
 Policy and skill dynamics come as plain functions, so that training and bundles are measured by the
-same code. Shapes: N skills, T steps, D skill dimensions, O policy_obs, A actuators, P predicted
-fields.
+same code. Shapes: N skills, R robots, T steps, D skill dimensions, O policy_obs, A actuators.
 """
 
 import functools
@@ -15,15 +14,14 @@ from numpy.typing import NDArray
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import one_episode_env
 from dads_ros.evaluation.statistics import Interval, fraction_interval, ratio_interval
-from dads_ros.prediction import PredictionSpec
+from dads_ros.planning.control_loop import plan_start
+from dads_ros.planning.mppi import Rollout
 from dads_ros.skills import SkillSpace
 
 Float32 = NDArray[np.float32]
 Array = NDArray[np.float64]
 PolicyFunction = Callable[[Float32, Float32], NDArray[np.floating]]
 """(policy_obs (N, O), skill (N, D)) -> command in the actuator's unit (N, A)."""
-DeltaFunction = Callable[[Float32], NDArray[np.floating]]
-"""skill (N, D) -> predicted change over ``prediction.steps`` control steps (N, P)."""
 
 NUM_SECTORS = 12
 SECTOR_DISTANCE_M = 3.0
@@ -91,12 +89,35 @@ class SkillMetrics:
         }
 
 
+@dataclass(frozen=True)
+class SwitchMetrics:
+    """One run with a new skill again and again, as in planning; S skills for each robot."""
+
+    fallen: NDArray[np.bool_]
+    """The robot had fallen, as its robot file defines it, after some step. Shape (R,)."""
+    displacement: Array
+    """x, y under each skill, world frame, m; NaN where a fall ended it. Shape (R, S, 2)."""
+    predicted: Array
+    """The same, predicted when the skill began. Shape (R, S, 2)."""
+
+    def to_dict(self) -> dict[str, float]:
+        """The figures as plain numbers."""
+        held = np.isfinite(self.displacement).all(axis=2)
+        moved, predicted = self.displacement[held], self.predicted[held]
+        total = np.linalg.norm(moved, axis=1).sum()
+        error = np.linalg.norm(predicted - moved, axis=1).sum() / max(total, 1e-9)
+        return {
+            "switch_fall_fraction": float(self.fallen.mean()),
+            "switch_prediction_error": float(error),
+        }
+
+
 def evaluate_skills(
     model: RobotModel,
     skill_space: SkillSpace,
     policy: PolicyFunction,
-    delta: DeltaFunction,
-    prediction: PredictionSpec,
+    rollout: Rollout,
+    prediction_steps: int,
     *,
     seed: int,
     delay_ms: float = 0.0,
@@ -110,8 +131,8 @@ def evaluate_skills(
         model: the robot.
         skill_space: the skill prior; its grid is used.
         policy: mean action.
-        delta: mean prediction.
-        prediction: what ``delta`` predicts.
+        rollout: predictions of skill sequences.
+        prediction_steps: control steps that one prediction spans.
         seed: of the start: uniform yaw, noise.
         delay_ms: from state to command.
         num_skills: N.
@@ -123,11 +144,10 @@ def evaluate_skills(
         model, num_skills, steps, rng=rng, delay_ms=delay_ms, num_threads=num_threads
     )
     skills = skill_space.grid(num_skills)
-    start = np.concatenate([env.state.position[:, :2], env.state.yaw()[:, None]], axis=1)
-    num_predictions = max(1, round(steps / prediction.steps))
-    scale = steps / (num_predictions * prediction.steps)
-    deltas = np.repeat(delta(skills)[:, None] * scale, num_predictions, axis=1)
-    ends = prediction.chain(start, deltas)[:, -1, :2]
+    num_predictions = max(1, round(steps / prediction_steps))
+    held = np.repeat(skills[:, None], num_predictions, axis=1)
+    start = plan_start(model.spec, env.state, env.last_command)
+    ends = rollout(start, held, steps / num_predictions)[:, -1, :2]
 
     tracks = np.empty((num_skills, steps + 1, 2))
     tracks[:, 0] = start[:, :2]
@@ -144,34 +164,48 @@ def evaluate_skills(
     return SkillMetrics(skills, tracks, ends - start[:, :2], flipped, fallen)
 
 
-def switch_falls(
+def evaluate_switching(
     model: RobotModel,
     skill_space: SkillSpace,
     policy: PolicyFunction,
-    hold_steps: int,
+    rollout: Rollout,
+    prediction_steps: int,
     *,
     seed: int,
     delay_ms: float = 0.0,
     num_robots: int = 256,
     steps: int = 200,
     num_threads: int | None = None,
-) -> NDArray[np.bool_]:
-    """Which robots fall when every ``hold_steps`` a new skill of the prior comes, as in planning.
+) -> SwitchMetrics:
+    """Give every robot a new skill of the prior as soon as one prediction is over.
 
-    Args: as for ``evaluate_skills``. Shape (num_robots,).
+    Args: as for ``evaluate_skills``.
     """
-    rng = np.random.default_rng(seed)
+    num_skills = max(1, steps // prediction_steps)
+    rng, shape = np.random.default_rng(seed), (num_robots, num_skills, 2)
     env = one_episode_env(
-        model, num_robots, steps, rng=rng, delay_ms=delay_ms, num_threads=num_threads
+        model,
+        num_robots,
+        num_skills * prediction_steps,
+        rng=rng,
+        delay_ms=delay_ms,
+        num_threads=num_threads,
     )
     fallen, ended = np.zeros((2, num_robots), bool)
-    for step in range(steps):
-        if step % hold_steps == 0:
-            skills = skill_space.sample(num_robots, rng)
-        env.step(policy(env.policy_obs(), skills))
-        fallen |= (env.diverged | env.state.has_fallen(model.spec)) & ~ended
-        ended |= env.terminated
-    return fallen
+    displacement, predicted = np.empty(shape), np.empty(shape)
+    for index in range(num_skills):
+        skills = skill_space.sample(num_robots, rng)
+        # The numbers of a robot whose physics broke down are not finite; it is out anyway.
+        start = np.nan_to_num(plan_start(model.spec, env.state, env.last_command))
+        predicted[:, index] = rollout(start, skills[:, None], prediction_steps)[:, 1, :2]
+        for _ in range(prediction_steps):
+            env.step(policy(env.policy_obs(), skills))
+            fallen |= (env.diverged | env.state.has_fallen(model.spec)) & ~ended
+            ended |= env.terminated | env.diverged
+        displacement[:, index] = env.state.position[:, :2] - start[:, :2]
+        predicted[:, index] -= start[:, :2]
+        displacement[ended, index] = np.nan
+    return SwitchMetrics(fallen, displacement, predicted)
 
 
 def count_xy_bins(tracks: Array) -> int:

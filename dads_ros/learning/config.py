@@ -29,7 +29,7 @@ class SymmetryConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class SkillDynamicsConfig(Config):
-    """q(delta | z): a mixture of Gaussians with isotropic covariance."""
+    """q(delta | s, z): a mixture of Gaussians whose covariance is fixed, or learned."""
 
     hidden: tuple[int, ...] = setting((512, 512), min=1, max=4096, help="Hidden layer sizes.")
     learning_rate: float = setting(3e-4, min=1e-7, max=1.0, help="Adam step size.")
@@ -44,6 +44,13 @@ class SkillDynamicsConfig(Config):
     )
     sigma_rad: float = setting(
         0.3, min=1e-6, max=100.0, help="Standard deviation of predicted yaw, radians."
+    )
+    sigma_body: float = setting(
+        1.0,
+        min=1e-6,
+        max=100.0,
+        help="Standard deviation of predicted observations, relative to the size of their changes "
+        "when training begins.",
     )
     sigma_ratio: float = setting(
         0.0,
@@ -238,7 +245,7 @@ class TrainConfig(Config):
         PredictionSpec(steps=1), help="What the skill dynamics predicts."
     )
     symmetry: SymmetryConfig = setting(SymmetryConfig(), help="Symmetries of the networks.")
-    skill_dynamics: SkillDynamicsConfig = setting(SkillDynamicsConfig(), help="q(delta | z).")
+    skill_dynamics: SkillDynamicsConfig = setting(SkillDynamicsConfig(), help="q(delta | s, z).")
     reward: RewardConfig = setting(RewardConfig(), help="The intrinsic reward.")
     sac: SacConfig = setting(SacConfig(), help="Soft actor-critic.")
     collect: CollectConfig = setting(CollectConfig(), help="Collecting experience.")
@@ -257,6 +264,12 @@ class TrainConfig(Config):
             )
         if self.symmetry.body and self.prediction.frame != "world":
             raise ConfigError("'symmetry.body' needs 'prediction.frame: world'")
+        if self.prediction.body_fields and (self.symmetry.yaw or self.symmetry.body):
+            raise ConfigError(
+                f"'prediction.fields' has {', '.join(self.prediction.body_fields)}: that needs "
+                "'symmetry.yaw: false' and 'symmetry.body: false', which see the observation from "
+                "the skill"
+            )
         if self.symmetry.yaw and self.skill_prior.kind != "disc":
             raise ConfigError(
                 "'symmetry.yaw' needs 'skill_prior.kind: disc', which a turn maps on itself"

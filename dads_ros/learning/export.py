@@ -56,9 +56,14 @@ def export_bundle(trainer: Trainer, folder: Path) -> BundleManifest:
             "command",
             temporary / POLICY_FILE,
         )
-        _to_onnx(dynamics, (skill[:2],), ["skill"], "delta", temporary / DYNAMICS_FILE)
+        inputs = {"skill": skill}
+        if trainer.config.prediction.body_state:
+            known = (torch.arange(len(skill)) % 2).float()[:, None]
+            inputs |= {"policy_obs": obs, "known": known}
+        example = tuple(value[:2] for value in inputs.values())
+        _to_onnx(dynamics, example, list(inputs), "delta", temporary / DYNAMICS_FILE)
         check_parity(policy, temporary / POLICY_FILE, {"policy_obs": obs, "skill": skill})
-        check_parity(dynamics, temporary / DYNAMICS_FILE, {"skill": skill})
+        check_parity(dynamics, temporary / DYNAMICS_FILE, inputs)
         manifest = BundleManifest(
             robot=trainer.robot,
             model_sha256=trainer.model.sha256(),

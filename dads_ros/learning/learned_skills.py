@@ -1,6 +1,6 @@
 """LearnedSkills: the two functions that a bundle is made of, as they are evaluated and exported.
 
-Shapes: B batch, N skills, O policy_obs, D skill dimensions, A actuators, P predicted fields.
+Shapes: B batch, N skills, O policy_obs, D skill dimensions, A actuators, P predicted columns.
 """
 
 import copy
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dads_ros.learning.networks import Actor, Features, RunningNormalizer
-from dads_ros.learning.skill_dynamics import SkillDynamics
+from dads_ros.learning.skill_dynamics import BodyState, SkillDynamics
 
 Float32 = NDArray[np.float32]
 
@@ -46,16 +46,22 @@ class MeanPolicy(nn.Module):
 
 
 class MeanDynamics(nn.Module):
-    """skill -> mean predicted change of pose over one prediction, in metres and radians."""
+    """Mean predicted change over one prediction, x and y in metres, yaw in radians."""
 
-    def __init__(self, q: SkillDynamics) -> None:
-        """Wrap a copy."""
+    def __init__(self, q: SkillDynamics, body_state: BodyState | None) -> None:
+        """Wrap copies. ``body_state``: None for q(delta | z)."""
         super().__init__()
-        self.q = copy.deepcopy(q)
+        self.q, self.body_state = copy.deepcopy(q), copy.deepcopy(body_state)
 
-    def forward(self, skill: Tensor) -> Tensor:
-        """Shapes (N, D) -> (N, P)."""
-        return self.q.mean(skill)
+    def forward(
+        self, skill: Tensor, policy_obs: Tensor | None = None, known: Tensor | None = None
+    ) -> Tensor:
+        """Shapes (N, D) and, with a body state, (N, O) and (N, 1) -> (N, P)."""
+        if self.body_state is None:
+            return self.q.mean(skill)
+        assert policy_obs is not None
+        assert known is not None
+        return self.q.mean(skill, self.body_state(policy_obs, skill, known))
 
 
 class LearnedSkills(NamedTuple):
@@ -70,6 +76,6 @@ class LearnedSkills(NamedTuple):
         return self.policy(torch.from_numpy(policy_obs), torch.from_numpy(skill)).numpy()
 
     @torch.no_grad()
-    def delta(self, skills: Float32) -> Float32:
+    def delta(self, skill: Float32, *body: Float32) -> Float32:
         """As ``SkillBundle.delta``: (N, D) -> (N, P)."""
-        return self.dynamics(torch.from_numpy(skills)).numpy()
+        return self.dynamics(*(torch.from_numpy(part) for part in (skill, *body))).numpy()

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from dads_ros.envs.model import RobotModel, command_permutation, joint_permutation
 from dads_ros.errors import ConfigError
 from dads_ros.learning.config import TrainConfig
+from dads_ros.learning.networks import Turn
 from dads_ros.learning.replay_buffer import Transition
 from dads_ros.observation import observation_slices
 
@@ -30,6 +31,7 @@ class Mirror(nn.Module):
     obs_sign: Tensor
     action_index: Tensor
     action_sign: Tensor
+    delta_index: Tensor
     delta_sign: Tensor
 
     def __init__(self, model: RobotModel, config: TrainConfig) -> None:
@@ -43,24 +45,27 @@ class Mirror(nn.Module):
             )
         joints = joint_permutation(spec.joints, spec.mirror)
         commands = command_permutation(spec, spec.mirror, model.driven_joints)
-        index, sign = [], []
-        for field, part in observation_slices(spec).items():
+        reflected: dict[str, Turn] = {}
+        for field in observation_slices(spec):
             if field in _FIELD_SIGNS:
-                permutation = np.arange(part.stop - part.start)
                 signs = np.array(_FIELD_SIGNS[field])
+                reflected[field] = np.arange(len(signs)), signs
             else:
-                permutation, signs = commands if field == "last_command" else joints
-            index.append(part.start + permutation)
-            sign.append(signs)
-        delta = [1.0 if field == "x" else -1.0 for field in config.prediction.fields]
+                reflected[field] = commands if field == "last_command" else joints
+        pose = config.prediction.pose_fields
+        moved = np.arange(len(pose)), np.array([1.0 if field == "x" else -1.0 for field in pose])
+        obs_index, obs_sign = _joined(list(reflected.values()))
+        predicted = [moved, *(reflected[field] for field in config.prediction.body_fields)]
+        delta_index, delta_sign = _joined(predicted)
         for name, values in (
-            ("obs_index", torch.from_numpy(np.concatenate(index))),
-            ("obs_sign", torch.from_numpy(np.concatenate(sign)).float()),
-            ("action_index", torch.from_numpy(commands[0])),
-            ("action_sign", torch.from_numpy(commands[1]).float()),
-            ("delta_sign", torch.tensor(delta)),
+            ("obs_index", obs_index),
+            ("obs_sign", obs_sign.astype(np.float32)),
+            ("action_index", commands[0]),
+            ("action_sign", commands[1].astype(np.float32)),
+            ("delta_index", delta_index),
+            ("delta_sign", delta_sign.astype(np.float32)),
         ):
-            self.register_buffer(name, values)
+            self.register_buffer(name, torch.from_numpy(values))
 
     def forward(self, transition: Transition, which: Tensor) -> Transition:
         """Reflect those rows. Shape of ``which``: (B,), boolean."""
@@ -71,11 +76,21 @@ class Mirror(nn.Module):
         def obs(values: Tensor) -> Tensor:
             return torch.where(rows, values[:, self.obs_index] * self.obs_sign, values)
 
+        delta = transition.delta[:, self.delta_index] * self.delta_sign
         action = transition.action[:, self.action_index] * self.action_sign
         return transition._replace(
             policy_obs=obs(transition.policy_obs),
             next_policy_obs=obs(transition.next_policy_obs),
+            start_obs=obs(transition.start_obs),
             action=torch.where(rows, action, transition.action),
             skill=torch.where(rows, sign * transition.skill, transition.skill),
-            delta=torch.where(rows, self.delta_sign * transition.delta, transition.delta),
+            delta=torch.where(rows, delta, transition.delta),
         )
+
+
+def _joined(turns: list[Turn]) -> Turn:
+    """One permutation with signs, of vectors that stand one after the other."""
+    sizes = [len(permutation) for permutation, _ in turns]
+    starts = np.cumsum([0, *sizes[:-1]])
+    index = [start + permutation for start, (permutation, _) in zip(starts, turns, strict=True)]
+    return np.concatenate(index), np.concatenate([signs for _, signs in turns])

@@ -1,13 +1,14 @@
 """ReplayBuffer: the newest rows of every robot's stream of experience.
 
 Shapes: C rows (capacity), N robots, T rows of a chunk, B batch, O policy_obs, D skill dimensions,
-A actuators, P predicted fields, k control steps of one prediction.
+A actuators, P predicted columns, k control steps of one prediction.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dads_ros.errors import ConfigError
@@ -47,7 +48,9 @@ class Transition(NamedTuple):
     next_policy_obs: Tensor
     skill: Tensor
     delta: Tensor
-    """Change of pose over k steps around the transition, all under this skill. Shape (B, P)."""
+    """Change over k steps around the transition, all under this skill. Shape (B, P)."""
+    start_obs: Tensor
+    """Observation at the first of those k steps. Shape (B, O)."""
     terminated: Tensor
 
 
@@ -59,10 +62,20 @@ class ReplayBuffer:
     """
 
     def __init__(
-        self, num_rows: int, first: Chunk, prediction: PredictionSpec, device: torch.device
+        self,
+        num_rows: int,
+        first: Chunk,
+        prediction: PredictionSpec,
+        device: torch.device,
+        columns: NDArray[np.int64] | None = None,
     ) -> None:
-        """Allocate for rows like those of ``first``, which is not added."""
+        """Allocate for rows like those of ``first``, which is not added.
+
+        ``columns``: of policy_obs, those that are predicted beside the pose; none by default.
+        """
         self._prediction = prediction
+        columns = np.zeros(0, int) if columns is None else columns
+        self._columns = torch.from_numpy(columns).to(device)
         self._data = {
             name: torch.zeros(num_rows, *array.shape[1:], device=device, dtype=_dtype(array))
             for name, array in first._asdict().items()
@@ -142,19 +155,26 @@ class ReplayBuffer:
             next_policy_obs=data["policy_obs"][following, env],
             skill=data["skill"][slot, env],
             delta=self._delta(start, env),
+            start_obs=data["policy_obs"][start % self._num_rows, env],
             terminated=data["terminated"][slot, env],
         )
 
     def _delta(self, start: Tensor, env: Tensor) -> Tensor:
-        pose = self._data["pose"]
-        first = pose[start % self._num_rows, env]
-        delta = pose[(start + self._prediction.steps) % self._num_rows, env] - first
+        pose, obs = self._data["pose"], self._data["policy_obs"]
+        begin, end = start % self._num_rows, (start + self._prediction.steps) % self._num_rows
+        first = pose[begin, env]
+        delta = pose[end, env] - first
         yaw = torch.remainder(delta[:, 2] + np.pi, 2.0 * np.pi) - np.pi
         x, y = delta[:, 0], delta[:, 1]
         if self._prediction.frame == "heading":
             cos, sin = first[:, 2].cos(), first[:, 2].sin()
             x, y = cos * x + sin * y, cos * y - sin * x
-        return torch.stack([x, y, yaw][: len(self._prediction.fields)], dim=1)
+        moved = torch.stack([x, y, yaw][: len(self._prediction.pose_fields)], dim=1)
+        if not len(self._columns):
+            return moved
+        env = env[:, None]
+        change = obs[end[:, None], env, self._columns] - obs[begin[:, None], env, self._columns]
+        return torch.cat([moved, change], dim=1)
 
     def checkpoint(self) -> dict[str, object]:
         """Everything that ``restore`` needs."""

@@ -1,6 +1,7 @@
-"""Skill dynamics q(delta | z): a mixture of Gaussians fitted by maximum likelihood.
+"""Skill dynamics q(delta | s, z): a mixture of Gaussians fitted by maximum likelihood.
 
-Shapes: B batch, L skills, E experts, D skill dimensions, P predicted fields.
+Shapes: B batch, L skills, E experts, D skill dimensions, P predicted columns, O policy_obs, F
+features, S numbers of a body state.
 """
 
 import math
@@ -9,35 +10,59 @@ import torch
 from torch import Tensor, nn
 
 from dads_ros.learning.config import TrainConfig
-from dads_ros.learning.networks import mlp
+from dads_ros.learning.networks import Features, RunningNormalizer, mlp
+from dads_ros.robot import RobotSpec
 
 MAX_LOG_FACTOR = math.log(10.0)
 """A learned sigma stays within this factor of the setting."""
+MIN_BODY_SCALE = 1e-3
+"""Size of the changes of an observation that hardly changes, in its unit."""
+
+
+class BodyState(nn.Module):
+    """What q sees of the robot: the policy's features, seen from the skill; all 0 if unknown."""
+
+    def __init__(self, features: Features, normalizer: RunningNormalizer) -> None:
+        """Look through parts of the policy."""
+        super().__init__()
+        self.features, self.normalizer = features, normalizer
+        self.dim = features.dim + 1
+        """S."""
+
+    def forward(self, policy_obs: Tensor, skill: Tensor, known: Tensor) -> Tensor:
+        """Shapes (B, O), (B, D) and, 1 where the observation is known, (B, 1) -> (B, S)."""
+        features, _ = self.features(policy_obs, skill)
+        return torch.cat([known * self.normalizer(features), known], dim=1)
 
 
 class SkillDynamics(nn.Module):
-    """q(delta | z). In the paper's x-y configurations q sees no state, only the skill.
+    """q(delta | z), or q(delta | s, z). In the paper's x-y configurations q sees only the skill.
 
     With ``symmetry.yaw`` the means are equivariant: they turn with the skill, and vanish with its
     length as continuity at z = 0 demands. With ``linear`` they are linear in the skill, and the
     mixture's weights do not depend on it. With ``learn_sigma`` each expert has a factor on sigma.
+    With a body state the methods take one for each row, as ``BodyState`` makes it.
     """
 
     sigma: Tensor
     scale: Tensor
 
-    def __init__(self, config: TrainConfig, *, linear: bool = False) -> None:
-        """Make the network."""
+    def __init__(
+        self, config: TrainConfig, robot: RobotSpec, *, body_dim: int = 0, linear: bool = False
+    ) -> None:
+        """Make the network. ``body_dim``: S, 0 for q(delta | z)."""
         super().__init__()
-        q, fields = config.skill_dynamics, config.prediction.fields
-        self.num_experts, self.num_fields = q.num_experts, len(fields)
+        q, fields = config.skill_dynamics, config.prediction.pose_fields
+        self.num_experts, self.num_fields = q.num_experts, config.prediction.dim(robot)
+        self.num_body_fields = self.num_fields - len(fields)
         self.yaw_symmetry = config.symmetry.yaw
         self.linear, self.warm_start_m = linear, q.warm_start_m
         self.min_sigma_m, self.sigma_ratio = q.min_sigma_m, q.sigma_ratio
         sigma = [q.sigma_rad if field == "yaw" else q.sigma_m for field in fields]
+        sigma += self.num_body_fields * [q.sigma_body]  # times what ``measure_scale`` finds
         self.register_buffer("sigma", torch.tensor(sigma))
         self.register_buffer("scale", torch.tensor(sigma))  # unit of the network's outputs
-        input_dim = config.skill_prior.dim - (1 if self.yaw_symmetry else 0)
+        input_dim = config.skill_prior.dim - (1 if self.yaw_symmetry else 0) + body_dim
         columns = config.skill_prior.dim if linear and not self.yaw_symmetry else 1
         self.num_scales = self.num_experts if q.learn_sigma else 0
         num_means = self.num_experts * self.num_fields * columns
@@ -47,8 +72,10 @@ class SkillDynamics(nn.Module):
                 self.net[-1].weight.mul_(0.01)
                 self.net[-1].bias.zero_()
 
-    def forward(self, skill: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The mixture for skills (L, D).
+    def forward(
+        self, skill: Tensor, body: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The mixture for skills (L, D) in body states (L, S).
 
         Returns: log weights (L, E); means in metres, radians (L, E, P); log of the factors on
             ``sigma`` (L, E), None where they are all 1.
@@ -57,6 +84,8 @@ class SkillDynamics(nn.Module):
         if self.yaw_symmetry:
             length = skill[:, :2].norm(dim=1, keepdim=True)
             inputs = torch.cat([length, skill[:, 2:]], dim=1)
+        if body is not None:
+            inputs = torch.cat([inputs, body], dim=1)
         output = self.net(torch.ones_like(inputs) if self.linear else inputs)
         sizes = [self.num_experts, self.num_scales, output.shape[1]]
         sizes[2] -= sizes[0] + sizes[1]
@@ -79,14 +108,19 @@ class SkillDynamics(nn.Module):
             means = means + self.warm_start_m * warm[:, None]
         return logits, means, log_factors
 
-    def mean(self, skill: Tensor) -> Tensor:
-        """Mean of the mixture. Shapes (L, D) -> (L, P)."""
-        logits, means, _ = self(skill)
+    def mean(self, skill: Tensor, body: Tensor | None = None) -> Tensor:
+        """Mean of the mixture. Shapes (L, D), (L, S) -> (L, P)."""
+        logits, means, _ = self(skill, body)
         return (logits.exp().unsqueeze(2) * means).sum(1)
 
-    def log_prob(self, delta: Tensor, skill: Tensor, stretch: float = 1.0) -> Tensor:
-        """log q(delta | z), row by row; ``stretch`` scales its means. (B, P), (B, D) -> (B,)."""
-        logits, means, log_factors = self(skill)
+    def log_prob(
+        self, delta: Tensor, skill: Tensor, stretch: float = 1.0, body: Tensor | None = None
+    ) -> Tensor:
+        """log q(delta | s, z), row by row; ``stretch`` scales its means.
+
+        Shapes (B, P), (B, D), (B, S) -> (B,).
+        """
+        logits, means, log_factors = self(skill, body)
         error = (delta.unsqueeze(1) - stretch * means) / self.sigma
         square = error.square().sum(2)
         if log_factors is not None:
@@ -94,8 +128,22 @@ class SkillDynamics(nn.Module):
             square = square * (-2.0 * log_factors).exp()
         return torch.logsumexp(logits - 0.5 * square, dim=1) - self._log_normaliser()
 
-    def log_prob_of_all(self, delta: Tensor, skill: Tensor, stretch: float = 1.0) -> Tensor:
-        """log q(delta_b | z_l) of every pair, as one matrix product. (B, P), (L, D) -> (L, B)."""
+    def log_prob_of_all(
+        self, delta: Tensor, skill: Tensor, stretch: float = 1.0, body: Tensor | None = None
+    ) -> Tensor:
+        """log q(delta_b | s_b, z_l) of every pair; without body states one matrix product.
+
+        Args:
+            delta: shape (B, P).
+            skill: shape (L, D).
+            stretch: factor on the means.
+            body: of every pair. Shape (L, B, S).
+        Returns: shape (L, B).
+        """
+        if body is not None:
+            num_skills, num = body.shape[:2]
+            pairs = delta.repeat(num_skills, 1), skill.repeat_interleave(num, dim=0)
+            return self.log_prob(*pairs, stretch, body.flatten(0, 1)).view(num_skills, num)
         logits, means, log_factors = self(skill)
         means = (stretch * means / self.sigma).flatten(0, 1)  # (L*E, P)
         delta = delta / self.sigma
@@ -108,16 +156,36 @@ class SkillDynamics(nn.Module):
         experts = experts.unflatten(0, (len(skill), self.num_experts))
         return _logsumexp(experts, dim=1) - self._log_normaliser()
 
-    def loss(self, delta: Tensor, skill: Tensor, weight: Tensor | None = None) -> Tensor:
+    def loss(
+        self,
+        delta: Tensor,
+        skill: Tensor,
+        weight: Tensor | None = None,
+        body: Tensor | None = None,
+    ) -> Tensor:
         """Negative mean log-likelihood; its gradient reaches this network only.
 
         Args:
             delta: shape (B, P).
             skill: shape (B, D).
             weight: importance weights (equation 5 of arXiv:2004.12974). Shape (B,).
+            body: shape (B, S).
         """
-        log_prob = self.log_prob(delta, skill)
+        log_prob = self.log_prob(delta, skill, body=body)
         return -(log_prob if weight is None else weight * log_prob).mean()
+
+    @torch.no_grad()
+    def measure_scale(self, delta: Tensor) -> None:
+        """Take the size of the first changes as the unit of predicted observations. Shape (B, P).
+
+        Their sigma is ``sigma_body`` in that unit.
+
+        Differs from the paper, which normalises the targets again and again: with a scale that
+        stays, the reward goes on paying for larger changes.
+        """
+        columns = slice(self.num_fields - self.num_body_fields, None)
+        self.scale[columns] = delta[:, columns].square().mean(0).sqrt().clamp_min(MIN_BODY_SCALE)
+        self.sigma[columns] *= self.scale[columns]
 
     @torch.no_grad()
     def adapt_sigma(self, delta: Tensor, factor: float = 1.0, rate: float = 0.05) -> None:

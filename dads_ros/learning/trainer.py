@@ -1,6 +1,7 @@
 """Trainer: the loop of DADS (Sharma et al. 2020, Algorithm 1) over many robots at once."""
 
 import copy
+import functools
 import sys
 import time
 from collections.abc import Generator
@@ -17,7 +18,12 @@ from torch import Tensor
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import VectorEnv, available_cores
 from dads_ros.errors import CheckpointError, TrainingError
-from dads_ros.evaluation.skills import SkillMetrics, evaluate_skills, switch_falls
+from dads_ros.evaluation.skills import (
+    SkillMetrics,
+    SwitchMetrics,
+    evaluate_skills,
+    evaluate_switching,
+)
 from dads_ros.files import make_output_folder, remove_leftovers, source_commit
 from dads_ros.learning.checkpoint import load_checkpoint, save_checkpoint
 from dads_ros.learning.collector import Collector, Policy
@@ -28,7 +34,8 @@ from dads_ros.learning.mirror import Mirror
 from dads_ros.learning.networks import Actor, Features, RunningNormalizer
 from dads_ros.learning.replay_buffer import Chunk, ReplayBuffer, Transition
 from dads_ros.learning.sac import Sac, SacBatch
-from dads_ros.learning.skill_dynamics import SkillDynamics
+from dads_ros.learning.skill_dynamics import BodyState, SkillDynamics
+from dads_ros.planning.mppi import Rollout
 from dads_ros.robot import RobotSpec
 from dads_ros.skills import SkillSpace
 
@@ -48,6 +55,8 @@ COLLAPSE_MIN_PEAK = 0.2
 """nats; a reward that never was higher is that of a run which has not begun to learn."""
 NUM_EVALUATED_SKILLS = 256
 REWARD_ROWS = 2048  # transitions whose rewards are computed together; fits the cache
+BODY_REWARD_ROWS = 64  # the same where q sees body states: one pass for each skill
+UNKNOWN_SHARE = 0.5  # of the transitions that q is fitted to, without the body state
 
 
 @dataclass(frozen=True)
@@ -243,25 +252,26 @@ class Trainer:
             self.model,
             self.skill_space,
             skills.command,
-            skills.delta,
-            self.config.prediction,
+            self._rollout_of(skills),
+            self.config.prediction.steps,
             seed=self.config.seed + 1,
             delay_ms=delay_ms,
             num_skills=num_skills,
         )
 
-    def switch_fall_fraction(self, delay_ms: float = 0.0) -> float:
-        """Part of the robots that fall while skills change as often as predictions allow."""
-        fallen = switch_falls(
+    def evaluate_switching(self, delay_ms: float = 0.0) -> SwitchMetrics:
+        """The same while skills change as often as predictions allow."""
+        skills = self.learned_skills()
+        return evaluate_switching(
             self.model,
             self.skill_space,
-            self.learned_skills().command,
+            skills.command,
+            self._rollout_of(skills),
             self.config.prediction.steps,
             seed=self.config.seed + 1,
             delay_ms=delay_ms,
             num_robots=NUM_EVALUATED_SKILLS,
         )
-        return float(fallen.mean())
 
     def judge(self) -> Best:
         """Evaluate what was learned up to now; it becomes ``best`` if it is better.
@@ -273,9 +283,8 @@ class Trainer:
         shortest, longest = self.config.collect.delay_ms
         for delay_ms, suffix in {longest: "_delayed", shortest: ""}.items():
             self.evaluation = self.evaluate(delay_ms)
-            at_delay = self.evaluation.to_dict()
+            at_delay = self.evaluation.to_dict() | self.evaluate_switching(delay_ms).to_dict()
             right = max(0.0, 1.0 - at_delay["prediction_error"])
-            at_delay["switch_fall_fraction"] = self.switch_fall_fraction(delay_ms)
             falls = max(at_delay["skill_fall_fraction"], at_delay["switch_fall_fraction"])
             upright = (1.0 - falls) ** 5
             scores.append(at_delay["mean_displacement_m"] * right * upright)
@@ -290,7 +299,11 @@ class Trainer:
         """What was learned up to now."""
         limits = self.robot.command_limits
         policy = MeanPolicy(self.features, self.normalizer, self.sac.export_actor, limits)
-        return LearnedSkills(policy.cpu().eval(), MeanDynamics(self.q).cpu().eval())
+        dynamics = MeanDynamics(self.q, self.body_state)
+        return LearnedSkills(policy.cpu().eval(), dynamics.cpu().eval())
+
+    def _rollout_of(self, skills: LearnedSkills) -> Rollout:
+        return functools.partial(self.config.prediction.rollout, self.robot, skills.delta)
 
     def save_checkpoint(self) -> None:
         """Write everything that a resumed run needs to go on exactly here."""
@@ -358,8 +371,7 @@ class Trainer:
     def _take_in(self, chunk: Chunk) -> dict[str, float]:
         collect = self.config.collect
         if self.replay is None:
-            rows = collect.replay_capacity // collect.num_envs
-            self.replay = ReplayBuffer(rows, chunk, self.config.prediction, self.device)
+            self.replay = self._make_replay(chunk)
         self.replay.add(chunk)
         moved = chunk.skill_left > 0
         if self.num_env_steps < collect.normalizer_steps:
@@ -423,8 +435,12 @@ class Trainer:
         num = config.batch_size * config.gradient_steps
         transition = self._sample(num, config.newest_fraction, config.quiet_fraction)
         skill, delta = transition.skill, transition.delta
+        if self.num_gradient_steps == 0:
+            for q in self._qs:
+                q.measure_scale(delta)
         with torch.no_grad():
-            mean = self.reward_q.mean(skill)[:, :2]
+            body = self._body_of(self.reward_q, transition.start_obs, skill)
+            mean = self.reward_q.mean(skill, body)[:, :2]
             achieved = float((delta[:, :2] * mean).sum() / mean.square().sum())
         metrics = {"achieved": achieved}
         self.warm_start_over |= (
@@ -439,15 +455,34 @@ class Trainer:
         weight = torch.ones(num, device=self.device)
         if config.importance_clip > 0.0:
             weight = self._importance_weight(transition)
+        known = None
+        if self.body_state is not None:
+            known = torch.rand(num, 1, generator=self._generators["learn"]) >= UNKNOWN_SHARE
+            known = known.float().to(self.device)
+        bodies = [self._body_of(q, transition.start_obs, skill, known) for q in self._qs]
         total = torch.zeros((), device=self.device)
         for rows in torch.arange(num, device=self.device).split(config.batch_size):
-            losses = [q.loss(delta[rows], skill[rows], weight[rows]) for q in self._qs]
+            losses = [
+                q.loss(delta[rows], skill[rows], weight[rows], None if b is None else b[rows])
+                for q, b in zip(self._qs, bodies, strict=True)
+            ]
             self.q_optimizer.zero_grad(set_to_none=True)
             torch.stack(losses).sum().backward()
             self.q_optimizer.step()
             total += losses[0].detach()
         sigma = float(self.q.sigma[0])
         return metrics | {"q_loss": float(total) / config.gradient_steps, "sigma_m": sigma}
+
+    @torch.no_grad()
+    def _body_of(
+        self, q: SkillDynamics, obs: Tensor, skill: Tensor, known: Tensor | None = None
+    ) -> Tensor | None:
+        """Body states (B, S) for this q, all known by default; None if it wants none."""
+        if self.body_state is None or (q is self.reward_q and q is not self.q):
+            return None
+        if known is None:
+            known = torch.ones(len(obs), 1, device=self.device)
+        return self.body_state(obs, skill, known)
 
     @torch.no_grad()
     def _importance_weight(self, transition: Transition) -> Tensor:
@@ -472,15 +507,26 @@ class Trainer:
             skill[order[:fresh]] = torch.from_numpy(new).to(self.device)
             executed = order[fresh:] if fresh < num else slice(None)
         stretch = self.config.skill_dynamics.stretch if self.warm_start_over else 1.0
-        rewards, own = [], self.reward_q.log_prob(transition.delta, skill, stretch)
+        start_obs = transition.start_obs
+        body = self._body_of(self.reward_q, start_obs, skill)
+        rewards, own = [], self.reward_q.log_prob(transition.delta, skill, stretch, body)
         is_discrete = self.config.skill_prior.kind == "discrete"
-        for rows in torch.arange(num, device=self.device).split(REWARD_ROWS):
+        together = REWARD_ROWS if body is None else BODY_REWARD_ROWS
+        for rows in torch.arange(num, device=self.device).split(together):
             if is_discrete:
                 alt = self.skill_space.grid(self.skill_space.dim)
             else:
                 alt = self.skill_space.sample(config.num_alt_skills, self._rngs["alt_skill"])
+            alt_skill, bodies = torch.from_numpy(alt).to(self.device), None
+            if body is not None:
+                obs = start_obs[rows].repeat(len(alt), 1)
+                bodies = self._body_of(
+                    self.reward_q, obs, alt_skill.repeat_interleave(len(rows), dim=0)
+                )
+                assert bodies is not None
+                bodies = bodies.view(len(alt), len(rows), -1)
             alt_log_probs = self.reward_q.log_prob_of_all(
-                transition.delta[rows], torch.from_numpy(alt).to(self.device), stretch
+                transition.delta[rows], alt_skill, stretch, bodies
             )
             rewards.append(intrinsic_reward(own[rows], alt_log_probs, are_all=is_discrete))
         reward = torch.cat(rewards)
@@ -510,16 +556,26 @@ class Trainer:
         self.mirror = Mirror(self.model, config).to(device) if config.symmetry.mirror else None
         self.normalizer = RunningNormalizer(self.features.dim).to(device)
         self.sac = Sac(self.features.dim, self.robot.command_dim, config.sac, device)
-        self.q = SkillDynamics(config).to(device)
+        self.body_state: BodyState | None = None
+        if config.prediction.body_state:
+            self.body_state = BodyState(self.features, self.normalizer)
+        body_dim = self.body_state.dim if self.body_state is not None else 0
+        self.q = SkillDynamics(config, self.robot, body_dim=body_dim).to(device)
         """Exported: the planner's model."""
         self.reward_q = self.q
         """Of the reward. A narrower family than ``q`` still gives a lower bound of the mutual
         information, the objective (section 3 of the paper)."""
         if config.skill_dynamics.linear:
-            self.reward_q = SkillDynamics(config, linear=True).to(device)
+            self.reward_q = SkillDynamics(config, self.robot, linear=True).to(device)
         self._qs = torch.nn.ModuleList(dict.fromkeys([self.q, self.reward_q]))
         rate = config.skill_dynamics.learning_rate
         self.q_optimizer = torch.optim.Adam(self._qs.parameters(), lr=rate, fused=True)
+
+    def _make_replay(self, first: Chunk) -> ReplayBuffer:
+        collect, prediction = self.config.collect, self.config.prediction
+        columns = prediction.observation_columns(self.robot)
+        rows = collect.replay_capacity // collect.num_envs
+        return ReplayBuffer(rows, first, prediction, self.device, columns)
 
     def _make_env(self, num_envs: int) -> VectorEnv:
         return VectorEnv(
@@ -569,9 +625,8 @@ class Trainer:
         self.normalizer.load_state_dict(saved["normalizer"])
         self.collector.restore(saved["collector"])
         if saved["replay"] is not None:
-            rows = self.config.collect.replay_capacity // self.config.collect.num_envs
             first = Chunk(*(array[:1].numpy() for array in saved["replay"]["data"].values()))
-            self.replay = ReplayBuffer(rows, first, self.config.prediction, self.device)
+            self.replay = self._make_replay(first)
             self.replay.restore(saved["replay"])
         if saved["best"] is not None:
             self.best = Best.restored(saved["best"], self.learned_skills())

@@ -13,6 +13,7 @@ from dads_ros.nodes.markers import rollout_markers
 from dads_ros.nodes.runner import RELIABLE_QOS
 from dads_ros.nodes.settings import SkillPlannerConfig
 from dads_ros.planning.skill_planner import Plan
+from dads_ros.prediction import PredictionSpec
 
 
 class PlanDisplay:
@@ -26,10 +27,17 @@ class PlanDisplay:
         self._rollouts = node.create_publisher(MarkerArray, "~/rollouts", RELIABLE_QOS)
         self._rollouts_time = -np.inf
 
-    def show(self, plan: Plan, config: SkillPlannerConfig, height: float, stamp_ns: int) -> None:
+    def show(
+        self,
+        plan: Plan,
+        prediction: PredictionSpec,
+        config: SkillPlannerConfig,
+        height: float,
+        stamp_ns: int,
+    ) -> None:
         """Publish the plan of the first robot, at a height in metres above the ground."""
         try:
-            self._path.publish(self.path(plan, height, stamp_ns))
+            self._path.publish(self.path(plan, prediction, height, stamp_ns))
             self._skill.publish(labelled_array(plan.skill[0], "skill"))
             now = time.monotonic()
             is_due = now - self._rollouts_time >= 1.0 / config.rollouts_rate_hz
@@ -40,9 +48,10 @@ class PlanDisplay:
             text = f"the plan cannot be shown: {error!r}"
             self._node.get_logger().error(text, throttle_duration_sec=1.0)
 
-    def path(self, plan: Plan, height: float, stamp_ns: int) -> Path:
+    def path(self, plan: Plan, prediction: PredictionSpec, height: float, stamp_ns: int) -> Path:
         """The predicted way."""
-        return path_message(plan.predictions[0], height, to_stamp(stamp_ns), self._frames)
+        poses = plan.predictions[0, :, : len(prediction.pose_fields)]
+        return path_message(poses, height, to_stamp(stamp_ns), self._frames)
 
     def rollouts(
         self, plan: Plan, config: SkillPlannerConfig, height: float, stamp_ns: int

@@ -62,7 +62,7 @@ from dads_ros.nodes.settings import SkillPlannerConfig
 from dads_ros.nodes.state_pairs import StatePairs
 from dads_ros.observation import RobotState
 from dads_ros.planning.command_gate import CommandGate, GateResult
-from dads_ros.planning.control_loop import ControlLoop, poses_of
+from dads_ros.planning.control_loop import ControlLoop, plan_start
 from dads_ros.planning.costs import GoalCost
 from dads_ros.planning.goal_watch import GoalWatch
 from dads_ros.planning.skill_planner import SkillPlanner, robot_rngs
@@ -90,6 +90,8 @@ class PlanRequest:
     """Compared by identity: the same place asked for twice is two goals."""
     state: RobotState
     """Of one robot, with a leading axis of 1."""
+    last_command: Array
+    """Sent before that state came. Shape (1, A)."""
     stamp_ns: int
 
 
@@ -243,11 +245,12 @@ class SkillPlannerNode(LifecycleNode):
         )
         joints = joint_state_message(spec, still, 0)
         state = robot_state(spec, joints, odometry_message(still, 0, self._frames))[None]
+        last_command = np.array(spec.safe_command)[None]
         for _ in range(3):
-            plan = loop.plan(state, GoalCost([[1.0, 0.0]]))
-            command = loop.command(state, np.array(spec.safe_command)[None])[0]
+            plan = loop.plan(state, last_command, GoalCost([[1.0, 0.0]]))
+            command = loop.command(state, last_command)[0]
         messages = (
-            self._display.path(plan, 0.0, 0),
+            self._display.path(plan, bundle.manifest.prediction, 0.0, 0),
             self._display.rollouts(plan, config, 0.0, 0),
             labelled_array(plan.skill[0], "skill"),
             command_message(spec, command, 0),
@@ -316,7 +319,7 @@ class SkillPlannerNode(LifecycleNode):
         if loop.plan_due:
             if self._due_ns is None:
                 self._due_ns = stamp_ns
-            request = PlanRequest(loop, goal, state, stamp_ns)
+            request = PlanRequest(loop, goal, state, self._last_command[None], stamp_ns)
             if self._planning is None:
                 self._plan(request)
             elif not self._planning.submit(request):
@@ -385,7 +388,8 @@ class SkillPlannerNode(LifecycleNode):
                 self._planned_goal = request.goal
             radius_m = request.loop.planner.config.standing_radius_m
             cost = GoalCost(request.goal.goal[None], radius_m)
-            plan = request.loop.planner.plan(poses_of(request.state), cost)
+            start = plan_start(request.loop.robot, request.state, request.last_command)
+            plan = request.loop.planner.plan(start, cost)
         except Exception as error:  # whatever it is, the robot must stop
             text = (
                 str(error) if isinstance(error, PlanningError) else f"planning failed: {error!r}"
@@ -397,11 +401,13 @@ class SkillPlannerNode(LifecycleNode):
         with self._lock:
             if request.goal is not self._goal or request.loop is not self._loop:
                 return
+            assert self._bundle is not None  # whose loop this is
+            prediction = self._bundle.manifest.prediction
             request.loop.skill = plan.skill
             self._plan_error, self._due_ns = "", None
         self._plan_times.append(time.monotonic() - begin)
         height = float(request.state.position[0, 2])
-        self._display.show(plan, self._settings.config, height, request.stamp_ns)
+        self._display.show(plan, prediction, self._settings.config, height, request.stamp_ns)
 
     # --- goals ---------------------------------------------------------------------------------
 

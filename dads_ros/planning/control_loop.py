@@ -25,10 +25,10 @@ class ControlLoop:
     In lock step::
 
         if loop.plan_due:
-            loop.plan(state, cost)
+            loop.plan(state, last_command, cost)
         command = loop.command(state, last_command)
 
-    Where planning has its own thread, that thread plans from ``poses_of(state)`` and assigns
+    Where planning has its own thread, that thread plans from ``plan_start`` and assigns
     ``loop.skill``; the control step never waits for it.
     """
 
@@ -48,9 +48,9 @@ class ControlLoop:
         """Make a plan due now, as for a new goal."""
         self._steps = 0
 
-    def plan(self, state: RobotState, cost: Cost) -> Plan:
+    def plan(self, state: RobotState, last_command: Array, cost: Cost) -> Plan:
         """Plan and hold the plan's skill from this control step on. Raises: PlanningError."""
-        plan = self.planner.plan(poses_of(state), cost)
+        plan = self.planner.plan(plan_start(self.robot, state, last_command), cost)
         self.skill = plan.skill
         return plan
 
@@ -72,6 +72,7 @@ class ControlLoop:
         return np.where(fallen, self.robot.safe_command, command)
 
 
-def poses_of(state: RobotState) -> Array:
-    """x, y (m) and yaw (rad), world frame, of R robots. Shape (R, 3)."""
-    return np.concatenate([state.position[:, :2], state.yaw()[:, None]], axis=1)
+def plan_start(robot: RobotSpec, state: RobotState, last_command: Array) -> Array:
+    """What a plan starts from: x, y (m) and yaw (rad), world frame, and policy_obs. (R, 3 + O)."""
+    obs = build_policy_obs(robot, state, last_command)
+    return np.concatenate([state.position[:, :2], state.yaw()[:, None], obs], axis=1)

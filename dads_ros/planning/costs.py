@@ -1,6 +1,7 @@
 """Costs of predicted states: lower is better. Write your own as a function of this signature.
 
-Shapes: R robots, K candidates, T points, P predicted fields (x, y and perhaps yaw), M waypoints.
+Shapes: R robots, K candidates, T points, P predicted columns (x, y and
+whatever else the skill dynamics predicts), M waypoints.
 """
 
 from typing import Protocol
@@ -20,8 +21,9 @@ class Cost(Protocol):
         """Cost of each candidate.
 
         Args:
-            predictions: poses at points spread evenly in time over the plan, the start left out;
-                world frame, metres and radians. Shape (R, K, T, P).
+            predictions: ``prediction.fields`` at points spread evenly in time over the plan, the
+                start left out; x, y and yaw in the world frame, metres and radians. Shape
+                (R, K, T, P).
         Returns: mean cost over the points; metres in the costs here. Shape (R, K).
         """
         ...

@@ -1,6 +1,6 @@
 """MPPI over skills (Sharma et al. 2020, Algorithm 2): sample -> roll out -> weigh -> update.
 
-Shapes: R robots, K candidates, H skills of a plan, D skill dimensions, P predicted fields, T
+Shapes: R robots, K candidates, H skills of a plan, D skill dimensions, P predicted columns, T
 points at which the cost is taken. All robots and candidates go through the model in one batch.
 
 Differs from the paper: three of the K candidates are not sampled. They are the mean, the best
@@ -23,8 +23,10 @@ from dads_ros.skills import SkillSpace
 
 Float32 = NDArray[np.float32]
 Array = NDArray[np.floating]
-Rollout = Callable[[Array, Float32, int], Array]
-"""(pose (N, 3), skills (N, H, D), control steps per skill) -> predictions (N, H + 1, P)."""
+Rollout = Callable[[Array, Float32, float], Array]
+"""(start (N, 3 + O), skills (N, H, D), control steps per skill) -> predictions (N, H + 1, P).
+
+A start is x, y (m) and yaw (rad), world frame, then policy_obs; (N, 3) where that is unknown."""
 
 POINTS_PER_SKILL = 5
 """Costs are taken at this many points along each skill, so that they mean the same for a model
@@ -40,7 +42,7 @@ class Plan:
     skills: Float32
     """Shape (R, H, D)."""
     predictions: Float32
-    """Poses before the first and after each skill, world frame. Shape (R, H + 1, P)."""
+    """Before the first and after each skill; poses in the world frame. Shape (R, H + 1, P)."""
     cost: Array
     """Of the chosen plan. Shape (R,)."""
     costs: Array
@@ -77,26 +79,26 @@ class Mppi:
         std = config.noise_std * config.noise_decay ** np.arange(config.num_refine_steps)
         self._std = std.astype(np.float32)[:, None, None, None]
 
-    def optimize(self, mean: Float32, poses: Array, cost: Cost) -> Plan:
+    def optimize(self, mean: Float32, start: Array, cost: Cost) -> Plan:
         """Refine a plan for each robot.
 
         Args:
             mean: skills to start from. Shape (R, H, D).
-            poses: x, y (m) and yaw (rad) now, world frame. Shape (R, 3).
+            start: as for ``Rollout``. Shape (R, 3 + O) or (R, 3).
             cost: of predicted states.
         """
         num_samples = self.config.num_samples
-        start = np.repeat(poses, num_samples, axis=0)
+        starts = np.repeat(start, num_samples, axis=0)
         elite = mean
         self._sample_noise()
         for step in range(self.config.num_refine_steps):
             skills = self._sample(mean, elite, step)
-            candidates, costs = self._score(start, skills, cost)
+            candidates, costs = self._score(starts, skills, cost)
             best = costs.argmin(axis=1)
             elite, elite_cost = skills[self._rows, best], costs[self._rows, best]
             mean = _weighted_mean(skills, costs, elite_cost, self.config.temperature)
         mean = self._skill_space.clip(mean, self.config.skill_range)  # a mean of discrete skills
-        predictions, mean_costs = self._score(poses, mean[:, None], cost)
+        predictions, mean_costs = self._score(start, mean[:, None], cost)
         stands = costs[:, _STAND] <= np.minimum(mean_costs[:, 0], elite_cost)
         best = np.where(stands, _STAND, best)
         elite, elite_cost = skills[self._rows, best], costs[self._rows, best]
@@ -111,9 +113,9 @@ class Mppi:
             candidates=candidates,
         )
 
-    def predict(self, poses: Array, skills: Float32) -> Array:
+    def predict(self, start: Array, skills: Float32) -> Array:
         """Predictions (R, H + 1, P) of given plans (R, H, D)."""
-        return self._rollout(poses, skills, self.config.skill_duration_steps)
+        return self._rollout(start, skills, self.config.skill_duration_steps)
 
     def _stillest_skill(self) -> Float32:
         """Shape (D,)."""
@@ -145,11 +147,11 @@ class Mppi:
         np.add(self._noise[:, step], mean[:, None], out=self._candidates[:, _SAMPLED:])
         return self._skill_space.clip(self._candidates, self.config.skill_range)
 
-    def _score(self, poses: Array, skills: Float32, cost: Cost) -> tuple[Array, Array]:
+    def _score(self, start: Array, skills: Float32, cost: Cost) -> tuple[Array, Array]:
         """Predictions (R, K, H + 1, P) and costs (R, K) of candidates (R, K, H, D)."""
         num, count, horizon, dim = skills.shape
         flat = skills.reshape(num * count, horizon, dim)
-        predictions = self.predict(poses, flat)
+        predictions = self.predict(start, flat)
         points = (self._interpolation @ predictions).astype(np.float32, copy=False)
         return (
             predictions.reshape(num, count, horizon + 1, -1),

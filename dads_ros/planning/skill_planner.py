@@ -72,24 +72,25 @@ class SkillPlanner:
         self._expected_m = np.zeros(len(rngs))
         """How far the last plan was to carry each robot by now, m. Shape (R,)."""
 
-    def plan(self, poses: Array, cost: Cost) -> Plan:
+    def plan(self, start: Array, cost: Cost) -> Plan:
         """The best plan for each robot.
 
         Args:
-            poses: x, y (m) and yaw (rad), world frame. Shape (R, 3).
+            start: x, y (m) and yaw (rad), world frame, then policy_obs where the rollout looks at
+                it. Shape (R, 3) or (R, 3 + O).
             cost: of predicted states.
-        Raises: PlanningError when the poses or the costs are not finite.
+        Raises: PlanningError when the start or the costs are not finite.
         """
-        if not np.isfinite(poses).all():
-            raise PlanningError("a robot's pose is not finite; check the state's source")
-        plan = self._mppi.optimize(self._mean, poses, cost)
+        if not np.isfinite(start).all():
+            raise PlanningError("a robot's state is not finite; check where it comes from")
+        plan = self._mppi.optimize(self._mean, start, cost)
         if not np.isfinite(plan.cost).all():
             raise PlanningError(
                 "the cost is not finite for any candidate; check the cost function"
             )
         if self.config.warm_start:
             self._mean = np.concatenate([plan.skills[:, 1:], plan.skills[:, -1:]], axis=1)
-        return self._kick(plan, poses) if self.config.kick_distance_m > 0.0 else plan
+        return self._kick(plan, start) if self.config.kick_distance_m > 0.0 else plan
 
     def reset(self, which: NDArray[np.bool_] | None = None) -> None:
         """Forget the last plan of some robots, or of all. Shape (R,)."""
@@ -97,19 +98,19 @@ class SkillPlanner:
         self._mean[rows] = 0.0
         self._last_position[rows] = np.nan
 
-    def _kick(self, plan: Plan, poses: Array) -> Plan:
+    def _kick(self, plan: Plan, start: Array) -> Plan:
         """Give a random skill to robots that stand still under skills that should move them."""
         limit = self.config.kick_distance_m
-        moved = np.linalg.norm(poses[:, :2] - self._last_position, axis=1)
+        moved = np.linalg.norm(start[:, :2] - self._last_position, axis=1)
         stuck = (moved < limit) & (self._expected_m > _STUCK_RATIO * limit)
         if stuck.any():
             skills = plan.skills.copy()
             for index in np.flatnonzero(stuck).tolist():
                 skill = self._skill_space.sample(1, self._rngs[index])[0]
                 skills[index, 0] = self._skill_space.clip(skill, self.config.skill_range)
-            predictions = np.asarray(self._mppi.predict(poses, skills))
+            predictions = np.asarray(self._mppi.predict(start, skills))
             plan = dataclasses.replace(plan, skills=skills, predictions=predictions)
-        self._last_position = poses[:, :2].copy()
+        self._last_position = start[:, :2].copy()
         step = plan.predictions[:, 1, :2] - plan.predictions[:, 0, :2]
         self._expected_m = np.linalg.norm(step, axis=1)
         return plan

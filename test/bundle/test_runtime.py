@@ -66,7 +66,9 @@ def test_models_of_the_wrong_size_are_refused(point_mass_bundle: Path, tmp_path:
     folder = Path(shutil.copytree(point_mass_bundle, tmp_path / "bundle"))
     shutil.copy(folder / DYNAMICS_FILE, folder / POLICY_FILE)
     refresh(folder)
-    with pytest.raises(BundleError, match=r"takes inputs of sizes \[2\]; expected \[3, 2\]"):
+    with pytest.raises(
+        BundleError, match=r"sizes {'skill': 2}; expected {'policy_obs': 3, 'skill': 2}"
+    ):
         SkillBundle(folder)
 
 

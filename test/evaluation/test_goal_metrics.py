@@ -73,7 +73,7 @@ def test_one_robots_commands_are_those_of_a_hand_written_loop(point_mass_bundle:
     cost = GoalCost(goal, PlannerConfig().standing_radius_m)
     for step in range(30):
         if loop.plan_due:
-            loop.plan(env.state, cost)
+            loop.plan(env.state, env.last_command, cost)
         command = loop.command(env.state, env.last_command)
         env.step(command)
         np.testing.assert_allclose(metrics.commands[step], command, atol=1e-9)

@@ -1,5 +1,6 @@
 """Skills on a grid: the figures against numbers worked by hand and a robot that is known."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from dads_ros.evaluation.skills import (
     SkillMetrics,
     count_xy_bins,
     evaluate_skills,
-    switch_falls,
+    evaluate_switching,
 )
 from dads_ros.evaluation.statistics import fraction_interval, ratio_interval
 from dads_ros.prediction import PredictionSpec
@@ -31,6 +32,11 @@ def metrics_of(ends: np.ndarray, **changes: np.ndarray) -> SkillMetrics:
         "fallen": np.zeros(num, bool),
     }
     return SkillMetrics(**(values | changes))
+
+
+def standing_rollout(start: np.ndarray, skills: np.ndarray, steps: float) -> np.ndarray:
+    """Nothing ever moves."""
+    return np.repeat(start[:, None, :2], skills.shape[1] + 1, axis=1)
 
 
 def ring(num: int, radius: float) -> np.ndarray:
@@ -72,8 +78,8 @@ def test_skills_of_the_point_mass_go_where_they_say(point_mass_bundle: Path) -> 
         model,
         bundle.skill_space,
         bundle.command,
-        bundle.delta,
-        bundle.manifest.prediction,
+        bundle.rollout,
+        bundle.manifest.prediction.steps,
         seed=3,
         num_skills=64,
         steps=100,
@@ -96,8 +102,8 @@ def test_the_same_seed_gives_the_same_tracks_on_any_number_of_threads(
             RobotModel(bundle.robot),
             bundle.skill_space,
             bundle.command,
-            bundle.delta,
-            bundle.manifest.prediction,
+            bundle.rollout,
+            bundle.manifest.prediction.steps,
             seed=seed,
             num_skills=9,
             steps=20,
@@ -116,8 +122,12 @@ def test_a_heading_frame_prediction_starts_from_the_yaw_of_each_robot() -> None:
         model,
         SkillSpace(SkillPriorConfig(kind="disc")),
         lambda obs, skill: np.zeros((len(obs), 8)),
-        lambda skill: np.tile([[0.5, 0.0, 0.0]], (len(skill), 1)),
-        PredictionSpec(fields=("x", "y", "yaw"), frame="heading", steps=5),
+        functools.partial(
+            PredictionSpec(fields=("x", "y", "yaw"), frame="heading", steps=5).rollout,
+            model.spec,
+            lambda skill: np.tile([[0.5, 0.0, 0.0]], (len(skill), 1)),
+        ),
+        5,
         seed=0,
         num_skills=8,
         steps=10,
@@ -148,8 +158,8 @@ def test_a_robot_whose_fall_ends_the_episode_has_flipped() -> None:
         model,
         SkillSpace(SkillPriorConfig(dim=1)),
         lambda obs, skill: np.where(obs[:, :1] > 0.0, 1.0, -1.0) * rng.choice([-1, 1], (1, 6)),
-        lambda skill: np.zeros((len(skill), 2)),
-        PredictionSpec(steps=10),
+        standing_rollout,
+        10,
         seed=0,
         num_skills=64,
         steps=100,
@@ -169,10 +179,50 @@ def test_falls_under_changing_skills_are_counted_by_the_robot() -> None:
         sign = np.where(obs[:, :1] > 0.0, 1.0, -1.0) * (skill > -0.5)
         return sign * rng.choice([-1, 1], (1, 6))
 
-    fallen = switch_falls(model, space, thrash, 5, seed=0, num_robots=64, steps=100)
-    assert 0 < fallen.sum() < 64
-    still = switch_falls(model, space, lambda obs, z: np.zeros((64, 6)), 5, seed=0, num_robots=64)
-    assert not still.any()
+    metrics = evaluate_switching(
+        model, space, thrash, standing_rollout, 5, seed=0, num_robots=64, steps=100
+    )
+    assert 0 < metrics.fallen.sum() < 64
+    held_to_the_end = np.isfinite(metrics.displacement[:, -1, 0])
+    np.testing.assert_array_equal(held_to_the_end, ~metrics.fallen)
+    still = evaluate_switching(
+        model,
+        space,
+        lambda obs, z: np.zeros((64, 6)),
+        standing_rollout,
+        5,
+        seed=0,
+        num_robots=64,
+    )
+    assert not still.fallen.any()
     for step, skills in enumerate(held):
         assert np.array_equal(skills, held[step - step % 5])
     assert not np.array_equal(held[0], held[5])
+
+
+def test_predictions_of_changing_skills_are_compared_with_what_each_skill_did(
+    point_mass_bundle: Path,
+) -> None:
+    bundle = SkillBundle(point_mass_bundle)
+    steps = bundle.manifest.prediction.steps
+
+    def doubled(start: np.ndarray, skills: np.ndarray, duration_steps: float) -> np.ndarray:
+        return bundle.rollout(start, 2.0 * skills, duration_steps)
+
+    right, wrong = (
+        evaluate_switching(
+            RobotModel(bundle.robot),
+            bundle.skill_space,
+            bundle.command,
+            rollout,
+            steps,
+            seed=0,
+            num_robots=32,
+        )
+        for rollout in (bundle.rollout, doubled)
+    )
+    assert right.predicted.shape == (32, 200 // steps, 2)
+    off = np.linalg.norm(right.predicted - right.displacement, axis=2).sum()
+    error = off / np.linalg.norm(right.displacement, axis=2).sum()
+    assert right.to_dict()["switch_prediction_error"] == pytest.approx(error)
+    assert wrong.to_dict()["switch_prediction_error"] > error + 0.5

@@ -8,12 +8,15 @@ import torch
 
 from dads_ros.bundle.manifest import DYNAMICS_FILE, POLICY_FILE
 from dads_ros.bundle.runtime import SkillBundle
-from dads_ros.config import read_yaml
+from dads_ros.config import PlannerConfig, read_yaml
 from dads_ros.errors import BundleError, ConfigError
 from dads_ros.files import share_folder
 from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.export import check_parity, export_bundle
 from dads_ros.learning.trainer import Trainer
+from dads_ros.planning.costs import GoalCost
+from dads_ros.planning.skill_planner import SkillPlanner, robot_rngs
+from dads_ros.robot import RobotSpec
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +55,41 @@ def test_the_bundle_gives_the_commands_and_predictions_of_the_trained_networks(
     assert bundle.manifest.training_metrics is not None
     assert bundle.manifest.training_metrics["score"] == trainer.best.score
     assert bundle.manifest.training_config == trainer.config.to_dict()
+
+
+@pytest.mark.parametrize("fields", [("x", "y"), ("x", "y", *RobotSpec.load("ant").observation)])
+def test_a_bundle_whose_predictions_start_from_the_body_state(
+    tmp_path: Path, fields: tuple[str, ...]
+) -> None:
+    values = {
+        "robot": "ant",
+        "num_iterations": 6,
+        "prediction": {"fields": list(fields), "body_state": True, "steps": 5},
+        "skill_dynamics": {"hidden": [16]},
+        "sac": {"hidden": [16], "gradient_steps": 2},
+        "collect": {"num_envs": 32, "steps_per_iteration": 8, "warmup_steps": 512},
+    }
+    made = Trainer(TrainConfig.from_dict(values), tmp_path / "run")
+    for _ in made.iterations():
+        pass
+    export_bundle(made, tmp_path / "bundle")
+    bundle = SkillBundle(tmp_path / "bundle", made.robot)
+    bundle.warm_up()
+    assert made.best is not None
+    assert made.replay is not None
+    obs = made.replay.sample(64, torch.Generator().manual_seed(5)).policy_obs.numpy()
+    start = np.concatenate([np.zeros((64, 3)), obs], axis=1)
+    skills = bundle.skill_space.sample(64 * 3, np.random.default_rng(0)).reshape(64, 3, 2)
+    path = bundle.rollout(start, skills, 5)
+    expected = made._rollout_of(made.best.skills)(start, skills, 5)
+    assert path.shape == (64, 4, made.config.prediction.dim(made.robot))
+    assert np.abs(path - expected).max() < 1e-4 * np.ptp(expected)
+    blind = bundle.rollout(start[:, :3], skills, 5)
+    assert np.abs(blind - path)[:, 1:, :2].max() > 1e-4
+    planner = SkillPlanner(
+        bundle.rollout, bundle.skill_space, PlannerConfig(), rngs=robot_rngs(0, 64)
+    )
+    assert np.isfinite(planner.plan(start, GoalCost(np.ones((64, 2)))).cost).all()
 
 
 def test_a_model_that_differs_is_refused(trainer: Trainer, bundle_folder: Path) -> None:

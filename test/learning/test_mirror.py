@@ -18,7 +18,8 @@ from dads_ros.prediction import PredictionSpec
 from dads_ros.robot import RobotSpec
 
 NUM = 16
-PREDICTION = PredictionSpec(fields=("x", "y", "yaw"), steps=1)
+BODY = ("joint_positions", "linear_velocity", "orientation", "last_command")
+PREDICTION = PredictionSpec(fields=("x", "y", "yaw", *BODY), steps=1)
 
 
 def config_of(robot: str) -> TrainConfig:
@@ -37,14 +38,16 @@ def step(env: VectorEnv, action: np.ndarray, skill: np.ndarray) -> Transition:
     env.step(low + (action + 1.0) * 0.5 * (high - low))
     delta = env.state.position - before.position
     delta[:, 2] = (env.state.yaw() - before.yaw() + np.pi) % (2.0 * np.pi) - np.pi
-    rest = torch.zeros(NUM)
+    change, rest = env.policy_obs() - obs, torch.zeros(NUM)
+    columns = PREDICTION.observation_columns(env.spec)
     return Transition(
         policy_obs=torch.from_numpy(obs),
         action=torch.from_numpy(action).float(),
         log_prob=rest,
         next_policy_obs=torch.from_numpy(env.policy_obs()),
         skill=torch.from_numpy(skill).float(),
-        delta=torch.from_numpy(delta).float(),
+        delta=torch.from_numpy(np.concatenate([delta, change[:, columns]], axis=1)).float(),
+        start_obs=torch.from_numpy(obs),
         terminated=rest > 0,
     )
 
@@ -85,7 +88,7 @@ def test_the_simulator_does_what_the_mirror_says(robot: str, tolerance: float) -
 
     expected = mirror(step(envs[0], action, skill), torch.ones(NUM, dtype=torch.bool))
     actual = step(envs[1], expected.action.numpy().astype(float), expected.skill.numpy())
-    for name in ("policy_obs", "action", "next_policy_obs", "skill", "delta"):
+    for name in ("policy_obs", "action", "next_policy_obs", "start_obs", "skill", "delta"):
         mine, theirs = getattr(actual, name), getattr(expected, name)
         assert torch.allclose(mine, theirs, atol=tolerance), name
     np.testing.assert_allclose(expected.skill.numpy(), skill * [1, -1], atol=1e-6)

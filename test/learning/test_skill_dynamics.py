@@ -7,17 +7,29 @@ import torch
 from dads_ros.config import SkillPriorConfig
 from dads_ros.learning.config import SkillDynamicsConfig, SymmetryConfig, TrainConfig
 from dads_ros.learning.skill_dynamics import SkillDynamics
+from dads_ros.prediction import PredictionSpec
+from dads_ros.robot import RobotSpec
 
 
-def make(*, yaw: bool = False, linear: bool = False, **settings: object) -> SkillDynamics:
+def make(
+    *,
+    yaw: bool = False,
+    linear: bool = False,
+    body_dim: int = 0,
+    fields: tuple[str, ...] = ("x", "y"),
+    **settings: object,
+) -> SkillDynamics:
     torch.manual_seed(0)
     return SkillDynamics(
         TrainConfig(
             robot="ant",
             skill_prior=SkillPriorConfig(kind="disc", dim=2),
+            prediction=PredictionSpec(fields=fields),  # type: ignore[arg-type]
             symmetry=SymmetryConfig(yaw=yaw),
             skill_dynamics=SkillDynamicsConfig(hidden=(32,), **settings),  # type: ignore[arg-type]
         ),
+        RobotSpec.load("ant"),
+        body_dim=body_dim,
         linear=linear,
     )
 
@@ -140,3 +152,24 @@ def test_sigma_follows_the_displacement_only_when_it_may() -> None:
     for _ in range(300):
         following.adapt_sigma(large * 0.01, factor=0.4)
     assert torch.allclose(following.sigma, torch.tensor([0.04, 0.04]), atol=1e-3)
+
+
+def test_a_body_state_counts_and_all_pairs_still_equal_row_by_row() -> None:
+    q = make(num_experts=3, yaw=True, body_dim=5, learn_sigma=True)
+    delta, skill = torch.randn(6, 2) * 0.3, torch.rand(4, 2) * 2 - 1
+    body = torch.randn(4, 6, 5)
+    pairs = q.log_prob_of_all(delta, skill, 1.2, body)
+    for i in range(4):
+        row = q.log_prob(delta, skill[i].expand(6, 2), 1.2, body[i])
+        assert torch.allclose(pairs[i], row, atol=1e-5)
+    assert not torch.allclose(q.mean(skill, body[:, 0]), q.mean(skill, body[:, 1]), atol=1e-3)
+
+
+def test_predicted_observations_have_the_scale_of_their_first_changes() -> None:
+    q = make(fields=("x", "y", "height", "orientation"), sigma_m=0.2, sigma_body=0.5)
+    size = torch.tensor([1.0, 1.0, 0.03, 2.0, 2.0, 0.5, 0.0])
+    q.measure_scale(torch.randn(20_000, 7) * size)
+    expected = torch.tensor([0.2, 0.2, 0.015, 1.0, 1.0, 0.25, 0.0005])
+    assert torch.allclose(q.sigma, expected, rtol=0.03)
+    assert torch.allclose(q.scale[:2], torch.tensor([0.2, 0.2]))
+    assert torch.allclose(q.scale[2:], 2.0 * expected[2:], rtol=0.03)

@@ -10,7 +10,15 @@ from dads_ros.config import read_yaml
 from dads_ros.errors import CheckpointError, ConfigError, TrainingError
 from dads_ros.files import share_folder, source_commit
 from dads_ros.learning.config import TrainConfig
-from dads_ros.learning.trainer import COLLAPSE_ITERATIONS, Trainer, over_last_half
+from dads_ros.learning.trainer import (
+    BODY_REWARD_ROWS,
+    COLLAPSE_ITERATIONS,
+    Trainer,
+    over_last_half,
+)
+from dads_ros.robot import RobotSpec
+
+ANT_OBSERVATION = RobotSpec.load("ant").observation
 
 
 def small_config(**settings: object) -> TrainConfig:
@@ -428,6 +436,61 @@ def test_symmetries_need_what_they_are_built_on(tmp_path: Path) -> None:
         )
 
 
+def test_body_fields_do_not_go_with_features_that_are_turned(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"has height: that needs 'symmetry\.yaw: false'"):
+        small_config(
+            prediction={"fields": ["x", "y", "height"]},
+            skill_prior={"kind": "disc"},
+            symmetry={"yaw": True},
+        )
+    config = small_config(prediction={"fields": ["x", "y", "height"]})
+    with pytest.raises(ConfigError, match="which robot 'point_mass' does not observe"):
+        Trainer(config, tmp_path)
+
+
+@pytest.mark.parametrize("linear", [False, True])
+def test_with_the_body_state_predictions_after_a_change_of_skill_are_right(
+    tmp_path: Path, linear: bool
+) -> None:
+    """The point mass has a time constant of 1 s, a prediction spans half of one."""
+    errors, values = {}, small_config().to_dict()
+    values["skill_dynamics"] |= {"linear": linear}
+    for body_state in (False, True):
+        values["prediction"] |= {"body_state": body_state}
+        config = TrainConfig.from_dict(values | {"num_iterations": 100})
+        trainer = Trainer(config, tmp_path / str(body_state))
+        run(trainer, 100)
+        errors[body_state] = trainer.evaluate_switching().to_dict()["switch_prediction_error"]
+    assert errors[True] < 0.6 * errors[False]
+
+
+def test_the_reward_compares_skills_in_the_body_state_that_was_seen(tmp_path: Path) -> None:
+    trainer = Trainer(small_config(prediction={"steps": 10, "body_state": True}), tmp_path)
+    run(trainer, 12)
+    assert trainer.replay is not None
+    assert trainer.body_state is not None
+    sample = trainer.replay.sample(200, torch.Generator().manual_seed(0))
+    trainer._rngs["alt_skill"] = np.random.default_rng(3)
+    batch, _ = trainer._prepare(sample)
+    rng, rewards = np.random.default_rng(3), []
+    known, num_alt = torch.ones(1, 1), trainer.config.reward.num_alt_skills
+    for row in range(200):
+        if row % BODY_REWARD_ROWS == 0:
+            alt = torch.from_numpy(trainer.skill_space.sample(num_alt, rng))
+        delta, obs = sample.delta[row : row + 1], sample.start_obs[row : row + 1]
+        with torch.no_grad():
+            log_probs = [
+                trainer.q.log_prob(delta, z[None], body=trainer.body_state(obs, z[None], known))
+                for z in (sample.skill[row], *alt)
+            ]
+        own = log_probs[0]
+        rewards.append(own - torch.logsumexp(torch.stack(log_probs), 0) + np.log(num_alt + 1))
+    assert torch.allclose(batch.reward, torch.cat(rewards), atol=1e-4)
+    away = sample._replace(start_obs=sample.start_obs + 1.0)
+    trainer._rngs["alt_skill"] = np.random.default_rng(3)
+    assert not torch.allclose(trainer._prepare(away)[0].reward, batch.reward, atol=1e-2)
+
+
 def test_rewards_of_a_trained_point_mass_prefer_the_skill_that_was_held(tmp_path: Path) -> None:
     trainer = Trainer(small_config(), tmp_path)
     run(trainer, 12)
@@ -448,6 +511,10 @@ def test_rewards_of_a_trained_point_mass_prefer_the_skill_that_was_held(tmp_path
         ("disc", {"steps": 10, "fields": ["x", "y", "yaw"]}, {"yaw": True}),
         ("box", {"steps": 5}, {"body": True}),
         ("disc", {"steps": 10}, {"yaw": True, "body": True}),
+        ("disc", {"steps": 10, "body_state": True}, {"yaw": True, "body": True}),
+        ("box", {"steps": 5, "body_state": True, "fields": ["x", "y", "height"]}, {}),
+        ("box", {"steps": 1, "body_state": True, "fields": ["x", "y", *ANT_OBSERVATION]}, {}),
+        ("disc", {"steps": 1, "fields": ["x", "y", *ANT_OBSERVATION]}, {"mirror": True}),
     ],
 )
 def test_every_frame_span_and_symmetry_trains_and_predicts(

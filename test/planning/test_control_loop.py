@@ -53,7 +53,7 @@ def test_a_request_makes_a_plan_due_at_once(point_mass_bundle: Path) -> None:
 
 def test_the_plans_skill_is_used_at_the_step_at_which_it_is_made(point_mass_bundle: Path) -> None:
     loop = make_loop(point_mass_bundle)
-    loop.plan(make_state(), GoalCost([[20.0, 0.0]]))
+    loop.plan(make_state(), np.zeros((1, 2)), GoalCost([[20.0, 0.0]]))
     command = loop.command(make_state(), np.zeros((1, 2)))
     np.testing.assert_allclose(command, [[1.0, 0.0]], atol=0.5)
     assert loop.skill is not None and loop.skill[0, 0] > 0.9
@@ -69,6 +69,6 @@ def test_a_fallen_robot_gets_the_safe_command_until_it_is_up_again(
     point_mass_bundle: Path,
 ) -> None:
     loop = make_loop(point_mass_bundle, safe_command=(0.125, 0.0))
-    loop.plan(make_state(), GoalCost([[20.0, 0.0]]))
+    loop.plan(make_state(), np.zeros((1, 2)), GoalCost([[20.0, 0.0]]))
     assert loop.command(make_state(up=-0.9), np.zeros((1, 2))).tolist() == [[0.125, 0.0]]
     assert loop.command(make_state(), np.zeros((1, 2)))[0, 0] > 0.5

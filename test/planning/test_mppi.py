@@ -229,7 +229,7 @@ def test_a_robot_at_its_goal_is_not_kicked() -> None:
 
 def test_poses_and_costs_that_are_not_finite_are_refused_and_spoil_nothing() -> None:
     planner = make_planner(PlannerConfig())
-    with pytest.raises(PlanningError, match="pose"):
+    with pytest.raises(PlanningError, match="state"):
         planner.plan(np.array([[np.nan, 0.0, 0.0]]), GoalCost([[1.0, 0.0]]))
     with np.errstate(invalid="ignore"), pytest.raises(PlanningError, match="cost"):
         planner.plan(np.zeros((1, 3)), lambda p: np.full(p.shape[:2], np.nan))
