@@ -237,6 +237,13 @@ class TrainConfig(Config):
     checkpoint_period_s: float = setting(
         45.0, min=0.0, max=3600.0, help="Seconds between checkpoints; at most so much is lost."
     )
+    show_period_s: float = setting(
+        60.0,
+        min=0.0,
+        max=86400.0,
+        help="So many seconds after skills were last seen, 64 are rolled out to be looked at; "
+        "nothing that is learned depends on it.",
+    )
     device: Literal["auto", "cpu", "cuda"] = setting(
         "auto", help="auto: cuda when there is one, else cpu."
     )

@@ -17,7 +17,7 @@ JSON_LINES_FILE, PICTURE_FILE = "metrics.jsonl", "skills.png"
 class MetricsWriter:
     """Appends to metrics.jsonl and to TensorBoard event files in the run folder.
 
-    skills.png is the fan of skills of the newest evaluation.
+    skills.png is the newest fan of skills.
     """
 
     def __init__(self, folder: Path, robot: RobotSpec, *, first_iteration: int) -> None:

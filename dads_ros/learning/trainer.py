@@ -43,6 +43,7 @@ FREE_TO_CHANGE = (
     "num_iterations",
     "evaluate_every",
     "checkpoint_period_s",
+    "show_period_s",
     "device",
     "sac.compile",
 )
@@ -53,7 +54,7 @@ and for this part of the run: a robot whose first skills are ways to fall earns 
 learns to stay up."""
 COLLAPSE_MIN_PEAK = 0.2
 """nats; a reward that never was higher is that of a run which has not begun to learn."""
-NUM_EVALUATED_SKILLS = 256
+NUM_EVALUATED_SKILLS, NUM_SHOWN_SKILLS = 256, 64
 REWARD_ROWS = 2048  # transitions whose rewards are computed together; fits the cache
 BODY_REWARD_ROWS = 64  # the same where q sees body states: one pass for each skill
 UNKNOWN_SHARE = 0.5  # of the transitions that q is fitted to, without the body state
@@ -69,7 +70,7 @@ class IterationMetrics:
     values: dict[str, float]
     """Metrics of the iteration; with those of the evaluation where there was one."""
     skills: SkillMetrics | None = None
-    """That evaluation, without delay or with the shortest."""
+    """That evaluation, without delay or with the shortest; or a rollout of skills to look at."""
 
     def to_dict(self) -> dict[str, float]:
         """All of it as plain numbers."""
@@ -203,7 +204,7 @@ class Trainer:
     def iterations(self) -> Generator[IterationMetrics, None, None]:
         """Train, and report after each iteration; a checkpoint follows the last one."""
         remove_leftovers(self.out)
-        last_save = time.monotonic()
+        last_save = last_seen = time.monotonic()
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # the other cores move robots; and sums do not depend on cores
         with ThreadPoolExecutor(1) as pool:
@@ -220,6 +221,10 @@ class Trainer:
                     self.evaluation = None
                     if self.iteration % self.config.evaluate_every == 0:
                         values |= self.judge().metrics
+                    elif time.monotonic() - last_seen > self.config.show_period_s:
+                        self.evaluation = self.evaluate(num_skills=NUM_SHOWN_SKILLS)
+                    if self.evaluation is not None:
+                        last_seen = time.monotonic()
                     if self._have_skills_collapsed(values):
                         self.save_checkpoint()
                         raise TrainingError(

@@ -21,7 +21,7 @@ from dads_ros.files import atomic_write, find_file
 from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.export import export_bundle
 from dads_ros.learning.metrics import MetricsWriter
-from dads_ros.learning.trainer import NUM_EVALUATED_SKILLS, IterationMetrics, Trainer
+from dads_ros.learning.trainer import NUM_SHOWN_SKILLS, IterationMetrics, Trainer
 from dads_ros.nodes.conversions import Frames, labelled_array
 from dads_ros.nodes.markers import skill_fan_markers
 from dads_ros.nodes.parameters import NodeParameters
@@ -40,7 +40,6 @@ from dads_ros.nodes.runner import (
 )
 from dads_ros.nodes.settings import SkillTrainerConfig
 
-NUM_FAN_SKILLS = 64  # of those that were evaluated
 END_DELAY_S = 0.2  # until the answer to ~/stop has left
 FAN_POINT_STEPS = 5  # control steps between the points of a track that is shown
 
@@ -83,7 +82,6 @@ class SkillTrainerNode(Node):
         self._is_paused = self._must_stop = False
         self._status: tuple[Level, str] = OK, "training"
         self._values: dict[str, float] = {}
-        self._fan = np.random.default_rng(0).permutation(NUM_EVALUATED_SKILLS)[:NUM_FAN_SKILLS]
         self._iteration_time = time.monotonic()
         self._metrics_publisher = self.create_publisher(
             Float64MultiArray, "~/metrics", RELIABLE_QOS
@@ -167,7 +165,8 @@ class SkillTrainerNode(Node):
         values = np.array(list(self._values.values()), float)
         self._metrics_publisher.publish(labelled_array(values, ",".join(self._values)))
         if metrics.skills is not None:
-            tracks = metrics.skills.tracks[self._fan, ::FAN_POINT_STEPS]
+            order = np.random.default_rng(0).permutation(len(metrics.skills.tracks))
+            tracks = metrics.skills.tracks[order[:NUM_SHOWN_SKILLS], ::FAN_POINT_STEPS]
             tracks = tracks - tracks[:, :1]
             stamp = self.get_clock().now().to_msg()
             markers = skill_fan_markers(tracks, stamp=stamp, frame=self._frames.odom)

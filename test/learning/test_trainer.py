@@ -117,6 +117,20 @@ def test_the_best_skills_are_kept_and_survive_a_checkpoint(tmp_path: Path) -> No
     assert np.array_equal(resumed.best.skills.delta(skill), trainer.best.skills.delta(skill))
 
 
+def test_skills_are_shown_now_and_then_and_nothing_depends_on_it(tmp_path: Path) -> None:
+    seen, trainers = {}, {}
+    for period in (0.0, 3600.0):
+        config = small_config(show_period_s=period, evaluate_every=6)
+        trainers[period] = Trainer(config, tmp_path / str(period))
+        seen[period] = [m.skills for m in trainers[period].iterations()]
+    assert [i for i, skills in enumerate(seen[3600.0]) if skills is not None] == [5, 11]
+    assert [len(skills.tracks) for skills in seen[0.0]] == 2 * [64, 64, 64, 64, 64, 256]
+    assert all(map(torch.equal, weights(trainers[0.0]), weights(trainers[3600.0])))
+    assert trainers[0.0].best is not None
+    assert trainers[3600.0].best is not None
+    assert trainers[0.0].best.score == trainers[3600.0].best.score
+
+
 def test_the_score_is_that_of_the_delay_that_does_worse(tmp_path: Path) -> None:
     collect = small_config().to_dict()["collect"] | {"delay_ms": [0.0, 40.0]}
     trainer = Trainer(small_config(collect=collect), tmp_path)
