@@ -15,6 +15,7 @@ from std_srvs.srv import SetBool, Trigger
 from visualization_msgs.msg import MarkerArray
 
 from dads_ros.config import PlannerConfig
+from dads_ros.nodes.conversions import answered_stamp_ns, to_ns
 from ros_graph import (
     NodeProcess,
     Probe,
@@ -164,10 +165,16 @@ def test_new_bundle_is_taken_while_it_runs_and_a_broken_one_is_not(
     other = tmp_path / "other"
     shutil.copytree(point_mass_bundle, other)
     before = len(probe.messages["joint_commands"])
+    first_state = to_ns(probe.messages["odom"][-1].header.stamp)
     response = load(other)
     assert response.success
     assert str(other) in response.message
     probe.wait_for_next("joint_commands", 5)
+    answered = [answered_stamp_ns(m) for m in probe.messages["joint_commands"]]
+    states = [to_ns(message.header.stamp) for message in probe.messages["odom"]]
+    meanwhile = [stamp for stamp in states if first_state <= stamp <= answered[-1]]
+    assert len(meanwhile) > 5
+    assert set(meanwhile) <= set(answered)  # no control tick is missed
     sent = np.array([list(m.data) for m in probe.messages["joint_commands"][before:]])
     assert np.abs(sent).max(axis=1).min() > 0.1  # the skill is held meanwhile
     (other / "policy.onnx").write_bytes(b"damaged")
