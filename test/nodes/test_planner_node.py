@@ -157,7 +157,8 @@ def test_new_bundle_is_taken_while_it_runs_and_a_broken_one_is_not(
     probe = robot.probe
 
     def load(folder: Path | str) -> Trigger.Response:
-        set_parameters(probe, {"bundle": str(folder)})
+        """Makes some plans to warm up; those of this many candidates take a while."""
+        set_parameters(probe, {"bundle": str(folder), "planner.num_samples": 20_000})
         return probe.call(Trigger, "skill_planner/load_bundle")
 
     probe.send_goal(50.0, 0.0)
@@ -182,5 +183,6 @@ def test_new_bundle_is_taken_while_it_runs_and_a_broken_one_is_not(
     assert not response.success
     assert "is damaged" in response.message
     assert "the old bundle stays" in load("~nosuchuser/bundle").message
+    set_parameters(probe, {"planner.num_samples": 64})
     probe.wait_for_next("joint_commands", 10)
     probe.wait_for(lambda: is_moving(probe))
