@@ -182,7 +182,7 @@ class SacConfig(Config):
         min=0.0,
         max=0.99999,
         help="Exported and evaluated policy: running average of the weights with this factor per "
-        "gradient step; 0 exports the newest weights.",
+        "gradient step, at first over a tenth of the steps so far; 0 exports the newest weights.",
     )
 
 

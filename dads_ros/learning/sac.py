@@ -78,6 +78,7 @@ class Sac:
         self.average_actor = Actor(feature_dim, action_dim, config.hidden).to(device)
         self.average_actor.load_state_dict(self.actor.state_dict())
         self.average_actor.requires_grad_(False)
+        self.num_updates = 0
         self.log_alpha = torch.tensor(config.temperature, device=device).log().requires_grad_()
         self.optimizers = {
             name: torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)
@@ -128,7 +129,11 @@ class Sac:
         with torch.no_grad():
             torch._foreach_lerp_(*self._target_pairs, self.config.tau)
             if self.config.policy_average > 0.0:
-                torch._foreach_lerp_(*self._average_pairs, 1.0 - self.config.policy_average)
+                # At first over a tenth of the updates so far, else the average lags behind.
+                young = (1.0 + self.num_updates) / (10.0 + self.num_updates)
+                factor = min(self.config.policy_average, young)
+                torch._foreach_lerp_(*self._average_pairs, 1.0 - factor)
+        self.num_updates += 1
         return {
             "critic_loss": loss_of_critic,
             "actor_loss": loss_of_actor,
@@ -149,6 +154,7 @@ class Sac:
             "critic": self.critic.state_dict(),
             "critic_target": self.critic_target.state_dict(),
             "log_alpha": self.log_alpha.detach(),
+            "num_updates": self.num_updates,
             "optimizers": {k: o.state_dict() for k, o in self.optimizers.items()},
         }
 
@@ -158,6 +164,7 @@ class Sac:
             getattr(self, name).load_state_dict(saved[name])
         with torch.no_grad():
             self.log_alpha.copy_(saved["log_alpha"])
+        self.num_updates = saved["num_updates"]
         for name, state in saved["optimizers"].items():
             self.optimizers[name].load_state_dict(state)
 

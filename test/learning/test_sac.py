@@ -122,11 +122,13 @@ def test_temperature_rises_when_entropy_is_below_its_target_and_falls_above() ->
 
 
 def test_the_exported_actor_is_the_running_average_of_the_trained_ones() -> None:
-    sac = make(policy_average=0.9)
+    sac = make(policy_average=0.7)
     average = [p.clone() for p in sac.actor.parameters()]
-    for _ in range(3):
+    for step in range(40):
         sac.update(batch(), torch.randn(2, 32, 2))
-        average = [0.9 * a + 0.1 * p for a, p in zip(average, sac.actor.parameters(), strict=True)]
+        kept = min(0.7, (1.0 + step) / (10.0 + step))
+        pairs = zip(average, sac.actor.parameters(), strict=True)
+        average = [kept * a + (1.0 - kept) * p for a, p in pairs]
     exported = list(sac.export_actor.parameters())
     assert all(torch.allclose(a, p, atol=1e-6) for a, p in zip(average, exported, strict=True))
     assert not any(map(torch.equal, exported, sac.actor.parameters()))
