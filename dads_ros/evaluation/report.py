@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 GRID_SKILLS = 256
 GRID_STEPS = 200
 BIN_SKILLS = 48  # as in the works that report covered x-y bins
+LONG_SKILLS, LONG_STEPS = 20, 500
 DECIMALS = 6
 
 
@@ -55,7 +56,7 @@ def evaluate_bundle(
             bundle.robot.name,
         )
     prediction_steps = bundle.manifest.prediction.steps
-    skills, few = (
+    skills, few, long = (
         evaluate_skills(
             model,
             bundle.skill_space,
@@ -65,10 +66,14 @@ def evaluate_bundle(
             seed=seed,
             delay_ms=delay_ms,
             num_skills=num,
-            steps=GRID_STEPS,
+            steps=grid_steps,
             num_threads=num_threads,
         )
-        for num in (GRID_SKILLS, BIN_SKILLS)
+        for num, grid_steps in (
+            (GRID_SKILLS, GRID_STEPS),
+            (BIN_SKILLS, GRID_STEPS),
+            (LONG_SKILLS, LONG_STEPS),
+        )
     )
     switching = evaluate_switching(
         model,
@@ -99,6 +104,9 @@ def evaluate_bundle(
         **skills.to_dict(),
         **switching.to_dict(),
         "xy_bins": count_xy_bins(few.tracks),
+        "long_upright_fraction": 1.0 - float(long.fallen.mean()),
+        "long_displacement_m": float(long.distance.mean()),
+        "long_directions": int((long.skills_per_sector() > 0).sum()),
         "skills_per_sector": skills.skills_per_sector().tolist(),
         **{f"{key}_ci95": None if ci is None else list(ci) for key, ci in intervals.items()},
     }
