@@ -210,7 +210,12 @@ class CollectConfig(Config):
     delay_ms: tuple[float, float] = setting(
         (0.0, 0.0), min=0.0, help="Range of the delay from state to command, drawn per episode."
     )
-    replay_capacity: int = setting(300_000, min=1000, help="Transitions in the replay buffer.")
+    replay_capacity: int = setting(
+        300_000,
+        min=1000,
+        help="Transitions in the replay buffer. With 'prediction.steps: 1', num_envs * "
+        "(steps_per_iteration + 2) is on-policy: only the newest iteration is sampled.",
+    )
     warmup_steps: int = setting(
         10_000, min=0, help="Control steps of random actions before learning starts."
     )

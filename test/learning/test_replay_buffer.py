@@ -60,6 +60,16 @@ def test_the_ring_forgets_the_oldest_rows_and_never_mixes_old_with_new() -> None
         assert torch.equal(sample.delta, torch.tensor([[3.0, 0.0]]).expand(200, 2))
 
 
+@pytest.mark.parametrize(("spare_rows", "is_on_policy"), [(2, True), (12, False)])
+def test_a_capacity_of_one_iteration_is_on_policy(spare_rows: int, is_on_policy: bool) -> None:
+    rows, spec = 12, PredictionSpec(steps=1)
+    buffer = ReplayBuffer(rows + spare_rows, chunk(0, 1, 6), spec, torch.device("cpu"))
+    for start in (0, rows, 2 * rows):
+        buffer.add(chunk(start, rows, 6))
+    oldest = buffer.sample(2000, torch.Generator().manual_seed(0)).policy_obs.min()
+    assert bool(oldest >= 2 * rows) is is_on_policy
+
+
 def test_a_fall_shortens_the_skill_that_it_ended_and_resets_are_not_sampled() -> None:
     buffer = make(100, 30, 10, end=17)
     sample = buffer.sample(2000, torch.Generator().manual_seed(0))
