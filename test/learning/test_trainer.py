@@ -117,6 +117,34 @@ def test_the_best_skills_are_kept_and_survive_a_checkpoint(tmp_path: Path) -> No
     assert np.array_equal(resumed.best.skills.delta(skill), trainer.best.skills.delta(skill))
 
 
+NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NO_GPU)])
+def test_every_device_learns_the_same_and_its_run_goes_on_on_the_cpu(
+    tmp_path: Path, device: str
+) -> None:
+    values = read_yaml(share_folder() / "config" / "train" / "ant.yaml")
+    values["collect"] |= {"num_envs": 16, "warmup_steps": 512, "replay_capacity": 4000}
+    values["sac"] |= {"gradient_steps": 4, "compile": False}
+    values["skill_dynamics"] |= {"warm_start_steps": 1}
+    values |= {"num_iterations": 12, "evaluate_every": 12}
+    first = {}
+    for name in dict.fromkeys(("cpu", device)):
+        trainer = Trainer(
+            TrainConfig.from_dict(values | {"device": name}), tmp_path / f"{device} {name}"
+        )
+        assert trainer.device.type == name
+        lines = run(trainer, 12)
+        assert np.isfinite(lines[-1]["score"])
+        first[name] = next(line for line in lines if "critic_loss" in line)
+    assert first[device] == pytest.approx(first["cpu"], rel=1e-3, abs=1e-5)
+    trainer.save_checkpoint()
+    again = TrainConfig.from_dict(values | {"device": "cpu", "num_iterations": 14})
+    (*_, last) = run(Trainer(again, trainer.out, resume=True), 14)
+    assert np.isfinite(last["critic_loss"])
+
+
 def test_skills_are_shown_now_and_then_and_nothing_depends_on_it(tmp_path: Path) -> None:
     seen, trainers = {}, {}
     for period in (0.0, 3600.0):
