@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dads_ros.config import Config, setting
 from dads_ros.errors import ConfigError
 from dads_ros.observation import observation_slices, policy_obs_dim
-from dads_ros.robot import RobotSpec
+from dads_ros.robot import ObservationField, RobotSpec
 
 Array = NDArray[np.floating]
 Float32 = NDArray[np.float32]
@@ -24,18 +24,7 @@ Delta = Callable[..., NDArray[np.floating]]
 With ``body_state`` there are two arguments more: policy_obs (N, O), and (N, 1) of 1 where it is
 known, else 0."""
 
-PredictedField = Literal[
-    "x",
-    "y",
-    "yaw",
-    "height",
-    "orientation",
-    "linear_velocity",
-    "angular_velocity",
-    "joint_positions",
-    "joint_velocities",
-    "last_command",
-]
+PredictedField = Literal["x", "y", "yaw", ObservationField]
 POSE_FIELDS = ("x", "y", "yaw")
 
 
@@ -46,7 +35,8 @@ class PredictionSpec(Config):
     fields: tuple[PredictedField, ...] = setting(
         ("x", "y"),
         help="Parts of the state whose change is predicted: x and y of the base (m), perhaps its "
-        "yaw (rad), then any of the robot's observation.",
+        "yaw (rad), then any of the robot's observation; 'orientation' as the quaternion with w "
+        "at least 0.",
     )
     frame: Literal["world", "heading"] = setting(
         "world", help="Axes of the predicted change of x and y: the world's, or the heading's."
@@ -75,6 +65,11 @@ class PredictionSpec(Config):
         if self.frame == "heading" and "yaw" not in self.fields:
             raise ConfigError(
                 "'frame: heading' needs 'yaw' in 'fields': the next skill turns with it"
+            )
+        if self.frame == "heading" and "orientation" in self.fields:
+            raise ConfigError(
+                "'frame: heading' needs 'fields' without 'orientation': seen from the heading, "
+                "nobody knows the yaw that is in it"
             )
 
     @property
@@ -113,79 +108,102 @@ class PredictionSpec(Config):
         start: Array,
         skills: Float32,
         duration_steps: float,
-    ) -> Float32:
+    ) -> Array:
         """Predictions when each skill of a sequence is held in turn.
+
+        A skill that is held for longer than a prediction spans is one longer prediction; with
+        ``body_state``, where the next one starts from another state, it is several.
 
         Args:
             robot: whose skills they are.
             delta: mean prediction.
-            start: x, y (m) and yaw (rad) now, world frame, then policy_obs if it is known. Shape
-                (3,) or (3 + O,), or one row for each of N.
+            start: x, y (m) and yaw (rad) now, world frame, then policy_obs if it is known; else
+                predicted observations are counted from zero. Shape (3,) or (3 + O,), or one row
+                for each of N.
             skills: shape (N, H, D).
             duration_steps: control steps that each skill is held.
         Returns: the predicted fields before the first and after each skill, x, y and yaw in the
             world frame. Shape (N, H + 1, P).
         """
-        changes = self._changes(robot, delta, start, skills, duration_steps / self.steps)
-        first = start[..., : len(self.pose_fields)]
-        if self.body_fields:
-            columns = self.observation_columns(robot)
-            obs, _ = self._observation(robot, start, len(skills))
-            first = np.concatenate(
-                [np.broadcast_to(first, (len(skills), first.shape[-1])), obs[:, columns]], axis=1
-            )
-        return self._chain(start[..., 2:3], first, changes)
+        num, num_pose = len(skills), len(self.pose_fields)
+        repeats = max(1, round(duration_steps / self.steps)) if self.body_state else 1
+        held = np.repeat(skills, repeats, axis=1) if repeats > 1 else skills
+        part = np.float32(duration_steps / (repeats * self.steps))
+        if not self.body_state and not self.body_fields:
+            return self._chain(start, self._changes(delta, held) * part)
+        obs, known = _observation(robot, start, num)
+        columns = self.observation_columns(robot)
+        predicts_obs = len(columns) == obs.shape[1]
+        if not (self.body_state and predicts_obs):
+            changes = self._changes(delta, held, *((obs, known) if self.body_state else ())) * part
+        steps, observations = [], [obs]
+        for index in range(held.shape[1]):
+            if self.body_state and predicts_obs:
+                steps.append(delta(np.ascontiguousarray(held[:, index]), obs, known) * part)
+            else:
+                steps.append(changes[:, index])
+            obs = _advance(robot, obs, columns, steps[-1][:, num_pose:])
+            observations.append(obs)
+        poses = self._chain(start, np.stack(steps, axis=1)[..., :num_pose])
+        body = np.stack(observations, axis=1)[..., columns]
+        return np.concatenate([poses, body], axis=-1, dtype=poses.dtype)[:, ::repeats]
 
     def _changes(
-        self, robot: RobotSpec, delta: Delta, start: Array, skills: Float32, part: float
+        self,
+        delta: Delta,
+        skills: Float32,
+        obs: Float32 | None = None,
+        known: Float32 | None = None,
     ) -> Float32:
-        """Predicted changes while each skill is held for this part of a prediction. (N, H, P)."""
+        """All predictions in one call; the observation is that before the first. (N, H, P)."""
         num, horizon, dim = skills.shape
-        scale, flat = np.float32(part), skills.reshape(num * horizon, dim)
-        if not self.body_state:
-            return delta(flat).reshape(num, horizon, -1) * scale
-        obs, known = self._observation(robot, start, num)
-        columns = self.observation_columns(robot)
-        if len(columns) < obs.shape[1]:
-            is_known = np.zeros((num, horizon, 1), np.float32)
-            is_known[:, 0] = known
-            changes = delta(flat, obs.repeat(horizon, axis=0), is_known.reshape(-1, 1))
-            return changes.reshape(num, horizon, -1) * scale
-        steps = []
-        for skill in skills.swapaxes(0, 1):
-            steps.append(delta(np.ascontiguousarray(skill), obs, known) * scale)
-            obs = _advanced(robot, obs, columns, steps[-1][:, len(self.pose_fields) :])
-        return np.stack(steps, axis=1)
+        flat = skills.reshape(num * horizon, dim)
+        if obs is None:
+            return delta(flat).reshape(num, horizon, -1)
+        is_known = np.zeros((num, horizon, 1), np.float32)
+        is_known[:, 0] = known
+        changes = delta(flat, obs.repeat(horizon, axis=0), is_known.reshape(-1, 1))
+        return changes.reshape(num, horizon, -1)
 
-    def _observation(self, robot: RobotSpec, start: Array, num: int) -> tuple[Float32, Float32]:
-        """policy_obs (N, O), and whether it is known, 1 or 0 (N, 1)."""
-        is_known = start.shape[-1] > 3
-        obs = start[..., 3:] if is_known else np.zeros(policy_obs_dim(robot))
-        obs = np.broadcast_to(obs, (num, obs.shape[-1])).astype(np.float32)
-        return obs, np.full((num, 1), is_known, np.float32)
-
-    def _chain(self, yaw: Array, first: Array, changes: Array) -> Array:
-        """Sum up changes (N, H, P), those of x and y turned into the world frame."""
+    def _chain(self, start: Array, changes: Array) -> Array:
+        """Sum up changes of the pose (N, H, ...), those of x and y turned into the world frame."""
         if self.frame == "heading":
-            yaws = yaw + np.cumsum(changes[..., 2], axis=1) - changes[..., 2]
+            yaws = start[..., 2:3] + np.cumsum(changes[..., 2], axis=1) - changes[..., 2]
             cos, sin = np.cos(yaws), np.sin(yaws)
             x, y = changes[..., 0], changes[..., 1]
-            turned = np.stack([cos * x - sin * y, sin * x + cos * y], axis=-1)
-            changes = np.concatenate([turned.astype(changes.dtype), changes[..., 2:]], axis=-1)
-        num, horizon, fields = changes.shape
-        predictions = np.empty((num, horizon + 1, fields), changes.dtype)
-        predictions[:, 0] = first
+            turned = [cos * x - sin * y, sin * x + cos * y, changes[..., 2]]
+            changes = np.stack(turned, axis=-1).astype(changes.dtype)
+        num, horizon, num_pose = changes.shape
+        predictions = np.empty((num, horizon + 1, num_pose), changes.dtype)
+        predictions[:, 0] = start[..., :num_pose]
         np.cumsum(changes, axis=1, out=predictions[:, 1:])
         predictions[:, 1:] += predictions[:, :1]
         return predictions
 
 
-def _advanced(
-    robot: RobotSpec, obs: Float32, columns: NDArray[np.int64], change: Array
-) -> Float32:
-    """The predicted observation; its orientation is a unit quaternion again."""
+def _observation(robot: RobotSpec, start: Array, num: int) -> tuple[Float32, Float32]:
+    """policy_obs (N, O) of a start, and whether it is known, 1 or 0 (N, 1)."""
+    is_known = start.shape[-1] > 3
+    obs = start[..., 3:] if is_known else np.zeros(policy_obs_dim(robot))
+    obs = np.broadcast_to(obs, (num, obs.shape[-1])).astype(np.float32)
+    return _with_upper_quaternion(robot, obs), np.full((num, 1), is_known, np.float32)
+
+
+def _advance(robot: RobotSpec, obs: Float32, columns: NDArray[np.int64], change: Array) -> Float32:
+    """The observation after a change of some of its columns."""
+    if not len(columns):
+        return obs
     obs = obs.copy()
     obs[:, columns] += change
-    if (part := observation_slices(robot).get("orientation")) is not None:
-        obs[:, part] /= np.linalg.norm(obs[:, part], axis=1, keepdims=True)
+    return _with_upper_quaternion(robot, obs)
+
+
+def _with_upper_quaternion(robot: RobotSpec, obs: Float32) -> Float32:
+    """The orientation as the unit quaternion with w at least 0; q and -q are the same one."""
+    part = observation_slices(robot).get("orientation")
+    if part is None:
+        return obs
+    quaternion = obs[:, part]
+    length = np.maximum(np.linalg.norm(quaternion, axis=1, keepdims=True), 1e-9)
+    obs[:, part] = np.where(quaternion[:, :1] < 0.0, -1.0, 1.0) * quaternion / length
     return obs

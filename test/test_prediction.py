@@ -54,6 +54,8 @@ def test_only_the_first_skill_of_a_plan_starts_from_a_known_body_state() -> None
 
     skills = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
     obs = np.random.default_rng(0).normal(size=(2, OBS_DIM))
+    part = observation_slices(ANT)["orientation"]
+    obs[:, part] = [0.6, 0.0, 0.8, 0.0]
     start = np.concatenate([np.zeros((2, 3)), obs], axis=1)
     path = spec.rollout(ANT, delta, start, skills, spec.steps)
     changes = skills.copy()
@@ -78,16 +80,60 @@ def test_where_the_whole_observation_is_predicted_each_prediction_starts_from_th
         return change
 
     obs = rng.normal(size=(4, OBS_DIM))
+    obs[:, part.start] = np.abs(obs[:, part.start])
     obs[:, part] /= np.linalg.norm(obs[:, part], axis=1, keepdims=True)
     start = np.concatenate([np.ones((4, 3)), obs], axis=1)
     path = spec.rollout(ANT, delta, start, np.zeros((4, 3, 2), np.float32), 1)
     assert path.shape == (4, 4, 2 + OBS_DIM)
-    np.testing.assert_allclose(path[:, 0], start[:, [0, 1, *range(3, 3 + OBS_DIM)]], rtol=1e-6)
+    np.testing.assert_allclose(path[:, 0, :2], 1.0)
     np.testing.assert_allclose(seen[0], obs, rtol=1e-6)
-    for before, now in pairwise(seen):
+    for before, now in pairwise([*seen, path[:, -1, 2:]]):
         expected = before + change[:, 2:]
         expected[:, part] /= np.linalg.norm(expected[:, part], axis=1, keepdims=True)
-        np.testing.assert_allclose(now, expected, rtol=1e-5)
+        expected[:, part] *= np.where(expected[:, part.start] < 0.0, -1.0, 1.0)[:, None]
+        np.testing.assert_allclose(now, expected, rtol=1e-5, atol=1e-6)
+    for index, obs in enumerate(seen):
+        np.testing.assert_allclose(path[:, index, 2:], obs, rtol=1e-6)
+
+
+def test_from_a_state_a_long_skill_is_as_many_predictions_as_it_lasts() -> None:
+    """Velocity goes to the skill with a time constant of 1 s; exact for one control step."""
+    robot = RobotSpec.load("point_mass")
+    spec = PredictionSpec(fields=("x", "y", *robot.observation), body_state=True, steps=1)
+    dt, columns = robot.control_dt, spec.observation_columns(robot)
+    kept = np.exp(-dt)
+
+    def delta(skill: np.ndarray, obs: np.ndarray, known: np.ndarray) -> np.ndarray:
+        velocity = obs[:, :2]
+        moved = skill * dt + (velocity - skill) * (1.0 - kept)
+        change = np.zeros_like(obs)
+        change[:, :2] = (skill - velocity) * (1.0 - kept)
+        return np.concatenate([moved, change[:, columns]], axis=1)
+
+    assert robot.observation[0] == "linear_velocity"
+    skills = np.array([[[1.0, -0.5]]], np.float32)
+    start = np.zeros((1, 3 + policy_obs_dim(robot)))
+    path = spec.rollout(robot, delta, start, skills, 25)
+    time = 25 * dt
+    expected = skills[0, 0] * (time - 1.0 + np.exp(-time))
+    np.testing.assert_allclose(path[0, 1, :2], expected, rtol=1e-5)
+    np.testing.assert_allclose(path[0, 1, 2:4], skills[0, 0] * (1.0 - np.exp(-time)), rtol=1e-5)
+
+
+def test_both_signs_of_a_quaternion_are_one_start() -> None:
+    spec = PredictionSpec(fields=("x", "y", "orientation"), body_state=True, steps=5)
+    part, seen = observation_slices(ANT)["orientation"], []
+
+    def delta(skill: np.ndarray, obs: np.ndarray, known: np.ndarray) -> np.ndarray:
+        seen.append(obs)
+        return np.full((len(skill), 6), 0.1, np.float32)
+
+    start = np.zeros((2, 3 + OBS_DIM))
+    start[:, 3:][:, part] = [[0.6, 0.0, 0.0, 0.8], [-0.6, 0.0, 0.0, -0.8]]
+    path = spec.rollout(ANT, delta, start, np.zeros((2, 1, 2), np.float32), 5)
+    np.testing.assert_allclose(seen[0][0], seen[0][1])
+    np.testing.assert_allclose(path[0], path[1])
+    np.testing.assert_allclose(np.linalg.norm(path[0, :, 2:], axis=1), 1.0, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -99,6 +145,7 @@ def test_where_the_whole_observation_is_predicted_each_prediction_starts_from_th
         {"fields": ["x", "y", "height", "height"]},
         {"fields": ["x", "y", "colour"]},
         {"frame": "heading"},
+        {"frame": "heading", "fields": ["x", "y", "yaw", "orientation"]},
     ],
 )
 def test_predictions_that_nobody_can_chain_are_refused(values: dict[str, object]) -> None:

@@ -65,6 +65,7 @@ class BundleManifest(Config):
                     "export it again"
                 )
             manifest = cls.from_dict(values, MANIFEST_FILE)
+            manifest.prediction.dim(manifest.robot)
         except ConfigError as error:
             raise BundleError(f"bundle '{folder}' is damaged: {error}; export it again") from error
         for name in (POLICY_FILE, DYNAMICS_FILE):

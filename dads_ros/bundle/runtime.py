@@ -64,16 +64,20 @@ class SkillBundle:
         inputs = {"policy_obs": policy_obs, "skill": skill}
         return self._policy.run(["command"], inputs)[0]
 
-    def delta(self, skill: Float32, *body: Float32) -> Float32:
+    def delta(
+        self, skill: Float32, policy_obs: Float32 | None = None, known: Float32 | None = None
+    ) -> Float32:
         """Mean predicted change over ``prediction.steps`` control steps.
 
         Args:
             skill: shape (N, D).
-            body: only with ``prediction.body_state``: policy_obs (N, O), and whether it is known,
-                1 or 0 (N, 1).
+            policy_obs: only with ``prediction.body_state``. Shape (N, O).
+            known: only with it: 1 where policy_obs is known, else 0. Shape (N, 1).
         Returns: shape (N, P).
         """
-        inputs = dict(zip(("skill", "policy_obs", "known"), (skill, *body), strict=False))
+        inputs = {"skill": skill}
+        if policy_obs is not None and known is not None:
+            inputs |= {"policy_obs": policy_obs, "known": known}
         return self._dynamics.run(["delta"], inputs)[0]
 
     def rollout(

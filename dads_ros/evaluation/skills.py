@@ -108,7 +108,7 @@ class SwitchMetrics:
         error = np.linalg.norm(predicted - moved, axis=1).sum() / max(total, 1e-9)
         return {
             "switch_fall_fraction": float(self.fallen.mean()),
-            "switch_prediction_error": float(error),
+            "switch_prediction_error": float(error) if held.any() else 1.0,
         }
 
 
@@ -179,7 +179,7 @@ def evaluate_switching(
 ) -> SwitchMetrics:
     """Give every robot a new skill of the prior as soon as one prediction is over.
 
-    Args: as for ``evaluate_skills``.
+    Args: as for ``evaluate_skills``; ``steps`` is rounded down to whole predictions, at least one.
     """
     num_skills = max(1, steps // prediction_steps)
     rng, shape = np.random.default_rng(seed), (num_robots, num_skills, 2)

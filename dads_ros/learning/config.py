@@ -75,8 +75,8 @@ class SkillDynamicsConfig(Config):
     )
     learn_sigma: bool = setting(
         False,
-        help="Each Gaussian has a learned factor on sigma, 0.1 to 10, that depends on the skill; "
-        "False is the paper.",
+        help="Each Gaussian has a learned factor on sigma, 0.1 to 10, that depends on what q "
+        "sees; False is the paper.",
     )
     importance_clip: float = setting(
         0.0,
@@ -169,7 +169,7 @@ class SacConfig(Config):
     )
     compile: bool = setting(
         False,
-        help="Run the updates through torch.compile: about a fifth faster after some seconds of "
+        help="Run the updates through torch.compile: about half again as fast after seconds of "
         "compiling, the same to rounding. Without a C++ compiler it warns and goes on without.",
     )
     critic_layer_norm: bool = setting(
@@ -214,7 +214,8 @@ class CollectConfig(Config):
         300_000,
         min=1000,
         help="Transitions in the replay buffer. With 'prediction.steps: 1', num_envs * "
-        "(steps_per_iteration + 2) is on-policy: only the newest iteration is sampled.",
+        "(steps_per_iteration + 2) is on-policy: only the newest iteration is sampled, collected "
+        "with the policy of one iteration ago.",
     )
     warmup_steps: int = setting(
         10_000, min=0, help="Control steps of random actions before learning starts."

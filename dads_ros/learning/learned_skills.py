@@ -76,6 +76,9 @@ class LearnedSkills(NamedTuple):
         return self.policy(torch.from_numpy(policy_obs), torch.from_numpy(skill)).numpy()
 
     @torch.no_grad()
-    def delta(self, skill: Float32, *body: Float32) -> Float32:
-        """As ``SkillBundle.delta``: (N, D) -> (N, P)."""
-        return self.dynamics(*(torch.from_numpy(part) for part in (skill, *body))).numpy()
+    def delta(
+        self, skill: Float32, policy_obs: Float32 | None = None, known: Float32 | None = None
+    ) -> Float32:
+        """As ``SkillBundle.delta``: (N, D), (N, O), (N, 1) -> (N, P)."""
+        parts = [skill] if policy_obs is None or known is None else [skill, policy_obs, known]
+        return self.dynamics(*(torch.from_numpy(part) for part in parts)).numpy()

@@ -54,9 +54,9 @@ class Mirror(nn.Module):
                 reflected[field] = commands if field == "last_command" else joints
         pose = config.prediction.pose_fields
         moved = np.arange(len(pose)), np.array([1.0 if field == "x" else -1.0 for field in pose])
-        obs_index, obs_sign = _joined(list(reflected.values()))
+        obs_index, obs_sign = _join(list(reflected.values()))
         predicted = [moved, *(reflected[field] for field in config.prediction.body_fields)]
-        delta_index, delta_sign = _joined(predicted)
+        delta_index, delta_sign = _join(predicted)
         for name, values in (
             ("obs_index", obs_index),
             ("obs_sign", obs_sign.astype(np.float32)),
@@ -88,7 +88,7 @@ class Mirror(nn.Module):
         )
 
 
-def _joined(turns: list[Turn]) -> Turn:
+def _join(turns: list[Turn]) -> Turn:
     """One permutation with signs, of vectors that stand one after the other."""
     sizes = [len(permutation) for permutation, _ in turns]
     starts = np.cumsum([0, *sizes[:-1]])

@@ -67,14 +67,13 @@ class ReplayBuffer:
         first: Chunk,
         prediction: PredictionSpec,
         device: torch.device,
-        columns: NDArray[np.int64] | None = None,
+        columns: NDArray[np.int64],
     ) -> None:
         """Allocate for rows like those of ``first``, which is not added.
 
-        ``columns``: of policy_obs, those that are predicted beside the pose; none by default.
+        ``columns``: of policy_obs, those that are predicted beside the pose.
         """
         self._prediction = prediction
-        columns = np.zeros(0, int) if columns is None else columns
         self._columns = torch.from_numpy(columns).to(device)
         self._data = {
             name: torch.zeros(num_rows, *array.shape[1:], device=device, dtype=_dtype(array))

@@ -53,19 +53,19 @@ class SkillDynamics(nn.Module):
         """Make the network. ``body_dim``: S, 0 for q(delta | z)."""
         super().__init__()
         q, fields = config.skill_dynamics, config.prediction.pose_fields
-        self.num_experts, self.num_fields = q.num_experts, config.prediction.dim(robot)
-        self.num_body_fields = self.num_fields - len(fields)
+        self.num_experts, self.num_columns = q.num_experts, config.prediction.dim(robot)
+        self.num_body_columns = self.num_columns - len(fields)
         self.yaw_symmetry = config.symmetry.yaw
         self.linear, self.warm_start_m = linear, q.warm_start_m
         self.min_sigma_m, self.sigma_ratio = q.min_sigma_m, q.sigma_ratio
         sigma = [q.sigma_rad if field == "yaw" else q.sigma_m for field in fields]
-        sigma += self.num_body_fields * [q.sigma_body]  # times what ``measure_scale`` finds
+        sigma += self.num_body_columns * [q.sigma_body]  # times what ``measure_scale`` finds
         self.register_buffer("sigma", torch.tensor(sigma))
         self.register_buffer("scale", torch.tensor(sigma))  # unit of the network's outputs
         input_dim = config.skill_prior.dim - (1 if self.yaw_symmetry else 0) + body_dim
         columns = config.skill_prior.dim if linear and not self.yaw_symmetry else 1
         self.num_scales = self.num_experts if q.learn_sigma else 0
-        num_means = self.num_experts * self.num_fields * columns
+        num_means = self.num_experts * self.num_columns * columns
         self.net = mlp(input_dim, q.hidden, self.num_experts + self.num_scales + num_means)
         if self.warm_start_m > 0.0:
             with torch.no_grad():
@@ -92,7 +92,7 @@ class SkillDynamics(nn.Module):
         weights, scales, means = output.split(sizes, dim=1)
         logits = torch.log_softmax(weights, dim=1)
         log_factors = MAX_LOG_FACTOR * torch.tanh(scales) if self.num_scales else None
-        means = means.unflatten(1, (self.num_experts, self.num_fields, -1))
+        means = means.unflatten(1, (self.num_experts, self.num_columns, -1))
         if self.linear and not self.yaw_symmetry:
             means = means @ skill[:, None, :, None]
         means = means.squeeze(3) * self.scale
@@ -104,7 +104,7 @@ class SkillDynamics(nn.Module):
             means = torch.cat([torch.stack(turned, dim=2), means[..., 2:]], dim=2)
         elif self.warm_start_m > 0.0:
             num = min(2, skill.shape[1])
-            warm = nn.functional.pad(skill[:, :num], (0, self.num_fields - num))
+            warm = nn.functional.pad(skill[:, :num], (0, self.num_columns - num))
             means = means + self.warm_start_m * warm[:, None]
         return logits, means, log_factors
 
@@ -124,7 +124,7 @@ class SkillDynamics(nn.Module):
         error = (delta.unsqueeze(1) - stretch * means) / self.sigma
         square = error.square().sum(2)
         if log_factors is not None:
-            logits = logits - self.num_fields * log_factors
+            logits = logits - self.num_columns * log_factors
             square = square * (-2.0 * log_factors).exp()
         return torch.logsumexp(logits - 0.5 * square, dim=1) - self._log_normaliser()
 
@@ -150,7 +150,7 @@ class SkillDynamics(nn.Module):
         square = means.square().sum(1, keepdim=True) + delta.square().sum(1)
         square = torch.addmm(square, means, delta.T, alpha=-2.0)
         if log_factors is not None:
-            logits = logits - self.num_fields * log_factors
+            logits = logits - self.num_columns * log_factors
             square = square * (-2.0 * log_factors).exp().flatten()[:, None]
         experts = logits.flatten()[:, None] - 0.5 * square
         experts = experts.unflatten(0, (len(skill), self.num_experts))
@@ -183,7 +183,7 @@ class SkillDynamics(nn.Module):
         Differs from the paper, which normalises the targets again and again: with a scale that
         stays, the reward goes on paying for larger changes.
         """
-        columns = slice(self.num_fields - self.num_body_fields, None)
+        columns = slice(self.num_columns - self.num_body_columns, None)
         self.scale[columns] = delta[:, columns].square().mean(0).sqrt().clamp_min(MIN_BODY_SCALE)
         self.sigma[columns] *= self.scale[columns]
 
@@ -197,7 +197,7 @@ class SkillDynamics(nn.Module):
         self.sigma[:2] += rate * (target - self.sigma[:2])
 
     def _log_normaliser(self) -> Tensor:
-        return self.sigma.log().sum() + 0.5 * self.num_fields * math.log(2.0 * math.pi)
+        return self.sigma.log().sum() + 0.5 * self.num_columns * math.log(2.0 * math.pi)
 
 
 def _logsumexp(values: Tensor, dim: int) -> Tensor:

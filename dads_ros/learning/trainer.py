@@ -35,6 +35,7 @@ from dads_ros.learning.networks import Actor, Features, RunningNormalizer
 from dads_ros.learning.replay_buffer import Chunk, ReplayBuffer, Transition
 from dads_ros.learning.sac import Sac, SacBatch
 from dads_ros.learning.skill_dynamics import BodyState, SkillDynamics
+from dads_ros.observation import observation_slices
 from dads_ros.planning.mppi import Rollout
 from dads_ros.robot import RobotSpec
 from dads_ros.skills import SkillSpace
@@ -168,7 +169,7 @@ class Trainer:
             min_hold_steps=config.prediction.steps,
         )
         self.replay: ReplayBuffer | None = None
-        self.iteration, self.num_gradient_steps = 0, 0
+        self.iteration = 0
         self.warm_start_over = config.skill_dynamics.warm_start_steps == 0
         self.peak_reward, self.num_low_rewards = 0.0, 0
         self.best: Best | None = None
@@ -197,6 +198,11 @@ class Trainer:
         return self.iteration * collect.num_envs * collect.steps_per_iteration
 
     @property
+    def num_gradient_steps(self) -> int:
+        """Updates of the policy so far."""
+        return self.sac.num_updates
+
+    @property
     def progress(self) -> float:
         """Part of the run that is done, 0 to 1."""
         return self.iteration / self.config.num_iterations
@@ -222,7 +228,9 @@ class Trainer:
                     if self.iteration % self.config.evaluate_every == 0:
                         values |= self.judge().metrics
                     elif time.monotonic() - last_seen > self.config.show_period_s:
-                        self.evaluation = self.evaluate(num_skills=NUM_SHOWN_SKILLS)
+                        self.evaluation = self.evaluate(
+                            self.config.collect.delay_ms[0], NUM_SHOWN_SKILLS
+                        )
                     if self.evaluation is not None:
                         last_seen = time.monotonic()
                     if self._have_skills_collapsed(values):
@@ -321,7 +329,6 @@ class Trainer:
                 "commit": self.commit,
                 "best": None if self.best is None else self.best.checkpoint(),
                 "iteration": self.iteration,
-                "num_gradient_steps": self.num_gradient_steps,
                 "sac": self.sac.checkpoint(),
                 "warm_start_over": self.warm_start_over,
                 "peak_reward": self.peak_reward,
@@ -403,7 +410,6 @@ class Trainer:
             update = self.sac.update(SacBatch(*(array[rows] for array in batch)), noise[step])
             for name, value in update.items():
                 sums[name] = sums.get(name, 0.0) + value
-        self.num_gradient_steps += num_steps
         metrics |= {name: float(value) / num_steps for name, value in sums.items()}
         metrics |= reward_metrics | {"temperature": float(self.sac.log_alpha.detach().exp())}
         broken = [name for name, value in metrics.items() if not np.isfinite(value)]
@@ -430,10 +436,21 @@ class Trainer:
         assert self.replay is not None
         generator = self._generators["learn"]
         transition = self.replay.sample(num, generator, *fractions)
+        if "orientation" in self.config.prediction.fields:
+            transition = self._with_upper_quaternion(transition)
         if self.mirror is None:
             return transition
         which = torch.rand(num, generator=generator) < 0.5
         return self.mirror(transition, which.to(self.device))
+
+    def _with_upper_quaternion(self, transition: Transition) -> Transition:
+        """Predicted changes of the quaternion with w at least 0; q and -q are the same."""
+        prediction, w = self.config.prediction, observation_slices(self.robot)["orientation"].start
+        before = int(np.flatnonzero(prediction.observation_columns(self.robot) == w)[0])
+        first = len(prediction.pose_fields) + before
+        delta = transition.delta.clone()
+        delta[transition.start_obs[:, w] < 0.0, first : first + 4] *= -1.0
+        return transition._replace(delta=delta)
 
     def _fit_skill_dynamics(self) -> dict[str, float]:
         config = self.config.skill_dynamics
@@ -483,7 +500,7 @@ class Trainer:
         self, q: SkillDynamics, obs: Tensor, skill: Tensor, known: Tensor | None = None
     ) -> Tensor | None:
         """Body states (B, S) for this q, all known by default; None if it wants none."""
-        if self.body_state is None or (q is self.reward_q and q is not self.q):
+        if self.body_state is None or q is not self.q:
             return None
         if known is None:
             known = torch.ones(len(obs), 1, device=self.device)
@@ -621,7 +638,6 @@ class Trainer:
 
     def _restore(self, saved: dict[str, Any]) -> None:
         self.iteration = saved["iteration"]
-        self.num_gradient_steps = saved["num_gradient_steps"]
         self.sac.restore(saved["sac"])
         self.warm_start_over = saved["warm_start_over"]
         self.peak_reward, self.num_low_rewards = saved["peak_reward"], saved["num_low_rewards"]

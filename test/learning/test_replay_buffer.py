@@ -7,6 +7,7 @@ from dads_ros.learning.replay_buffer import Chunk, ReplayBuffer
 from dads_ros.prediction import PredictionSpec
 
 K = 3
+CPU, NO_COLUMNS = torch.device("cpu"), np.zeros(0, int)
 
 
 def chunk(start: int, rows: int, hold: int, *, yaw: float = 0.0, end: int | None = None) -> Chunk:
@@ -32,7 +33,7 @@ def chunk(start: int, rows: int, hold: int, *, yaw: float = 0.0, end: int | None
 
 def make(capacity: int, rows: int, hold: int, **kwargs: object) -> ReplayBuffer:
     first = chunk(0, 1, hold)
-    buffer = ReplayBuffer(capacity, first, PredictionSpec(steps=K), torch.device("cpu"))
+    buffer = ReplayBuffer(capacity, first, PredictionSpec(steps=K), CPU, NO_COLUMNS)
     buffer.add(chunk(0, rows, hold, **kwargs))  # type: ignore[arg-type]
     return buffer
 
@@ -63,7 +64,7 @@ def test_the_ring_forgets_the_oldest_rows_and_never_mixes_old_with_new() -> None
 @pytest.mark.parametrize(("spare_rows", "is_on_policy"), [(2, True), (12, False)])
 def test_a_capacity_of_one_iteration_is_on_policy(spare_rows: int, is_on_policy: bool) -> None:
     rows, spec = 12, PredictionSpec(steps=1)
-    buffer = ReplayBuffer(rows + spare_rows, chunk(0, 1, 6), spec, torch.device("cpu"))
+    buffer = ReplayBuffer(rows + spare_rows, chunk(0, 1, 6), spec, CPU, NO_COLUMNS)
     for start in (0, rows, 2 * rows):
         buffer.add(chunk(start, rows, 6))
     oldest = buffer.sample(2000, torch.Generator().manual_seed(0)).policy_obs.min()
@@ -84,10 +85,21 @@ def test_a_fall_shortens_the_skill_that_it_ended_and_resets_are_not_sampled() ->
 
 def test_heading_frame_turns_the_displacement_back_by_the_yaw_at_its_start() -> None:
     spec = PredictionSpec(fields=("x", "y", "yaw"), frame="heading", steps=K)
-    buffer = ReplayBuffer(100, chunk(0, 1, 5), spec, torch.device("cpu"))
+    buffer = ReplayBuffer(100, chunk(0, 1, 5), spec, CPU, NO_COLUMNS)
     buffer.add(chunk(0, 60, 5, yaw=np.pi / 2))
     delta = buffer.sample(50, torch.Generator().manual_seed(0)).delta
     assert torch.allclose(delta, torch.tensor([[0.0, -3.0, 0.0]]).expand(50, 3), atol=1e-5)
+
+
+def test_predicted_observations_change_over_the_same_steps() -> None:
+    spec = PredictionSpec(fields=("x", "y", "height"), steps=K)
+    buffer = ReplayBuffer(100, chunk(0, 1, 5), spec, CPU, np.array([0]))
+    buffer.add(chunk(0, 60, 5))  # the observation is the number of the row
+    sample = buffer.sample(50, torch.Generator().manual_seed(0))
+    assert torch.equal(sample.delta, torch.tensor([[3.0, 0.0, 3.0]]).expand(50, 3))
+    start = sample.policy_obs - sample.start_obs
+    assert start.min() == 0.0
+    assert start.max() == K - 1
 
 
 def test_a_fraction_of_the_robots_is_the_first_ones() -> None:
@@ -95,7 +107,7 @@ def test_a_fraction_of_the_robots_is_the_first_ones() -> None:
     both = Chunk(*(np.repeat(array, 4, axis=1) for array in made))
     both.pose[:] *= np.arange(1, 5)[:, None]
     buffer = ReplayBuffer(
-        100, Chunk(*(a[:1] for a in both)), PredictionSpec(steps=K), torch.device("cpu")
+        100, Chunk(*(a[:1] for a in both)), PredictionSpec(steps=K), CPU, NO_COLUMNS
     )
     buffer.add(both)
     seen = {
@@ -108,7 +120,7 @@ def test_a_fraction_of_the_robots_is_the_first_ones() -> None:
 
 def test_restored_buffer_samples_the_same() -> None:
     buffer = make(25, 60, 5)
-    again = ReplayBuffer(25, chunk(0, 1, 5), PredictionSpec(steps=K), torch.device("cpu"))
+    again = ReplayBuffer(25, chunk(0, 1, 5), PredictionSpec(steps=K), CPU, NO_COLUMNS)
     again.restore(buffer.checkpoint())
     generators = [torch.Generator().manual_seed(3) for _ in range(2)]
     for mine, theirs in zip(
@@ -121,7 +133,7 @@ def test_a_diverged_step_is_not_sampled_and_no_displacement_reaches_beyond_it() 
     made = chunk(0, 30, 10, end=17)
     made.skill_left[16] = 0  # the collector's mark of a physics that diverged
     made.pose[17:], made.policy_obs[17] = np.nan, np.nan
-    buffer = ReplayBuffer(100, chunk(0, 1, 10), PredictionSpec(steps=K), torch.device("cpu"))
+    buffer = ReplayBuffer(100, chunk(0, 1, 10), PredictionSpec(steps=K), CPU, NO_COLUMNS)
     buffer.add(made)
     buffer.add(chunk(30, 1, 10))  # row 16 is not the newest that could be drawn
     sample = buffer.sample(2000, torch.Generator().manual_seed(0), newest_fraction=1.0)

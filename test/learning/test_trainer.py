@@ -16,6 +16,7 @@ from dads_ros.learning.trainer import (
     Trainer,
     over_last_half,
 )
+from dads_ros.observation import observation_slices
 from dads_ros.robot import RobotSpec
 
 ANT_OBSERVATION = RobotSpec.load("ant").observation
@@ -52,10 +53,13 @@ def test_a_seeded_run_repeats_exactly_and_another_seed_differs(tmp_path: Path) -
     assert all(map(torch.equal, weights(first), weights(second)))
 
 
-@pytest.mark.parametrize("robot", ["point_mass", "ant"])
-def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, robot: str) -> None:
+@pytest.mark.parametrize("kind", ["point_mass", "ant", "body state"])
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, kind: str) -> None:
     config = small_config()
-    if robot == "ant":
+    if kind == "body state":
+        fields = ["x", "y", *RobotSpec.load("point_mass").observation]
+        config = small_config(prediction={"steps": 5, "fields": fields, "body_state": True})
+    if kind == "ant":
         values = read_yaml(share_folder() / "config" / "train" / "ant.yaml")
         values["collect"] |= {"num_envs": 16, "warmup_steps": 512, "replay_capacity": 4000}
         values["sac"] |= {"gradient_steps": 4}
@@ -69,6 +73,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, robot: str) -
     resumed = Trainer(config, tmp_path / "parts", resume=True)
     assert resumed.iteration == 7
     assert resumed.warm_start_over
+    assert all(map(torch.equal, weights(interrupted), weights(resumed)))
     assert run(resumed, 12) == lines[7:]
     assert all(map(torch.equal, weights(whole), weights(resumed)))
 
@@ -490,6 +495,29 @@ def test_body_fields_do_not_go_with_features_that_are_turned(tmp_path: Path) -> 
         Trainer(config, tmp_path)
 
 
+def test_both_signs_of_a_quaternion_teach_the_same_change(tmp_path: Path) -> None:
+    config = TrainConfig.from_dict(
+        {
+            "robot": "ant",
+            "prediction": {"fields": ["x", "y", "height", "orientation"]},
+            "collect": {"num_envs": 8, "steps_per_iteration": 40, "warmup_steps": 500},
+        }
+    )
+    trainer = Trainer(config, tmp_path)
+    run(trainer, 2)
+    assert trainer.replay is not None
+    obs = trainer.replay._data["policy_obs"]
+    part = observation_slices(trainer.robot)["orientation"]
+    samples = []
+    for sign in (1.0, -1.0):
+        obs[..., part] *= sign
+        trainer._generators["learn"].manual_seed(0)
+        samples.append(trainer._sample(200))
+    assert torch.equal(samples[0].policy_obs[:, part], -samples[1].policy_obs[:, part])
+    assert torch.allclose(samples[0].delta, samples[1].delta)
+    assert samples[0].delta[:, 3:].abs().max() > 0.01
+
+
 @pytest.mark.parametrize("linear", [False, True])
 def test_with_the_body_state_predictions_after_a_change_of_skill_are_right(
     tmp_path: Path, linear: bool
@@ -582,10 +610,10 @@ def test_every_frame_span_and_symmetry_trains_and_predicts(
         }
     )
     trainer = Trainer(config, tmp_path)
-    before = [value.clone() for value in trainer.q.state_dict().values()]
+    before = [value.clone() for value in trainer.q.parameters()]
     (*_, last) = run(trainer, 10)
     assert np.isfinite(list(last.values())).all()
-    assert not all(map(torch.equal, before, trainer.q.state_dict().values()))
+    assert not all(map(torch.equal, before, trainer.q.parameters()))
     metrics = trainer.evaluate(num_skills=4)
     assert metrics.predicted.shape == (4, 2)
     assert np.isfinite(metrics.predicted).all()

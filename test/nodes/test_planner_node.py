@@ -161,6 +161,7 @@ def test_new_bundle_is_taken_while_it_runs_and_a_broken_one_is_not(
         set_parameters(probe, {"bundle": str(folder), "planner.num_samples": 20_000})
         return probe.call(Trigger, "skill_planner/load_bundle")
 
+    set_parameters(probe, {"skill_timeout_s": 60.0})  # plans take a while as well
     probe.send_goal(50.0, 0.0)
     probe.wait_for(lambda: is_moving(probe))
     other = tmp_path / "other"
@@ -183,6 +184,6 @@ def test_new_bundle_is_taken_while_it_runs_and_a_broken_one_is_not(
     assert not response.success
     assert "is damaged" in response.message
     assert "the old bundle stays" in load("~nosuchuser/bundle").message
-    set_parameters(probe, {"planner.num_samples": 64})
+    set_parameters(probe, {"planner.num_samples": 64, "skill_timeout_s": 1.0})
     probe.wait_for_next("joint_commands", 10)
     probe.wait_for(lambda: is_moving(probe))
