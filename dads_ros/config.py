@@ -217,7 +217,7 @@ class PlannerConfig(Config):
     )
     warm_start: bool = setting(True, help="Start from the last plan instead of from zero.")
     skill_range: float = setting(
-        0.75,
+        0.85,
         min=0.01,
         max=1.0,
         help="Part of the skill prior that is planned over: below 1 the longest skills, which are "
