@@ -133,12 +133,13 @@ class PredictionSpec(Config):
             return self._chain(start, self._changes(delta, held) * part)
         obs, known = _observation(robot, start, num)
         columns = self.observation_columns(robot)
-        predicts_obs = len(columns) == obs.shape[1]
-        if not (self.body_state and predicts_obs):
-            changes = self._changes(delta, held, *((obs, known) if self.body_state else ())) * part
+        starts_from_last = self.body_state and len(columns) == obs.shape[1]
+        if not starts_from_last:
+            before = (obs, known) if self.body_state else ()
+            changes = self._changes(delta, held, *before) * part
         steps, observations = [], [obs]
         for index in range(held.shape[1]):
-            if self.body_state and predicts_obs:
+            if starts_from_last:
                 steps.append(delta(np.ascontiguousarray(held[:, index]), obs, known) * part)
             else:
                 steps.append(changes[:, index])

@@ -4,11 +4,11 @@ import copy
 import functools
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -40,6 +40,7 @@ from dads_ros.planning.mppi import Rollout
 from dads_ros.robot import RobotSpec
 from dads_ros.skills import SkillSpace
 
+MetricsT = TypeVar("MetricsT", SkillMetrics, SwitchMetrics)
 FREE_TO_CHANGE = (
     "num_iterations",
     "evaluate_every",
@@ -260,30 +261,12 @@ class Trainer:
         self, delay_ms: float = 0.0, num_skills: int = NUM_EVALUATED_SKILLS
     ) -> SkillMetrics:
         """Mean action on a fixed grid of skills, with another start than in training."""
-        skills = self.learned_skills()
-        return evaluate_skills(
-            self.model,
-            self.skill_space,
-            skills.command,
-            self._rollout_of(skills),
-            self.config.prediction.steps,
-            seed=self.config.seed + 1,
-            delay_ms=delay_ms,
-            num_skills=num_skills,
-        )
+        return self._measured(evaluate_skills, delay_ms=delay_ms, num_skills=num_skills)
 
     def evaluate_switching(self, delay_ms: float = 0.0) -> SwitchMetrics:
         """The same while skills change as often as predictions allow."""
-        skills = self.learned_skills()
-        return evaluate_switching(
-            self.model,
-            self.skill_space,
-            skills.command,
-            self._rollout_of(skills),
-            self.config.prediction.steps,
-            seed=self.config.seed + 1,
-            delay_ms=delay_ms,
-            num_robots=NUM_EVALUATED_SKILLS,
+        return self._measured(
+            evaluate_switching, delay_ms=delay_ms, num_robots=NUM_EVALUATED_SKILLS
         )
 
     def judge(self) -> Best:
@@ -317,6 +300,19 @@ class Trainer:
 
     def _rollout_of(self, skills: LearnedSkills) -> Rollout:
         return functools.partial(self.config.prediction.rollout, self.robot, skills.delta)
+
+    def _measured(self, evaluate: Callable[..., MetricsT], **settings: float) -> MetricsT:
+        """What was learned up to now, by one of the functions of ``evaluation.skills``."""
+        skills = self.learned_skills()
+        return evaluate(
+            self.model,
+            self.skill_space,
+            skills.command,
+            self._rollout_of(skills),
+            self.config.prediction.steps,
+            seed=self.config.seed + 1,
+            **settings,
+        )
 
     def save_checkpoint(self) -> None:
         """Write everything that a resumed run needs to go on exactly here."""
