@@ -45,7 +45,7 @@ setup(
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
     data_files=data_files(),
     zip_safe=True,
-    install_requires=["numpy", "onnxruntime", "pyyaml"],
+    install_requires=["numpy", "onnxruntime", "pyyaml", "scipy"],
     extras_require={
         "ros": [
             *SIMULATION,

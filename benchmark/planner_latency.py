@@ -64,7 +64,7 @@ def time_plans(
     """Latency and quality of plans for one robot."""
     config = dataclasses.replace(config, warm_start=False)
     rngs = robot_rngs(seed, 1)
-    planner = SkillPlanner(bundle.rollout, bundle.skill_space, config, rngs=rngs)
+    planner = SkillPlanner(bundle, config, rngs=rngs)
     rng = np.random.default_rng(seed)
     seconds, quality = np.empty(num_plans), np.empty(num_plans)
     for index in range(-WARM_UP, num_plans):

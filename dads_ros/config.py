@@ -237,3 +237,58 @@ class PlannerConfig(Config):
         help="A robot that moved less than this under a skill that was to carry it three times as "
         "far gets a random skill for once; 0 is off, the paper.",
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostsConfig(Config):
+    """Weights of the costs that add up to a task; 0 leaves one out."""
+
+    goal: float = setting(
+        1.0,
+        min=0.0,
+        max=1e3,
+        help="Mean distance from the goal, m; with a map the length of the way around obstacles.",
+    )
+    heading: float = setting(
+        1.0,
+        min=0.0,
+        max=1e3,
+        help="Mean angle to the goal's heading, rad, for bundles that predict yaw.",
+    )
+    heading_near_m: float = setting(
+        1.0, min=0.0, max=1e3, help="The heading costs nearer to the goal than this only."
+    )
+    path: float = setting(
+        1.0, min=0.0, max=1e3, help="Mean of the way left along the path and distance from it, m."
+    )
+    cross_track: float = setting(
+        3.0, min=0.0, max=1e3, help="Way along the path that one metre of distance is worth, m."
+    )
+    velocity: float = setting(
+        1.0,
+        min=0.0,
+        max=1e3,
+        help="Mean distance from where the wanted velocity would have led, m.",
+    )
+    obstacles: float = setting(
+        1.0,
+        min=0.0,
+        max=1e3,
+        help="Nearness of obstacles, 0 to 1; touching one is forbidden unless this is 0.",
+    )
+    margin_m: float = setting(
+        0.3, min=1e-3, max=100.0, help="Obstacles nearer to the robot's edge than this cost."
+    )
+    bounds: float = setting(
+        1.0, min=0.0, max=1e3, help="Leaving bounds_m is forbidden unless this is 0."
+    )
+    bounds_m: tuple[float, float, float, float] = setting(
+        (-1e6, -1e6, 1e6, 1e6), help="x_min, y_min, x_max, y_max of where to stay, odom, m."
+    )
+    skill_change: float = setting(
+        0.0, min=0.0, max=1e3, help="Mean change from one skill to the next."
+    )
+    custom: str = setting(
+        "", help="A cost of your own: package.module:Class, made without arguments."
+    )
+    custom_weight: float = setting(1.0, min=0.0, max=1e3, help="Weight of that cost.")

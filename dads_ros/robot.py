@@ -131,7 +131,11 @@ class RobotSpec(Config):
     command_low: tuple[float, ...] = setting((-1.0,), help="Lower limit; one value or one each.")
     command_high: tuple[float, ...] = setting((1.0,), help="Upper limit; one value or one each.")
     safe_command: tuple[float, ...] = setting((0.0,), help="Sent when anything is wrong.")
-    standing_command: tuple[float, ...] = setting((0.0,), help="Holds the robot where it is.")
+    standing_command: tuple[float, ...] | None = setting(
+        (0.0,),
+        help="Holds the robot where it is; null for a robot that no constant command holds up: it "
+        "stands by the skill that moves it least.",
+    )
     max_delay_ms: float = setting(
         0.0, min=0.0, max=1000.0, help="Longest delay from state to command to expect."
     )
@@ -153,6 +157,8 @@ class RobotSpec(Config):
         num = len(self.actuators)
         for field in ("command_low", "command_high", "safe_command", "standing_command"):
             values = getattr(self, field)
+            if values is None:
+                continue
             if len(values) == 1:
                 object.__setattr__(self, field, values * num)
             elif len(values) != num:
@@ -160,7 +166,8 @@ class RobotSpec(Config):
         if not all(a < b for a, b in zip(self.command_low, self.command_high, strict=True)):
             raise ConfigError("'command_low' must be below 'command_high' for every actuator")
         for field in ("safe_command", "standing_command"):
-            limits = zip(self.command_low, getattr(self, field), self.command_high, strict=True)
+            values = getattr(self, field) or self.safe_command
+            limits = zip(self.command_low, values, self.command_high, strict=True)
             if not all(low <= value <= high for low, value, high in limits):
                 raise ConfigError(f"'{field}' is outside command_low .. command_high")
         for group in ("joints", "actuators", "observation"):

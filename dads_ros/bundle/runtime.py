@@ -53,6 +53,16 @@ class SkillBundle:
                 raise BundleError(f"{name} takes inputs of sizes {got}; expected {inputs}")
         self._check_outputs()
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """What the first columns of predictions are: x, y and perhaps yaw."""
+        return self.manifest.prediction.pose_fields
+
+    @property
+    def control_dt(self) -> float:
+        """Duration of a control step, s."""
+        return self.robot.control_dt
+
     def command(self, policy_obs: Float32, skill: Float32) -> Float32:
         """Mean action of the policy.
 

@@ -63,8 +63,7 @@ def run(args: argparse.Namespace) -> int:
     goals = evaluate_goals(
         model,
         bundle.command,
-        bundle.rollout,
-        bundle.skill_space,
+        bundle,
         PlannerConfig(),
         spread_goals(model.spec, args.goals, args.goal_range),
         seed=args.seed,

@@ -16,10 +16,9 @@ from dads_ros.evaluation.statistics import Interval, fraction_interval, ratio_in
 from dads_ros.observation import RobotState
 from dads_ros.planning.control_loop import ControlLoop, Policy
 from dads_ros.planning.costs import GoalCost
-from dads_ros.planning.mppi import Rollout
+from dads_ros.planning.mppi import SkillModel
 from dads_ros.planning.skill_planner import SkillPlanner, robot_rngs
 from dads_ros.robot import RobotSpec
-from dads_ros.skills import SkillSpace
 
 Array = NDArray[np.float64]
 
@@ -93,8 +92,7 @@ def sample_goals(spec: RobotSpec, num: int, range_m: float, seed: int) -> Array:
 def evaluate_goals(
     model: RobotModel,
     policy: Policy,
-    rollout: Rollout,
-    skill_space: SkillSpace,
+    skills: SkillModel,
     config: PlannerConfig,
     goals: ArrayLike,
     *,
@@ -109,8 +107,7 @@ def evaluate_goals(
     Args:
         model: the robot.
         policy: mean action.
-        rollout: predictions of skill sequences.
-        skill_space: the skill prior.
+        skills: what is planned with.
         config: planner settings.
         goals: world frame, m; robots start at the origin. Shape (R, 2).
         seed: of the start (uniform yaw, noise; ``default_rng(seed)``) and of the planner's samples
@@ -124,7 +121,7 @@ def evaluate_goals(
     num = len(goals)
     rng = np.random.default_rng(seed)
     env = one_episode_env(model, num, steps, rng=rng, delay_ms=delay_ms, num_threads=num_threads)
-    planner = SkillPlanner(rollout, skill_space, config, rngs=robot_rngs(seed, num))
+    planner = SkillPlanner(skills, config, rngs=robot_rngs(seed, num))
     loop, cost = (
         ControlLoop(model.spec, policy, planner),
         GoalCost(goals, config.standing_radius_m),

@@ -88,8 +88,7 @@ def evaluate_bundle(
     goals = evaluate_goals(
         model,
         bundle.command,
-        bundle.rollout,
-        bundle.skill_space,
+        bundle,
         config,
         sample_goals(model.spec, num_goals, goal_range_m, seed),
         seed=seed,

@@ -11,14 +11,15 @@ from typing import NamedTuple
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion, Vector3, Wrench
-from nav_msgs.msg import Odometry, Path
+from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion, Twist, Vector3, Wrench
+from nav_msgs.msg import OccupancyGrid, Odometry, Path
 from numpy.typing import NDArray
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, Header, MultiArrayDimension
 
 from dads_ros.errors import DadsError
 from dads_ros.observation import RobotState
+from dads_ros.planning.obstacles import LETHAL, ObstacleMap
 from dads_ros.robot import RobotSpec
 
 Array = NDArray[np.float64]
@@ -170,30 +171,64 @@ def labelled_array(values: NDArray[np.floating], label: str) -> Float64MultiArra
     return message
 
 
-def goal_of(message: PoseStamped, frames: Frames) -> Array:
-    """The goal's x, y in odom, metres. Shape (2,).
+def goal_of(message: PoseStamped, frames: Frames, what: str = "goal") -> Array:
+    """The goal's x, y (m) and yaw (rad) in odom. Shape (3,).
 
     Raises: MessageError when the frame is not odom, or a number is not finite or absurd.
     """
-    frame = message.header.frame_id
-    if frame != frames.odom:
-        raise MessageError(
-            f"goal refused: its frame is '{frame}', which is unknown here; "
-            f"send it in '{frames.odom}'"
-        )
+    _check_frame(message.header.frame_id, frames.odom, what)
     position, turn = message.pose.position, message.pose.orientation
     numbers = [position.x, position.y, position.z, turn.x, turn.y, turn.z, turn.w]
     if not np.isfinite(numbers).all():
         raise MessageError(
-            f"goal refused: x {position.x}, y {position.y}, z {position.z} and its orientation "
+            f"{what} refused: x {position.x}, y {position.y}, z {position.z} and its orientation "
             "must be finite numbers"
         )
     if max(abs(position.x), abs(position.y)) > MAX_GOAL_M:
         raise MessageError(
-            f"goal refused: x {position.x:g}, y {position.y:g}; at most {MAX_GOAL_M:g} m from the "
-            "origin is expected"
+            f"{what} refused: x {position.x:g}, y {position.y:g}; at most {MAX_GOAL_M:g} m from "
+            "the origin is expected"
         )
-    return np.array([position.x, position.y])
+    yaw = np.arctan2(
+        2.0 * (turn.w * turn.z + turn.x * turn.y), 1.0 - 2.0 * (turn.y**2 + turn.z**2)
+    )
+    return np.array([position.x, position.y, yaw])
+
+
+def path_of(message: Path, frames: Frames) -> Array:
+    """x, y of a path's poses in odom, metres. Shape (M, 2). Raises: MessageError."""
+    _check_frame(message.header.frame_id, frames.odom, "path")
+    if not message.poses:
+        raise MessageError("path refused: it has no poses; call ~/cancel to stop")
+    points = []
+    for pose in message.poses:
+        item = PoseStamped(header=message.header, pose=pose.pose)
+        item.header.frame_id = pose.header.frame_id or message.header.frame_id
+        points.append(goal_of(item, frames, "path")[:2])
+    return np.array(points)
+
+
+def velocity_of(message: Twist) -> Array:
+    """x, y (m/s) and yaw rate (rad/s) in base_link. Shape (3,). Raises: MessageError."""
+    linear, angular = message.linear, message.angular
+    velocity = np.array([linear.x, linear.y, angular.z])
+    if not np.isfinite(velocity).all():
+        raise MessageError(f"cmd_vel refused: {velocity.tolist()} must be finite numbers")
+    return velocity
+
+
+def map_of(message: OccupancyGrid, frames: Frames) -> ObstacleMap:
+    """Obstacles in odom. Raises: MessageError, PlanningError for a grid that is none."""
+    _check_frame(message.header.frame_id, frames.odom, "map")
+    info = message.info
+    if len(message.data) != info.height * info.width:
+        raise MessageError(
+            f"map refused: {len(message.data)} cells; expected {info.height} rows of {info.width}"
+        )
+    cells = np.frombuffer(message.data, np.int8).reshape(info.height, info.width)
+    corner = PoseStamped(header=message.header, pose=info.origin)
+    x, y, yaw = goal_of(corner, frames, "map").tolist()
+    return ObstacleMap(cells >= LETHAL, info.resolution, (x, y, yaw))
 
 
 def goal_message(goal: Array, stamp: Time, frames: Frames) -> PoseStamped:
@@ -203,16 +238,26 @@ def goal_message(goal: Array, stamp: Time, frames: Frames) -> PoseStamped:
     return message
 
 
-def path_message(points: NDArray[np.floating], height: float, stamp: Time, frames: Frames) -> Path:
-    """Predicted x, y (and yaw) as a path at a height. Shape (T, P)."""
-    message = Path(header=Header(stamp=stamp, frame_id=frames.odom))
+def path_message(
+    points: NDArray[np.floating], height: float, stamp_ns: int, step_s: float, frames: Frames
+) -> Path:
+    """Predicted x, y (and yaw) as a path at a height, a pose every step_s. Shape (T, P)."""
+    message = Path(header=Header(stamp=to_stamp(stamp_ns), frame_id=frames.odom))
     yaws = points[:, 2] if points.shape[1] > 2 else _headings(points)
-    for point, yaw in zip(points.tolist(), yaws.tolist(), strict=True):
-        item = PoseStamped(header=message.header)
+    for index, (point, yaw) in enumerate(zip(points.tolist(), yaws.tolist(), strict=True)):
+        time = to_stamp(stamp_ns + round(index * step_s * _NS))
+        item = PoseStamped(header=Header(stamp=time, frame_id=frames.odom))
         item.pose.position = Point(x=point[0], y=point[1], z=height)
         item.pose.orientation = Quaternion(z=float(np.sin(yaw / 2)), w=float(np.cos(yaw / 2)))
         message.poses.append(item)
     return message
+
+
+def _check_frame(frame: str, odom: str, what: str) -> None:
+    if frame != odom:
+        raise MessageError(
+            f"{what} refused: its frame is '{frame}', which is unknown here; send it in '{odom}'"
+        )
 
 
 def wrench_of(message: Wrench) -> Array:

@@ -1,5 +1,6 @@
 """A settings dataclass as declared ROS parameters: one source for type, range, help, default."""
 
+import array
 import dataclasses
 import difflib
 import sys
@@ -58,6 +59,7 @@ class NodeParameters(Generic[ConfigT]):
         values: dict[str, Any] = {}
         for name, _, _ in _leaves(self._type):
             value = changed[name] if name in changed else self._node.get_parameter(name).value
+            value = list(value) if isinstance(value, array.array) else value
             group, _, key = name.rpartition(".")
             (values.setdefault(group, {}) if group else values)[key] = value
         return self._type.from_dict(values)

@@ -12,8 +12,8 @@ from dads_ros.nodes.conversions import Frames, labelled_array, path_message, to_
 from dads_ros.nodes.markers import rollout_markers
 from dads_ros.nodes.runner import RELIABLE_QOS
 from dads_ros.nodes.settings import SkillPlannerConfig
+from dads_ros.planning.mppi import SkillModel
 from dads_ros.planning.skill_planner import Plan
-from dads_ros.prediction import PredictionSpec
 
 
 class PlanDisplay:
@@ -30,14 +30,14 @@ class PlanDisplay:
     def show(
         self,
         plan: Plan,
-        prediction: PredictionSpec,
+        model: SkillModel,
         config: SkillPlannerConfig,
         height: float,
         stamp_ns: int,
     ) -> None:
         """Publish the plan of the first robot, at a height in metres above the ground."""
         try:
-            self._path.publish(self.path(plan, prediction, height, stamp_ns))
+            self._path.publish(self.path(plan, model, config, height, stamp_ns))
             self._skill.publish(labelled_array(plan.skill[0], "skill"))
             now = time.monotonic()
             is_due = now - self._rollouts_time >= 1.0 / config.rollouts_rate_hz
@@ -48,10 +48,18 @@ class PlanDisplay:
             text = f"the plan cannot be shown: {error!r}"
             self._node.get_logger().error(text, throttle_duration_sec=1.0)
 
-    def path(self, plan: Plan, prediction: PredictionSpec, height: float, stamp_ns: int) -> Path:
-        """The predicted way."""
-        poses = plan.predictions[0, :, : len(prediction.pose_fields)]
-        return path_message(poses, height, to_stamp(stamp_ns), self._frames)
+    def path(
+        self,
+        plan: Plan,
+        model: SkillModel,
+        config: SkillPlannerConfig,
+        height: float,
+        stamp_ns: int,
+    ) -> Path:
+        """The predicted way: before the first and after each skill, with its time."""
+        poses = plan.predictions[0, :, : len(model.fields)]
+        step_s = config.planner.skill_duration_steps * model.control_dt
+        return path_message(poses, height, stamp_ns, step_s, self._frames)
 
     def rollouts(
         self, plan: Plan, config: SkillPlannerConfig, height: float, stamp_ns: int

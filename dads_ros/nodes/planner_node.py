@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -34,8 +33,6 @@ from dads_ros.nodes.conversions import (
     Frames,
     MessageError,
     command_message,
-    goal_message,
-    goal_of,
     joint_state_message,
     labelled_array,
     odometry_message,
@@ -60,12 +57,13 @@ from dads_ros.nodes.runner import (
 )
 from dads_ros.nodes.settings import SkillPlannerConfig
 from dads_ros.nodes.state_pairs import StatePairs
+from dads_ros.nodes.task_inbox import Errand, TaskInbox
 from dads_ros.observation import RobotState
 from dads_ros.planning.command_gate import CommandGate, GateResult
 from dads_ros.planning.control_loop import ControlLoop, plan_start
-from dads_ros.planning.costs import GoalCost
-from dads_ros.planning.goal_watch import GoalWatch
+from dads_ros.planning.costs import Cost, WeightedCosts
 from dads_ros.planning.skill_planner import SkillPlanner, robot_rngs
+from dads_ros.planning.tasks import Task, load_cost
 from dads_ros.robot import RobotSpec
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -86,8 +84,7 @@ class PlanRequest:
     """What the planning thread works on."""
 
     loop: ControlLoop
-    goal: GoalWatch
-    """Compared by identity: the same place asked for twice is two goals."""
+    errand: Errand
     state: RobotState
     """Of one robot, with a leading axis of 1."""
     last_command: Array
@@ -112,9 +109,12 @@ class SkillPlannerNode(LifecycleNode):
         self._gate: CommandGate | None = None
         self._planning: PlanningThread[PlanRequest] | None = None
         self._loading: threading.Thread | None = None
-        self._lock = threading.Lock()  # guards goal, skill and plan error against the thread
-        self._goal: GoalWatch | None = None
-        self._planned_goal: GoalWatch | None = None  # of the last plan; only for who plans
+        self._lock = threading.Lock()  # guards errand, skill and plan error against the thread
+        self._errand: Errand | None = None
+        self._planned_errand: Errand | None = None  # of the last plan; only for who plans
+        self._custom: tuple[str, Cost | None] = ("", None)  # the user's cost, by its name
+        self._cost_terms: dict[str, float] = {}
+        self._is_blocked = False
         self._plan_error = ""
         self._due_ns: int | None = None  # stamp since which a plan is due
         self._pairs: StatePairs[JointState, Odometry] = StatePairs()
@@ -160,7 +160,7 @@ class SkillPlannerNode(LifecycleNode):
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Send the safe command once and stop driving; the goal is forgotten."""
-        self._stop(None)
+        self._turn_to(None)
         self._send(None, is_active=False)
         if self._planning is not None:
             self._planning.close()
@@ -222,7 +222,7 @@ class SkillPlannerNode(LifecycleNode):
 
     def _make_loop(self, bundle: SkillBundle, config: SkillPlannerConfig) -> ControlLoop:
         rngs = robot_rngs(config.seed, 1)
-        planner = SkillPlanner(bundle.rollout, bundle.skill_space, config.planner, rngs=rngs)
+        planner = SkillPlanner(bundle, config.planner, rngs=rngs)
         return ControlLoop(bundle.robot, bundle.command, planner)
 
     def _renew_loop(self, skill: NDArray[np.float32] | None) -> ControlLoop:
@@ -247,10 +247,11 @@ class SkillPlannerNode(LifecycleNode):
         state = robot_state(spec, joints, odometry_message(still, 0, self._frames))[None]
         last_command = np.array(spec.safe_command)[None]
         for _ in range(3):
-            plan = loop.plan(state, last_command, GoalCost([[1.0, 0.0]]))
+            cost = self._cost(Task(goals=np.array([[1.0, 0.0]])), np.zeros((1, 3)), loop, config)
+            plan = loop.plan(state, last_command, cost)
             command = loop.command(state, last_command)[0]
         messages = (
-            self._display.path(plan, bundle.manifest.prediction, 0.0, 0),
+            self._display.path(plan, bundle, config, 0.0, 0),
             self._display.rollouts(plan, config, 0.0, 0),
             labelled_array(plan.skill[0], "skill"),
             command_message(spec, command, 0),
@@ -292,7 +293,7 @@ class SkillPlannerNode(LifecycleNode):
             if not state.is_finite():
                 self._send(None, is_state_finite=False)
                 return
-            self._follow_goal(loop, state, stamp_ns)
+            self._follow(loop, state, stamp_ns)
             command = loop.command(state, self._last_command[None])[0]
             self._send(command, has_fallen=bool(state.has_fallen(loop.robot)[0]))
         except MessageError as error:
@@ -302,24 +303,22 @@ class SkillPlannerNode(LifecycleNode):
             self._send(None, error=f"control step failed: {error!r}")
         self._tick_times.append(time.monotonic() - now)
 
-    def _follow_goal(self, loop: ControlLoop, state: RobotState, stamp_ns: int) -> None:
+    def _follow(self, loop: ControlLoop, state: RobotState, stamp_ns: int) -> None:
         """See that a plan is made when it is due, and that a late one is not waited for."""
-        goal, config = self._goal, self._settings.config
-        if goal is None:
+        errand, config = self._errand, self._settings.config
+        if errand is None:
             return
-        has_reached = goal.update(
-            state.position[0, :2],
-            stamp_ns,
-            tolerance_m=config.goal_tolerance_m,
-            hold_s=config.goal_hold_s,
-        )
-        if has_reached:
+        if errand.is_silent(config):
+            self._turn_to(None)
+            self.get_logger().info("cmd_vel is silent: the robot stands")
+            return
+        if errand.update(state, stamp_ns, config):
             self._reached_publisher.publish(Bool(data=True))
             self.get_logger().info("goal reached")
         if loop.plan_due:
             if self._due_ns is None:
                 self._due_ns = stamp_ns
-            request = PlanRequest(loop, goal, state, self._last_command[None], stamp_ns)
+            request = PlanRequest(loop, errand, state, self._last_command[None], stamp_ns)
             if self._planning is None:
                 self._plan(request)
             elif not self._planning.submit(request):
@@ -383,13 +382,14 @@ class SkillPlannerNode(LifecycleNode):
         """Make one plan and hand its skill over; runs in the planning thread, or in lock step."""
         begin = time.monotonic()
         try:
-            if request.goal is not self._planned_goal:  # what is left of the old way misleads
+            if request.errand is not self._planned_errand:  # what is left of the old misleads
                 request.loop.planner.reset()
-                self._planned_goal = request.goal
-            radius_m = request.loop.planner.config.standing_radius_m
-            cost = GoalCost(request.goal.goal[None], radius_m)
+                self._planned_errand = request.errand
+            config = self._settings.config
             start = plan_start(request.loop.robot, request.state, request.last_command)
+            cost = self._cost(request.errand.task, start, request.loop, config)
             plan = request.loop.planner.plan(start, cost)
+            terms = request.loop.planner.cost_terms(plan, cost)
         except Exception as error:  # whatever it is, the robot must stop
             text = (
                 str(error) if isinstance(error, PlanningError) else f"planning failed: {error!r}"
@@ -399,54 +399,50 @@ class SkillPlannerNode(LifecycleNode):
                 self._plan_error = text
             return
         with self._lock:
-            if request.goal is not self._goal or request.loop is not self._loop:
+            if request.errand is not self._errand or request.loop is not self._loop:
                 return
-            assert self._bundle is not None  # whose loop this is
-            prediction = self._bundle.manifest.prediction
-            request.loop.skill = plan.skill
+            bundle = self._bundle
+            assert bundle is not None  # whose loop this is
+            request.loop.hold(plan)
             self._plan_error, self._due_ns = "", None
+            self._is_blocked = bool(plan.is_blocked[0])
+            self._cost_terms = {name: float(values[0]) for name, values in terms.items()}
         self._plan_times.append(time.monotonic() - begin)
         height = float(request.state.position[0, 2])
-        self._display.show(plan, prediction, self._settings.config, height, request.stamp_ns)
+        self._display.show(plan, bundle, config, height, request.stamp_ns)
 
-    # --- goals ---------------------------------------------------------------------------------
+    def _cost(
+        self, task: Task, start: Array, loop: ControlLoop, config: SkillPlannerConfig
+    ) -> WeightedCosts:
+        """The cost of a task now. Raises: PlanningError for a cost of the user's own."""
+        if self._custom[0] != config.costs.custom:
+            self._custom = (config.costs.custom, load_cost(config.costs.custom))
+        return task.cost(
+            start,
+            config.costs,
+            held=loop.skill,
+            robot_radius_m=loop.robot.radius_m,
+            standing_radius_m=config.planner.standing_radius_m,
+            custom=self._custom[1],
+        )
 
-    def _take_goal(self, message: PoseStamped) -> None:
-        try:
-            position = goal_of(message, self._frames)
-        except MessageError as error:
-            kept = "the robot stays without a goal" if self._goal is None else "the old goal stays"
-            self.get_logger().warning(f"{error}; {kept}")
-            return
-        if not self._is_active:
-            self.get_logger().warning("goal refused: the node is not active; activate it first")
-            return
-        axes = self._loop.robot.ground_axes if self._loop is not None else np.ones(2, bool)
-        if position[~axes].any():
-            position = position * axes
-            self.get_logger().warning(
-                "the goal is off the line on which the robot moves; it goes to "
-                f"x {position[0]:.2f} m, y {position[1]:.2f} m"
-            )
-        self._stop(GoalWatch(position))
-        self.get_logger().info(f"goal: x {position[0]:.2f} m, y {position[1]:.2f} m")
-        now = self.get_clock().now().to_msg()
-        self._goal_publisher.publish(goal_message(position, now, self._frames))
+    # --- tasks ---------------------------------------------------------------------------------
 
     def _cancel(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        had_goal = self._goal is not None
-        self._stop(None)
+        had_task = self._errand is not None
+        self._turn_to(None)
         response.success = True
-        response.message = "the goal is cancelled" if had_goal else "there was no goal"
+        response.message = "the task is cancelled" if had_task else "there was no task"
         return response
 
-    def _stop(self, goal: GoalWatch | None) -> None:
-        """Forget the present goal and turn to another one, or to none: then the robot stands."""
+    def _turn_to(self, errand: Errand | None) -> None:
+        """Forget the present task and turn to another one, or to none: then the robot stands."""
         with self._lock:
-            self._goal, self._plan_error, self._due_ns = goal, "", None
+            self._errand, self._plan_error, self._due_ns = errand, "", None
+            self._is_blocked, self._cost_terms = False, {}
             if self._loop is not None:
                 self._loop.request_plan()
-                if goal is None:
+                if errand is None:
                     self._loop.skill = None
         self._is_late = False
         self._reached_publisher.publish(Bool(data=False))
@@ -459,10 +455,16 @@ class SkillPlannerNode(LifecycleNode):
         )
         self._display = PlanDisplay(self, self._frames)
         self._reached_publisher = self.create_publisher(Bool, "~/goal_reached", LATCHED_QOS)
-        self._goal_publisher = self.create_publisher(PoseStamped, "~/goal", LATCHED_QOS)
+        self._inbox = TaskInbox(
+            self,
+            self._frames,
+            config=lambda: self._settings.config,
+            bundle=lambda: self._bundle if self._is_active else None,
+            errand=lambda: self._errand,
+            take=self._turn_to,
+        )
         self.create_subscription(JointState, "joint_states", self._take_joints, STATE_QOS)
         self.create_subscription(Odometry, "odom", self._take_odometry, STATE_QOS)
-        self.create_subscription(PoseStamped, "goal_pose", self._take_goal, RELIABLE_QOS)
         self.create_service(Trigger, "~/cancel", self._cancel)
         self.create_service(
             Trigger,
@@ -507,14 +509,17 @@ class SkillPlannerNode(LifecycleNode):
         return response
 
     def _health(self) -> tuple[Level, str, Mapping[str, object]]:
+        errand = self._errand
+        watch = None if errand is None else errand.watch
         values = {
             "bundle": "" if self._bundle is None else self._bundle.folder,
             "state age, s": time.monotonic() - self._state_time,
-            "distance to goal, m": np.nan if self._goal is None else self._goal.distance_m,
+            "distance to goal, m": np.nan if watch is None else watch.distance_m,
             "waiting plans replaced": self._num_replaced,
             **_milliseconds("loop period", self._periods),
             **_milliseconds("control step", self._tick_times),
             **_milliseconds("plan time", self._plan_times),
+            **{f"cost of the plan: {name}": value for name, value in self._cost_terms.items()},
         }
         if not self._is_active:
             return WARN, "not active", values
@@ -525,9 +530,12 @@ class SkillPlannerNode(LifecycleNode):
             return ERROR, f"safe command: {reason}{'; ' if detail else ''}{detail}", values
         if self._is_late:
             return WARN, "the plan is late: standing command", values
-        if self._goal is None:
-            return OK, "no goal: standing command", values
-        return OK, "goal reached" if self._goal.has_reached else "on the way", values
+        if errand is None:
+            return OK, "no task: standing command", values
+        if self._is_blocked:
+            return WARN, "every way is forbidden (obstacles, bounds): standing command", values
+        has_reached = watch is not None and watch.has_reached
+        return OK, "goal reached" if has_reached else "on the way", values
 
 
 def _milliseconds(name: str, samples: deque[float]) -> dict[str, float]:

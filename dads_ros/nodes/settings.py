@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dads_ros.config import Config, PlannerConfig, setting
+from dads_ros.config import Config, CostsConfig, PlannerConfig, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,14 @@ class SkillPlannerConfig(Config):
     parent_pid: int = setting(
         0, min=0, help="End when this parent process has ended; 0: never.", read_only=True
     )
+    stamped_cmd_vel: bool = setting(
+        False, help="cmd_vel is a TwistStamped instead of a Twist.", read_only=True
+    )
+    cmd_vel_timeout_s: float = setting(
+        0.5, min=0.01, max=60.0, help="So long after the last cmd_vel (wall clock) it stands."
+    )
     planner: PlannerConfig = setting(PlannerConfig(), help="MPPI over skills.")
+    costs: CostsConfig = setting(CostsConfig(), help="Weights of the costs of a task.")
 
 
 @dataclass(frozen=True, kw_only=True)

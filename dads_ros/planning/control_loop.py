@@ -28,8 +28,8 @@ class ControlLoop:
             loop.plan(state, last_command, cost)
         command = loop.command(state, last_command)
 
-    Where planning has its own thread, that thread plans from ``plan_start`` and assigns
-    ``loop.skill``; the control step never waits for it.
+    Where planning has its own thread, that thread plans from ``plan_start`` and hands plans over
+    by ``hold``; the control step never waits for it.
     """
 
     def __init__(self, robot: RobotSpec, policy: Policy, planner: SkillPlanner) -> None:
@@ -37,6 +37,7 @@ class ControlLoop:
         self.robot, self._policy, self.planner = robot, policy, planner
         self.skill: NDArray[np.float32] | None = None
         """The skill that is held; None stands still. Shape (R, D)."""
+        self._stands: NDArray[np.bool_] = np.zeros(1, bool)
         self._steps = 0
 
     @property
@@ -51,8 +52,12 @@ class ControlLoop:
     def plan(self, state: RobotState, last_command: Array, cost: Cost) -> Plan:
         """Plan and hold the plan's skill from this control step on. Raises: PlanningError."""
         plan = self.planner.plan(plan_start(self.robot, state, last_command), cost)
-        self.skill = plan.skill
+        self.hold(plan)
         return plan
+
+    def hold(self, plan: Plan) -> None:
+        """Hold a plan's skill, or stand where that is best, from this control step on."""
+        self.skill, self._stands = plan.skill, plan.stands
 
     def command(self, state: RobotState, last_command: Array) -> Array:
         """One control step.
@@ -60,14 +65,21 @@ class ControlLoop:
         Args:
             state: measured now, of R robots.
             last_command: sent at the step before. Shape (R, A).
-        Returns: the policy's command; the standing command without a skill, the safe command of a
-            robot that has fallen. Shape (R, A).
+        Returns: the policy's command; without a skill, and where the plan is to stand, the
+            standing command or that of the stillest skill; the safe command of a robot that has
+            fallen. Shape (R, A).
         """
         self._steps += 1
-        if self.skill is None:
-            command = np.broadcast_to(self.robot.standing_command, last_command.shape)
+        standing, still = self.robot.standing_command, self.planner.stillest_skill
+        stands = np.ones(1, bool) if self.skill is None else self._stands
+        stands = np.broadcast_to(stands[:, None], (len(last_command), 1))
+        if standing is not None and stands.all():
+            command = np.broadcast_to(standing, last_command.shape)
         else:
-            command = self._policy(build_policy_obs(self.robot, state, last_command), self.skill)
+            skill = np.where(stands, still, still if self.skill is None else self.skill)
+            command = self._policy(build_policy_obs(self.robot, state, last_command), skill)
+            if standing is not None:
+                command = np.where(stands, standing, command)
         fallen = state.has_fallen(self.robot)[:, None]
         return np.where(fallen, self.robot.safe_command, command)
 

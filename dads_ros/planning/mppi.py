@@ -13,12 +13,13 @@ the robot stands.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dads_ros.config import PlannerConfig
-from dads_ros.planning.costs import Cost
+from dads_ros.planning.costs import Candidates, Cost
 from dads_ros.skills import SkillSpace
 
 Float32 = NDArray[np.float32]
@@ -27,6 +28,27 @@ Rollout = Callable[[Array, Float32, float], Array]
 """(start (N, 3 + O), skills (N, H, D), control steps per skill) -> predictions (N, H + 1, P).
 
 A start is x, y (m) and yaw (rad), world frame, then policy_obs; (N, 3) where that is unknown."""
+
+
+class SkillModel(Protocol):
+    """What plans are made from: skills and what is predicted of them. A SkillBundle is one."""
+
+    @property
+    def skill_space(self) -> SkillSpace:
+        """The skill prior."""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """What the first predicted columns are: x, y and perhaps yaw."""
+
+    @property
+    def control_dt(self) -> float:
+        """Duration of a control step, s."""
+
+    @property
+    def rollout(self) -> Rollout:
+        """Predictions of skill sequences."""
+
 
 POINTS_PER_SKILL = 5
 """Costs are taken at this many points along each skill, so that they mean the same for a model
@@ -49,6 +71,10 @@ class Plan:
     """Of the last refinement's candidates. Shape (R, K)."""
     candidates: Float32
     """Predictions of the last refinement's candidates. Shape (R, K, H + 1, P)."""
+    stands: NDArray[np.bool_]
+    """No plan is better than standing still: the robot is to stand. Shape (R,)."""
+    is_blocked: NDArray[np.bool_]
+    """No candidate of the last refinement that moves is allowed. Shape (R,)."""
 
     @property
     def skill(self) -> Float32:
@@ -61,19 +87,21 @@ class Mppi:
 
     def __init__(
         self,
-        rollout: Rollout,
-        skill_space: SkillSpace,
+        model: SkillModel,
         config: PlannerConfig,
         rngs: Sequence[np.random.Generator],
     ) -> None:
         """Allocate. ``rngs`` has one generator per robot."""
-        self._rollout, self._skill_space, self.config = rollout, skill_space, config
-        self._rngs = rngs
-        num, horizon, dim = len(rngs), config.planning_horizon, skill_space.dim
+        self._rollout, self._skill_space = model.rollout, model.skill_space
+        self._fields, self.config, self._rngs = model.fields, config, rngs
+        num, horizon, dim = len(rngs), config.planning_horizon, self._skill_space.dim
+        self._duration_s = horizon * config.skill_duration_steps * model.control_dt
         sampled = config.num_samples - _SAMPLED
         self._noise = np.empty((num, config.num_refine_steps, sampled, horizon, dim), np.float32)
         self._candidates = np.zeros((num, config.num_samples, horizon, dim), np.float32)
-        self._candidates[:, _STAND] = self._stillest_skill()
+        self.stillest_skill = self._stillest_skill()
+        """Moves the robot least: zero, or of a discrete prior one of its skills. Shape (D,)."""
+        self._candidates[:, _STAND] = self.stillest_skill
         self._rows = np.arange(num)
         self._interpolation = _interpolation(horizon)
         std = config.noise_std * config.noise_decay ** np.arange(config.num_refine_steps)
@@ -97,6 +125,7 @@ class Mppi:
             best = costs.argmin(axis=1)
             elite, elite_cost = skills[self._rows, best], costs[self._rows, best]
             mean = _weighted_mean(skills, costs, elite_cost, self.config.temperature)
+        is_blocked = costs[:, _SAMPLED:].min(axis=1) == np.inf
         mean = self._skill_space.clip(mean, self.config.skill_range)  # a mean of discrete skills
         predictions, mean_costs = self._score(start, mean[:, None], cost)
         stands = costs[:, _STAND] <= np.minimum(mean_costs[:, 0], elite_cost)
@@ -111,7 +140,14 @@ class Mppi:
             cost=np.minimum(mean_costs[:, 0], elite_cost),
             costs=costs,
             candidates=candidates,
+            stands=stands,
+            is_blocked=is_blocked,
         )
+
+    def candidates(self, skills: Float32, predictions: Array) -> Candidates:
+        """What costs look at. Shapes (R, K, H, D), (R, K, H + 1, P)."""
+        points = (self._interpolation @ predictions).astype(np.float32, copy=False)
+        return Candidates(skills, predictions, points, self._fields, self._duration_s)
 
     def predict(self, start: Array, skills: Float32) -> Array:
         """Predictions (R, H + 1, P) of given plans (R, H, D)."""
@@ -152,15 +188,14 @@ class Mppi:
         num, count, horizon, dim = skills.shape
         flat = skills.reshape(num * count, horizon, dim)
         predictions = self.predict(start, flat)
-        points = (self._interpolation @ predictions).astype(np.float32, copy=False)
-        return (
-            predictions.reshape(num, count, horizon + 1, -1),
-            cost(points.reshape(num, count, *points.shape[1:])),
-        )
+        predictions = predictions.reshape(num, count, horizon + 1, -1)
+        return predictions, cost(self.candidates(skills, predictions))
 
 
 def _weighted_mean(skills: Float32, costs: Array, lowest: Array, temperature: float) -> Float32:
     """Mean of candidates (R, K, H, D) under softmax(-cost / temperature). Shape (R, H, D)."""
+    lowest = np.where(np.isinf(lowest), 0.0, lowest)  # all are forbidden: all count alike
+    costs = np.where(np.isinf(costs).all(axis=1, keepdims=True), 0.0, costs)
     weights = np.exp((lowest[:, None] - costs) / temperature, dtype=np.float32)
     weights /= weights.sum(axis=1, keepdims=True)
     num, count, horizon, dim = skills.shape

@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 
 from dads_ros.config import PlannerConfig
 from dads_ros.errors import PlanningError
-from dads_ros.planning.costs import Cost
-from dads_ros.planning.mppi import Array, Mppi, Plan, Rollout
-from dads_ros.skills import SkillSpace
+from dads_ros.planning.costs import Cost, WeightedCosts
+from dads_ros.planning.mppi import Array, Float32, Mppi, Plan, SkillModel
 
 __all__ = ["PLANNER_PRESETS", "Plan", "SkillPlanner", "robot_rngs"]
 
@@ -58,19 +57,24 @@ class SkillPlanner:
 
     def __init__(
         self,
-        rollout: Rollout,
-        skill_space: SkillSpace,
+        model: SkillModel,
         config: PlannerConfig,
         *,
         rngs: Sequence[np.random.Generator],
     ) -> None:
         """Plan for ``len(rngs)`` robots (R), each with a generator of its own."""
-        self.config, self._skill_space, self._rngs = config, skill_space, rngs
-        self._mppi = Mppi(rollout, skill_space, config, rngs)
-        self._mean = np.zeros((len(rngs), config.planning_horizon, skill_space.dim), np.float32)
+        self.config, self._skill_space, self._rngs = config, model.skill_space, rngs
+        self._mppi = Mppi(model, config, rngs)
+        shape = (len(rngs), config.planning_horizon, model.skill_space.dim)
+        self._mean = np.zeros(shape, np.float32)
         self._last_position = np.full((len(rngs), 2), np.nan)
         self._expected_m = np.zeros(len(rngs))
         """How far the last plan was to carry each robot by now, m. Shape (R,)."""
+
+    @property
+    def stillest_skill(self) -> Float32:
+        """Moves the robot least. Shape (D,)."""
+        return self._mppi.stillest_skill
 
     def plan(self, start: Array, cost: Cost) -> Plan:
         """The best plan for each robot.
@@ -79,18 +83,21 @@ class SkillPlanner:
             start: x, y (m) and yaw (rad), world frame, then policy_obs where the rollout looks at
                 it. Shape (R, 3) or (R, 3 + O).
             cost: of predicted states.
-        Raises: PlanningError when the start or the costs are not finite.
+        Raises: PlanningError when the start is not finite or a cost is not a number.
         """
         if not np.isfinite(start).all():
             raise PlanningError("a robot's state is not finite; check where it comes from")
         plan = self._mppi.optimize(self._mean, start, cost)
-        if not np.isfinite(plan.cost).all():
-            raise PlanningError(
-                "the cost is not finite for any candidate; check the cost function"
-            )
+        if np.isnan(plan.cost).any():
+            raise PlanningError("the cost is not a number; check the cost function")
         if self.config.warm_start:
             self._mean = np.concatenate([plan.skills[:, 1:], plan.skills[:, -1:]], axis=1)
         return self._kick(plan, start) if self.config.kick_distance_m > 0.0 else plan
+
+    def cost_terms(self, plan: Plan, cost: WeightedCosts) -> dict[str, Array]:
+        """What each cost adds to that of a plan. Shape (R,) each."""
+        plans = self._mppi.candidates(plan.skills[:, None], plan.predictions[:, None])
+        return {name: values[:, 0] for name, values in cost.by_term(plans).items()}
 
     def reset(self, which: NDArray[np.bool_] | None = None) -> None:
         """Forget the last plan of some robots, or of all. Shape (R,)."""

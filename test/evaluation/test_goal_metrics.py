@@ -16,6 +16,7 @@ from dads_ros.planning.costs import GoalCost
 from dads_ros.planning.skill_planner import SkillPlanner, robot_rngs
 from dads_ros.robot import RobotSpec
 from dads_ros.skills import SkillSpace
+from skill_models import Model, linear_rollout
 
 ANT = RobotSpec.load("ant")
 
@@ -26,8 +27,7 @@ def run(folder: Path, goals: Any, **settings: Any) -> GoalMetrics:  # noqa: ANN4
     return evaluate_goals(
         RobotModel(bundle.robot),
         bundle.command,
-        bundle.rollout,
-        bundle.skill_space,
+        bundle,
         PlannerConfig(),
         goals,
         **settings,
@@ -66,9 +66,7 @@ def test_one_robots_commands_are_those_of_a_hand_written_loop(point_mass_bundle:
     env = VectorEnv(
         RobotModel(bundle.robot), 1, rng=np.random.default_rng(seed), episode_steps=1000
     )
-    planner = SkillPlanner(
-        bundle.rollout, bundle.skill_space, PlannerConfig(), rngs=robot_rngs(seed, 1)
-    )
+    planner = SkillPlanner(bundle, PlannerConfig(), rngs=robot_rngs(seed, 1))
     loop = ControlLoop(bundle.robot, bundle.command, planner)
     cost = GoalCost(goal, PlannerConfig().standing_radius_m)
     for step in range(30):
@@ -114,8 +112,7 @@ def test_a_fallen_robot_gets_the_safe_command_and_is_counted() -> None:
     metrics = evaluate_goals(
         RobotModel(robot),
         lambda obs, skill: np.sign(rng.standard_normal((len(obs), 8))) * (obs[:, :1] > 0.0),
-        lambda pose, skills, steps: np.zeros((len(skills), skills.shape[1] + 1, 2), np.float32),
-        SkillSpace(SkillPriorConfig()),
+        Model(linear_rollout, SkillSpace(SkillPriorConfig())),
         PlannerConfig(),
         sample_goals(robot, 24, 15.0, seed=0),
         seed=0,

@@ -86,9 +86,7 @@ def test_a_bundle_whose_predictions_start_from_the_body_state(
     assert np.abs(path - expected).max() < 1e-4 * np.ptp(expected)
     blind = bundle.rollout(start[:, :3], skills, 5)
     assert np.abs(blind - path)[:, 1:, :2].max() > 1e-4
-    planner = SkillPlanner(
-        bundle.rollout, bundle.skill_space, PlannerConfig(), rngs=robot_rngs(0, 64)
-    )
+    planner = SkillPlanner(bundle, PlannerConfig(), rngs=robot_rngs(0, 64))
     assert np.isfinite(planner.plan(start, GoalCost(np.ones((64, 2)))).cost).all()
 
 

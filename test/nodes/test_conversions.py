@@ -26,7 +26,6 @@ from dads_ros.nodes.conversions import (
     path_message,
     robot_state,
     to_ns,
-    to_stamp,
 )
 from dads_ros.observation import RobotState, build_policy_obs
 from dads_ros.robot import RobotSpec
@@ -140,7 +139,7 @@ def test_goal_in_unknown_frame_or_not_finite_is_refused() -> None:
     goal = PoseStamped()
     goal.header.frame_id = "odom"
     goal.pose.position.x = 1.5
-    np.testing.assert_array_equal(goal_of(goal, FRAMES), [1.5, 0.0])
+    np.testing.assert_array_equal(goal_of(goal, FRAMES), [1.5, 0.0, 0.0])
     with pytest.raises(MessageError, match="frame is 'odom', which is unknown here"):
         goal_of(goal, Frames.of("robot1/"))
     goal.pose.position.y = float("nan")
@@ -153,9 +152,11 @@ def test_goal_in_unknown_frame_or_not_finite_is_refused() -> None:
 
 def test_path_takes_yaw_from_prediction_or_from_its_direction() -> None:
     line = np.array([[0.0, 0.0], [0.0, 1.0]])
-    poses = path_message(line, 0.3, to_stamp(0), FRAMES).poses
+    poses = path_message(line, 0.3, 10**9, 0.25, FRAMES).poses
     assert poses[0].pose.orientation.z == pytest.approx(np.sin(np.pi / 4))
     assert poses[1].pose.position.z == 0.3
+    stamps = [(p.header.stamp.sec, p.header.stamp.nanosec) for p in poses]
+    assert stamps == [(1, 0), (1, 250_000_000)]
     turned = np.array([[0.0, 0.0, np.pi], [0.0, 1.0, np.pi]])
-    poses = path_message(turned, 0.3, to_stamp(0), FRAMES).poses
+    poses = path_message(turned, 0.3, 0, 0.25, FRAMES).poses
     assert poses[1].pose.orientation.z == pytest.approx(1.0)

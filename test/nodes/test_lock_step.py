@@ -26,8 +26,7 @@ def evaluate(folder: Path, goal: tuple[float, float], steps: int) -> GoalMetrics
     return evaluate_goals(
         RobotModel(bundle.robot),
         bundle.command,
-        bundle.rollout,
-        bundle.skill_space,
+        bundle,
         PlannerConfig(),
         [goal],
         seed=SEED,

@@ -88,7 +88,7 @@ def test_bad_goal_is_refused_and_the_old_one_stays(
     probe.wait_for(lambda: probe.messages["skill_planner/goal"])
     probe.send_goal(x, 0.0, frame)
     probe.wait_for(lambda: reason in robot.planner.said())
-    assert "the old goal stays" in robot.planner.said()
+    assert "the old task stays" in robot.planner.said()
     probe.wait_for(lambda: np.linalg.norm(position(probe) - [2.0, 2.0]) < 0.5)
     assert len(probe.messages["skill_planner/goal"]) == 1
 
@@ -97,9 +97,9 @@ def test_cancel_makes_it_stand(robot: Robot) -> None:
     probe = robot.probe
     probe.send_goal(50.0, 0.0)
     probe.wait_for(lambda: is_moving(probe))
-    assert probe.call(Trigger, "skill_planner/cancel").message == "the goal is cancelled"
+    assert probe.call(Trigger, "skill_planner/cancel").message == "the task is cancelled"
     probe.wait_for(lambda: list(probe.messages["joint_commands"][-1].data) == [0.0, 0.0])
-    probe.wait_for(lambda: health(probe) == (0, "no goal: standing command"))
+    probe.wait_for(lambda: health(probe) == (0, "no task: standing command"))
 
 
 @pytest.mark.parametrize(

@@ -25,11 +25,11 @@ def make_state(num: int = 1, up: float = 1.0) -> RobotState:
     )
 
 
-def make_loop(folder: Path, **changes: object) -> ControlLoop:
+def make_loop(folder: Path, num: int = 1, **changes: object) -> ControlLoop:
     bundle = SkillBundle(folder)
     config = PlannerConfig(skill_duration_steps=4, planning_horizon=2, skill_range=1.0)
-    rngs = robot_rngs(0, 1)
-    planner = SkillPlanner(bundle.rollout, bundle.skill_space, config, rngs=rngs)
+    rngs = robot_rngs(0, num)
+    planner = SkillPlanner(bundle, config, rngs=rngs)
     return ControlLoop(dataclasses.replace(bundle.robot, **changes), bundle.command, planner)
 
 
@@ -63,6 +63,34 @@ def test_without_a_skill_the_robot_gets_the_standing_command(point_mass_bundle: 
     loop = make_loop(point_mass_bundle, standing_command=(0.25, -0.5))
     command = loop.command(make_state(), np.zeros((1, 2)))
     assert command.tolist() == [[0.25, -0.5]]
+
+
+def test_a_robot_without_a_standing_command_stands_by_its_stillest_skill(
+    point_mass_bundle: Path,
+) -> None:
+    """The point mass's policy brakes for skill 0: command = -2 * velocity."""
+    loop = make_loop(point_mass_bundle, standing_command=None)
+    state = dataclasses.replace(make_state(), linear_velocity=np.array([[0.2, -0.1, 0.0]]))
+    still = loop.command(state, np.zeros((1, 2)))
+    np.testing.assert_allclose(still, [[-0.4, 0.2]], atol=1e-5)
+    loop.plan(state, np.zeros((1, 2)), GoalCost([[0.0, 0.0]], radius_m=1.0))
+    np.testing.assert_allclose(loop.command(state, np.zeros((1, 2))), still)
+
+
+def test_where_the_plan_is_to_stand_the_robot_gets_the_standing_command(
+    point_mass_bundle: Path,
+) -> None:
+    loop = make_loop(point_mass_bundle, standing_command=(0.25, -0.5))
+    loop.plan(make_state(), np.zeros((1, 2)), GoalCost([[0.0, 0.0]], radius_m=1.0))
+    assert loop.command(make_state(), np.zeros((1, 2))).tolist() == [[0.25, -0.5]]
+
+
+def test_one_robot_stands_while_another_drives(point_mass_bundle: Path) -> None:
+    loop = make_loop(point_mass_bundle, num=2, standing_command=(0.25, -0.5))
+    goals = GoalCost([[0.0, 0.0], [20.0, 0.0]], radius_m=1.0)
+    loop.plan(make_state(2), np.zeros((2, 2)), goals)
+    command = loop.command(make_state(2), np.zeros((2, 2)))
+    assert command[0].tolist() == [0.25, -0.5] and command[1, 0] > 0.5
 
 
 def test_a_fallen_robot_gets_the_safe_command_until_it_is_up_again(

@@ -9,25 +9,19 @@ from numpy.typing import NDArray
 
 from dads_ros.config import PlannerConfig, SkillPriorConfig
 from dads_ros.errors import PlanningError
-from dads_ros.planning.costs import GoalCost
+from dads_ros.planning.costs import Candidates, GoalCost
 from dads_ros.planning.mppi import POINTS_PER_SKILL, Mppi, Plan
 from dads_ros.planning.skill_planner import PLANNER_PRESETS, SkillPlanner, robot_rngs
 from dads_ros.skills import SkillSpace
+from skill_models import Model, linear_rollout
 
 BOX = SkillSpace(SkillPriorConfig(kind="box"))
 DISC = SkillSpace(SkillPriorConfig(kind="disc"))
 Float32 = NDArray[np.float32]
 
 
-def linear_rollout(pose: Float32, skills: Float32, duration_steps: int) -> Float32:
-    """Each skill moves the robot by skill * duration / 10 metres."""
-    start = np.broadcast_to(pose[:, None, :2], (len(skills), 1, 2))
-    moved = start + np.cumsum(skills, axis=1) * duration_steps / 10.0
-    return np.concatenate([start, moved], axis=1).astype(np.float32)
-
-
 def make_planner(config: PlannerConfig, num: int = 1, space: SkillSpace = DISC) -> SkillPlanner:
-    return SkillPlanner(linear_rollout, space, config, rngs=robot_rngs(0, num))
+    return SkillPlanner(Model(linear_rollout, space), config, rngs=robot_rngs(0, num))
 
 
 @pytest.mark.parametrize("preset", PLANNER_PRESETS)
@@ -53,7 +47,7 @@ def test_plans_over_other_priors_reach_the_goal_with_skills_of_theirs(kind: str)
         )
 
     config = PlannerConfig(skill_duration_steps=2)
-    planner = SkillPlanner(rollout, space, config, rngs=robot_rngs(0, 1))
+    planner = SkillPlanner(Model(rollout, space), config, rngs=robot_rngs(0, 1))
     pose, cost = np.array([[0.5, -1.0, 0.3]]), GoalCost([[4.2, 3.1]], 0.1)
     for _ in range(60):
         plan = planner.plan(pose, cost)
@@ -69,7 +63,7 @@ def test_at_the_goal_a_discrete_plan_is_the_skill_that_moves_least() -> None:
     def rollout(pose: Float32, skills: Float32, duration_steps: int) -> Float32:
         return linear_rollout(pose, skills @ moves, duration_steps)
 
-    planner = SkillPlanner(rollout, space, PlannerConfig(), rngs=robot_rngs(0, 1))
+    planner = SkillPlanner(Model(rollout, space), PlannerConfig(), rngs=robot_rngs(0, 1))
     plan = planner.plan(np.array([[3.0, 1.0, 0.0]]), GoalCost([[3.0, 1.0]], 5.0))
     np.testing.assert_array_equal(plan.skill, [[0.0, 1.0, 0.0]])
 
@@ -142,7 +136,7 @@ def test_weights_are_the_softmax_of_the_cost_over_the_temperature() -> None:
         return linear_rollout(pose, skills, duration_steps)
 
     cost = GoalCost([[0.2, 0.1]])
-    mppi = Mppi(recording_rollout, BOX, config, robot_rngs(3, 1))
+    mppi = Mppi(Model(recording_rollout, BOX), config, robot_rngs(3, 1))
     plan = mppi.optimize(np.zeros((1, 1, 2), np.float32), np.zeros((1, 3)), cost)
     candidates, (mean,) = seen[0][:, 0], seen[1][:, 0]
     weights = np.exp(-plan.costs[0] / 0.3)
@@ -195,7 +189,7 @@ def test_smoothing_correlates_the_skills_of_a_sequence_at_constant_spread() -> N
     config = PlannerConfig(
         num_samples=4000, planning_horizon=4, num_refine_steps=1, noise_std=0.1, smoothing=0.9
     )
-    mppi = Mppi(linear_rollout, BOX, config, robot_rngs(0, 1))
+    mppi = Mppi(Model(linear_rollout, BOX), config, robot_rngs(0, 1))
     mppi._sample_noise()
     noise = mppi._noise[0, 0, :, :, 0]
     np.testing.assert_allclose(noise.std(axis=0), 0.1, rtol=0.05)
@@ -232,16 +226,26 @@ def test_poses_and_costs_that_are_not_finite_are_refused_and_spoil_nothing() -> 
     with pytest.raises(PlanningError, match="state"):
         planner.plan(np.array([[np.nan, 0.0, 0.0]]), GoalCost([[1.0, 0.0]]))
     with np.errstate(invalid="ignore"), pytest.raises(PlanningError, match="cost"):
-        planner.plan(np.zeros((1, 3)), lambda p: np.full(p.shape[:2], np.nan))
+        planner.plan(np.zeros((1, 3)), lambda p: np.full(p.skills.shape[:2], np.nan))
     assert np.isfinite(planner.plan(np.zeros((1, 3)), GoalCost([[1.0, 0.0]])).skills).all()
 
 
 def test_a_forbidden_region_of_infinite_cost_is_avoided() -> None:
     goal = GoalCost([[5.0, 0.0]])
 
-    def cost(predictions: Float32) -> Float32:
-        forbidden = (predictions[..., 0] > 0.3).any(axis=-1)
-        return np.where(forbidden, np.inf, goal(predictions)).astype(np.float32)
+    def cost(plans: Candidates) -> Float32:
+        forbidden = (plans.points[..., 0] > 0.3).any(axis=-1)
+        return np.where(forbidden, np.inf, goal(plans)).astype(np.float32)
 
     plan = make_planner(PlannerConfig(num_samples=200)).plan(np.zeros((1, 3)), cost)
     assert 0.1 < plan.predictions[0, -1, 0] <= 0.3
+
+
+def test_where_every_plan_is_forbidden_the_robot_stands_and_the_plan_says_so() -> None:
+    def cost(plans: Candidates) -> Float32:
+        moves = np.abs(plans.skills).max(axis=(2, 3)) > 0.0
+        return np.where(moves & [[True], [False]], np.inf, 1.0).astype(np.float32)
+
+    plan = make_planner(PlannerConfig(), num=2).plan(np.zeros((2, 3)), cost)
+    assert plan.is_blocked.tolist() == [True, False]
+    assert plan.stands[0] and not plan.skills[0].any()

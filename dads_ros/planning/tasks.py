@@ -1,0 +1,131 @@
+"""Task: what robots are asked for, and the cost of it at this moment.
+
+Shapes: R robots, M points of a path, D skill dimensions.
+"""
+
+import dataclasses
+import importlib
+from dataclasses import dataclass, field
+from typing import cast
+
+import numpy as np
+
+from dads_ros.config import CostsConfig
+from dads_ros.errors import PlanningError
+from dads_ros.planning.costs import (
+    Array,
+    BoundsCost,
+    Cost,
+    GoalCost,
+    HeadingCost,
+    PathCost,
+    SkillChangeCost,
+    TurnCost,
+    VelocityCost,
+    WeightedCosts,
+)
+from dads_ros.planning.obstacles import ObstacleCost, ObstacleMap, WayCost, WayField
+
+
+@dataclass
+class Task:
+    """Of one or many robots; what is None is not asked for."""
+
+    goals: Array | None = None
+    """x, y, world frame, m. Shape (R, 2)."""
+    headings: Array | None = None
+    """Yaw at the goal, rad. Shape (R,)."""
+    path: PathCost | None = None
+    """To be followed; remembers how far each robot has come."""
+    velocities: Array | None = None
+    """In base_link, m/s. Shape (R, 2)."""
+    yaw_rates: Array | None = None
+    """With the velocities, rad/s. Shape (R,)."""
+    maps: list[ObstacleMap] | None = None
+    """Where not to go; one for each robot."""
+    _ways: list[WayField] | None = field(default=None, init=False, repr=False)
+
+    def cost(
+        self,
+        start: Array,
+        config: CostsConfig,
+        *,
+        held: Array | None,
+        robot_radius_m: float,
+        standing_radius_m: float,
+        custom: Cost | None = None,
+    ) -> WeightedCosts:
+        """The cost of plans that begin now.
+
+        Args:
+            start: x, y (m) and yaw (rad) now, world frame, in the first columns. Shape (R, 3 + O).
+            config: weights.
+            held: the skill until now. Shape (R, D).
+            robot_radius_m: of the robot's footprint.
+            standing_radius_m: nearer to the goal than this, all places are equally good.
+            custom: a cost of the user's own.
+        """
+        terms: dict[str, tuple[float, Cost]] = {}
+        if self.goals is not None:
+            terms["goal"] = (
+                config.goal,
+                self._goal_cost(start, robot_radius_m, standing_radius_m),
+            )
+            if self.headings is not None and config.heading > 0.0:
+                heading = HeadingCost(self.goals, self.headings, config.heading_near_m)
+                terms["heading"] = (config.heading, heading)
+        if self.path is not None:
+            self.path.advance(start[:, :2])
+            self.path.cross_track = config.cross_track
+            terms["path"] = (config.path, self.path)
+        if self.velocities is not None:
+            cos, sin = np.cos(start[:, 2]), np.sin(start[:, 2])
+            x, y = self.velocities.T
+            turned = np.stack([cos * x - sin * y, sin * x + cos * y], axis=1)
+            terms["velocity"] = (config.velocity, VelocityCost(turned, self.yaw_rates))
+            if self.yaw_rates is not None:
+                terms["heading"] = (config.heading, TurnCost(self.yaw_rates))
+        if self.maps is not None:
+            obstacles = ObstacleCost(self.maps, robot_radius_m, config.margin_m)
+            terms["obstacles"] = (config.obstacles, obstacles)
+        terms["bounds"] = (config.bounds, BoundsCost(config.bounds_m))
+        if held is not None and config.skill_change > 0.0:
+            terms["skill_change"] = (config.skill_change, SkillChangeCost(held))
+        if custom is not None:
+            terms["custom"] = (config.custom_weight, custom)
+        return WeightedCosts(terms)
+
+    def with_maps(self, maps: list[ObstacleMap] | None) -> "Task":
+        """The same task, on another map."""
+        return dataclasses.replace(self, maps=maps)
+
+    def _goal_cost(self, start: Array, robot_radius_m: float, standing_radius_m: float) -> Cost:
+        assert self.goals is not None
+        if self.maps is None:
+            return GoalCost(self.goals, standing_radius_m)
+        if self._ways is None:
+            self._ways = [
+                obstacles.way_to(goal, robot_radius_m, place)
+                for obstacles, goal, place in zip(self.maps, self.goals, start[:, :2], strict=True)
+            ]
+        return WayCost(self._ways, self.goals, standing_radius_m)
+
+
+def load_cost(name: str) -> Cost | None:
+    """The user's own cost, ``package.module:Class``; None for an empty name.
+
+    Raises: PlanningError when there is none of that name, or it takes arguments.
+    """
+    if not name:
+        return None
+    module, _, attribute = name.partition(":")
+    try:
+        made = getattr(importlib.import_module(module), attribute)()
+    except Exception as error:  # whatever the user's module raises
+        raise PlanningError(
+            f"cost '{name}' cannot be made ({error!r}); expected package.module:Class, installed "
+            "where this runs, and a class that is made without arguments"
+        ) from error
+    if not callable(made):
+        raise PlanningError(f"cost '{name}' cannot be called; give its class a __call__(plans)")
+    return cast(Cost, made)

@@ -1,0 +1,161 @@
+"""Tasks over topics: goal, path, velocity and map, with a point mass."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import PoseStamped, Twist
+from nav_msgs.msg import OccupancyGrid
+from nav_msgs.msg import Path as PathMessage
+from std_srvs.srv import Trigger
+
+from ros_graph import (
+    LATCHED,
+    NodeProcess,
+    Probe,
+    Robot,
+    health,
+    is_moving,
+    position,
+    set_parameters,
+    start_robot,
+)
+
+Start = Callable[..., NodeProcess]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, point_mass_bundle: Path) -> Iterator[Robot]:
+    """A robot that these tests share."""
+    with ExitStack() as stack:
+        probe = Probe()
+        stack.callback(probe.close)
+        folder = tmp_path_factory.mktemp("tasks")
+
+        def start(node: str, **parameters: object) -> NodeProcess:
+            return stack.enter_context(NodeProcess(node, folder, **parameters))
+
+        yield start_robot(probe, start, point_mass_bundle)
+
+
+@pytest.fixture
+def robot(shared: Robot) -> Robot:
+    """The shared robot, at the origin without a task."""
+    probe = shared.probe
+    probe.call(Trigger, "skill_planner/cancel")
+    probe.call(Trigger, "simulator/reset_world")
+    probe.wait_for(lambda: not is_moving(probe) and np.linalg.norm(position(probe)) < 0.2)
+    for topic in ("odom", "joint_commands", "skill_planner/goal_reached"):
+        del probe.messages[topic][:-1]
+    return shared
+
+
+def track(probe: Probe) -> np.ndarray:
+    """Where the robot was. Shape (T, 2)."""
+    places = [message.pose.pose.position for message in probe.messages["odom"]]
+    return np.array([(place.x, place.y) for place in places])
+
+
+def velocity(probe: Probe) -> np.ndarray:
+    twist = probe.messages["odom"][-1].twist.twist.linear
+    return np.array([twist.x, twist.y])
+
+
+def has_reached(probe: Probe) -> bool:
+    return [m.data for m in probe.messages["skill_planner/goal_reached"]][-1:] == [True]
+
+
+def test_it_follows_a_closed_path_to_its_end(robot: Robot) -> None:
+    """A square: its end is its start, and reached only when the robot has gone around."""
+    probe = robot.probe
+    publisher = probe.node.create_publisher(PathMessage, "goal_path", 5)
+    probe.wait_for(lambda: publisher.get_subscription_count() > 0)
+    corners = [(0.0, 0.0), (3.0, 0.0), (3.0, 3.0), (0.0, 3.0), (0.0, 0.0)]
+    message = PathMessage()
+    message.header.frame_id = "odom"
+    for x, y in corners:
+        pose = PoseStamped()
+        pose.pose.position.x, pose.pose.position.y = x, y
+        message.poses.append(pose)
+    publisher.publish(message)
+    probe.wait_for(lambda: has_reached(probe), 60.0)
+    went = track(probe)
+    for x, y in corners:
+        assert np.linalg.norm(went - [x, y], axis=1).min() < 0.5
+    inside = np.minimum(went, 3.0 - went).min(axis=1)  # distance from the square's sides
+    assert np.abs(inside).mean() < 0.3
+
+
+def test_it_holds_a_velocity_and_stands_when_cmd_vel_is_silent(robot: Robot) -> None:
+    probe, message = robot.probe, Twist()
+    publisher = probe.node.create_publisher(Twist, "cmd_vel", 5)
+    probe.wait_for(lambda: publisher.get_subscription_count() > 0)
+    message.linear.x, message.linear.y = 0.3, -0.4
+    timer = probe.node.create_timer(0.1, lambda: publisher.publish(message))
+    probe.wait_for(lambda: np.linalg.norm(velocity(probe) - [0.3, -0.4]) < 0.1)
+    probe.node.destroy_timer(timer)
+    probe.wait_for(lambda: health(probe) == (0, "no task: standing command"))
+    assert "cmd_vel is silent" in robot.planner.said()
+    probe.wait_for(lambda: not is_moving(probe))
+
+
+def test_a_turn_is_refused_where_the_bundle_knows_no_heading(robot: Robot) -> None:
+    probe, message = robot.probe, Twist()
+    publisher = probe.node.create_publisher(Twist, "cmd_vel", 5)
+    probe.wait_for(lambda: publisher.get_subscription_count() > 0)
+    message.linear.x, message.angular.z = 0.5, 0.2
+    publisher.publish(message)
+    probe.wait_for(lambda: "angular z 0.2, but this bundle predicts" in robot.planner.said())
+    assert not is_moving(probe)
+
+
+def test_it_goes_around_what_the_map_shows_and_says_when_it_cannot(robot: Robot) -> None:
+    probe = robot.probe
+    publisher = probe.node.create_publisher(OccupancyGrid, "map", LATCHED)
+
+    def publish(cells: np.ndarray) -> None:
+        grid = OccupancyGrid()
+        grid.header.frame_id = "odom"
+        grid.info.resolution = 0.1
+        grid.info.height, grid.info.width = cells.shape
+        grid.info.origin.position.x = grid.info.origin.position.y = -4.0
+        grid.data = np.where(cells, 100, 0).astype(np.int8).ravel().tolist()
+        publisher.publish(grid)
+
+    cells = np.zeros((80, 80), bool)
+    cells[15:70, 58:62] = True  # a wall from y -2.5 to 3 m, 2 m ahead
+    publish(cells)
+    probe.wait_for(lambda: "map: 80 x 80 cells" in robot.planner.said())
+    probe.send_goal(3.5, 0.0)
+    probe.wait_for(lambda: has_reached(probe), 60.0)
+    went = track(probe)
+    ahead = (np.abs(went[:, 0] - 2.0) < 0.2 + 0.2) & (went[:, 1] > -2.5 - 0.2) & (went[:, 1] < 3.2)
+    assert not ahead.any()
+
+    cells[:] = True  # obstacles everywhere: whatever it does, it touches
+    publish(cells)
+    probe.send_goal(-3.0, 0.0)
+    probe.wait_for(lambda: health(probe)[1].startswith("every way is forbidden"))
+    probe.wait_for(lambda: not is_moving(probe))
+    publish(np.zeros((80, 80), bool))
+    probe.wait_for(lambda: has_reached(probe), 60.0)
+
+
+def test_weights_change_while_it_drives_and_a_cost_of_ones_own_that_is_not_there_stops_it(
+    robot: Robot,
+) -> None:
+    probe = robot.probe
+    set_parameters(probe, {"costs.bounds_m": [-5.0, -1.0, 1.0, 1.0]})
+    probe.send_goal(3.0, 0.0)
+    probe.wait_for(lambda: position(probe)[0] > 0.7)
+    probe.wait_for(lambda: not is_moving(probe))
+    assert position(probe)[0] < 2.0  # it rolls on a little
+    set_parameters(probe, {"costs.bounds_m": [-5.0, -1.0, 5.0, 1.0]})
+    probe.wait_for(lambda: has_reached(probe))
+    set_parameters(probe, {"costs.custom": "no_such_package:Cost"})
+    probe.send_goal(0.0, 0.0)
+    probe.wait_for(lambda: health(probe)[0] == 2 and "no_such_package" in health(probe)[1])
+    set_parameters(probe, {"costs.custom": ""})
+    probe.wait_for(lambda: has_reached(probe), 30.0)

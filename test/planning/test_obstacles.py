@@ -1,0 +1,120 @@
+"""Obstacles against distances worked by hand or measured point by point."""
+
+import numpy as np
+import pytest
+
+from dads_ros.errors import PlanningError
+from dads_ros.planning.costs import Candidates
+from dads_ros.planning.obstacles import ObstacleCost, ObstacleMap, WayCost
+from skill_models import candidates
+
+
+def wall_with_a_gap() -> ObstacleMap:
+    """8 m x 8 m from (-4, -4), cells of 0.1 m; a wall at x 0 with a gap at y from 2 to 3 m."""
+    cells = np.zeros((80, 80), bool)
+    cells[:, 40] = True
+    cells[60:70, 40] = False
+    return ObstacleMap(cells, 0.1, (-4.0, -4.0, 0.0))
+
+
+def test_clearance_is_the_distance_to_the_nearest_obstacle() -> None:
+    obstacles = wall_with_a_gap()
+    places = np.array([[-1.95, 0.05], [1.05, 0.05], [0.05, 0.05], [0.05, 2.5], [50.0, 0.0]])
+    expected = [1.95, 0.95, -0.05, 0.5, 3.85]
+    np.testing.assert_allclose(obstacles.clearance(places), expected, atol=0.06)
+
+
+def test_a_map_may_be_turned_and_moved() -> None:
+    cells = np.zeros((1, 20), bool)
+    cells[0, 19] = True
+    obstacles = ObstacleMap(cells, 0.5, (3.0, 1.0, np.pi / 2))  # columns run along +y from y 1
+    np.testing.assert_allclose(obstacles.clearance(np.array([2.75, 10.75])), -0.25, atol=1e-5)
+    np.testing.assert_allclose(obstacles.clearance(np.array([2.75, 1.25])), 9.25, atol=1e-5)
+
+
+def test_an_empty_map_is_free_everywhere() -> None:
+    obstacles = ObstacleMap(np.zeros((3, 4), bool), 1.0)
+    assert (obstacles.clearance(np.zeros((5, 2))) > 1e5).all()
+    field = obstacles.way_to([2.0, 2.0], 0.5, [[0.5, 0.5]])
+    np.testing.assert_allclose(field(np.array([2.5, 2.5])), 0.5**0.5, atol=1.0)
+
+
+def test_the_way_leads_around_obstacles_and_through_gaps_that_are_wide_enough() -> None:
+    obstacles, goal = wall_with_a_gap(), [2.0, 1.0]
+    start = np.array([-2.0, 1.0])
+    by_hand = 2.0 * np.hypot(2.0, 1.35)  # through the gap, at its lower edge
+    narrow = obstacles.way_to(goal, 0.3, start[None])
+    assert by_hand * 0.97 < narrow(start) < by_hand * 1.06
+    around = obstacles.way_to(goal, 0.6, start[None])(start)  # the gap is 1 m wide
+    np.testing.assert_allclose(around, 2.0 * np.hypot(2.0, 3.65), rtol=0.06)  # the wall's end
+    places = np.random.default_rng(0).uniform(0.5, 3.9, (200, 2))
+    straight = np.linalg.norm(places - goal, axis=1)
+    np.testing.assert_allclose(narrow(places), straight, rtol=0.03, atol=0.11)
+
+
+def test_no_way_leads_through_a_corner_that_two_obstacles_touch() -> None:
+    cells = np.zeros((9, 9), bool)
+    cells[4, :4], cells[3, 4:] = True, True  # a wall with a step, closed but for its corner
+    obstacles = ObstacleMap(cells, 1.0)
+    field = obstacles.way_to([4.5, 7.5], 0.0, [[4.5, 0.5]])
+    assert field(np.array([4.5, 0.5])) > 1.2 * 9.0  # around, beyond the map's edge
+
+
+def test_the_cost_of_the_way_is_straight_near_the_goal() -> None:
+    obstacles = wall_with_a_gap()
+    field = obstacles.way_to([2.0, -1.0], 0.3, [[2.0, 0.0]])
+    cost = WayCost([field], [[2.0, -1.0]], radius_m=0.4)
+    plans = candidates([[[[2.0, -1.3]], [[2.0, -1.0 - 0.75]], [[2.0, 2.0]]]])
+    np.testing.assert_allclose(cost(plans), [[0.0, 0.35, 2.6]], atol=0.1)
+
+
+def plans_between(starts: np.ndarray, ends: np.ndarray) -> Candidates:
+    predictions = np.stack([starts, ends], axis=1)[None].astype(np.float32)
+    skills = np.zeros((1, len(starts), 1, 2), np.float32)
+    return Candidates(skills, predictions, predictions[:, :, 1:], ("x", "y"), 1.0)
+
+
+def test_no_piece_of_an_allowed_plan_touches_an_obstacle() -> None:
+    """Thousands of pieces, also such as jump over an obstacle, in a random field."""
+    rng = np.random.default_rng(3)
+    obstacles = ObstacleMap(rng.uniform(size=(60, 60)) < 0.02, 0.1)
+    starts = rng.uniform(0.0, 6.0, (4000, 2))
+    starts = starts[obstacles.clearance(starts) > 0.25]
+    ends = starts + rng.uniform(-1.5, 1.5, starts.shape)
+    cost = ObstacleCost([obstacles], radius_m=0.2, margin_m=0.3)(plans_between(starts, ends))[0]
+    parts = np.linspace(0.0, 1.0, 400)[:, None, None]
+    least = obstacles.clearance(starts + parts * (ends - starts)).min(axis=0)
+    allowed = np.isfinite(cost)
+    assert 100 < allowed.sum() < len(starts) - 100
+    assert least[allowed].min() >= 0.2
+    assert (least[~allowed] < 0.2 + 0.15).all()  # and what is clearly free is allowed
+    assert (cost[allowed & (least > 0.51)] == 0.0).all() and cost[allowed].max() <= 1.0
+
+
+def test_a_robot_that_touches_may_move_away_but_not_deeper() -> None:
+    obstacles = wall_with_a_gap()
+    starts = np.full((3, 2), [-0.15, 0.05])
+    plans = plans_between(starts, starts + np.array([[-0.5, 0.0], [0.1, 0.0], [0.0, 0.0]]))
+    cost = ObstacleCost([obstacles], radius_m=0.3, margin_m=0.3)(plans)
+    assert np.isfinite(cost).tolist() == [[True, False, False]]
+
+
+@pytest.mark.parametrize(
+    ("cells", "resolution", "origin", "what"),
+    [
+        (np.zeros(4, bool), 0.1, (0.0, 0.0, 0.0), "shape"),
+        (np.zeros((0, 4), bool), 0.1, (0.0, 0.0, 0.0), "shape"),
+        (np.zeros((4, 4), bool), 0.0, (0.0, 0.0, 0.0), "resolution"),
+        (np.zeros((4, 4), bool), 0.1, (np.nan, 0.0, 0.0), "finite"),
+    ],
+)
+def test_maps_that_are_none_are_refused(
+    cells: np.ndarray, resolution: float, origin: tuple[float, float, float], what: str
+) -> None:
+    with pytest.raises(PlanningError, match=what):
+        ObstacleMap(cells, resolution, origin)
+
+
+def test_a_goal_too_far_for_the_map_is_refused() -> None:
+    with pytest.raises(PlanningError, match="cells"):
+        wall_with_a_gap().way_to([1e4, 1e4], 0.3, [[0.0, 0.0]])

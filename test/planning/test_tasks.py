@@ -1,0 +1,92 @@
+"""Tasks and what they cost at a moment."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dads_ros.config import CostsConfig
+from dads_ros.errors import PlanningError
+from dads_ros.planning.costs import PathCost, WeightedCosts
+from dads_ros.planning.obstacles import ObstacleMap
+from dads_ros.planning.tasks import Task, load_cost
+from skill_models import candidates
+
+START = np.array([[0.0, 0.0, np.pi / 2]])
+CUSTOM = '''
+class StaySouth:
+    """Metres north of the x-axis."""
+
+    def __call__(self, plans):
+        return plans.positions[..., 1].clip(0.0).mean(axis=-1)
+'''
+
+
+def cost_of(task: Task, start: np.ndarray = START, **weights: object) -> WeightedCosts:
+    return task.cost(
+        start,
+        CostsConfig(**weights),
+        held=np.array([[1.0, 0.0]]),
+        robot_radius_m=0.3,
+        standing_radius_m=0.0,
+    )
+
+
+def test_only_what_is_asked_for_costs() -> None:
+    plans = candidates([[[[3.0, 4.0]]]])
+    assert set(cost_of(Task(goals=np.zeros((1, 2)))).by_term(plans)) == {"goal", "bounds"}
+    assert set(cost_of(Task(), skill_change=1.0, bounds=0.0).by_term(plans)) == {"skill_change"}
+    assert cost_of(Task())(plans).tolist() == [[0.0]]
+
+
+def test_a_velocity_is_in_base_link_and_turns_with_the_robot() -> None:
+    task = Task(velocities=np.array([[2.0, 0.0]]))
+    north, east = candidates([[[[0.0, 2.0]]]]), candidates([[[[2.0, 0.0]]]])
+    np.testing.assert_allclose(cost_of(task)(north), [[0.0]], atol=1e-6)
+    np.testing.assert_allclose(cost_of(task)(east), [[8.0**0.5]], rtol=1e-6)
+    np.testing.assert_allclose(cost_of(task, np.zeros((1, 3)))(east), [[0.0]], atol=1e-6)
+
+
+def test_a_path_remembers_how_far_the_robot_has_come() -> None:
+    path = PathCost([[0.0, 0.0], [5.0, 0.0]], cross_track=1.0)
+    for x in (0.0, 0.8, 1.6):
+        cost_of(Task(path=path), np.array([[x, 0.2, 0.0]]))
+    np.testing.assert_allclose(path.left_m, [5.0 - 1.6], atol=0.06)
+
+
+def test_with_a_map_the_goal_costs_the_way_around() -> None:
+    cells = np.zeros((80, 80), bool)
+    cells[10:70, 50] = True
+    task = Task(goals=np.array([[2.0, 0.0]]), maps=[ObstacleMap(cells, 0.1, (-4.0, -4.0, 0.0))])
+    plans = candidates([[[[0.0, 0.0]], [[0.0, -3.4]], [[1.6, 0.0]]]])
+    costs = cost_of(task, np.array([[-2.0, 0.0, 0.0]])).by_term(plans)
+    assert costs["goal"][0, 0] > costs["goal"][0, 1] + 1.0
+    assert np.isfinite(costs["obstacles"]).tolist() == [[True, True, False]]
+
+
+def test_a_cost_of_ones_own_is_a_class_somewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_costs.py").write_text(CUSTOM, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    cost = Task().cost(
+        START,
+        CostsConfig(custom_weight=2.0),
+        held=None,
+        robot_radius_m=0.3,
+        standing_radius_m=0.0,
+        custom=load_cost("my_costs:StaySouth"),
+    )
+    assert cost(candidates([[[[0.0, -1.0]], [[0.0, 1.5]]]])).tolist() == [[0.0, 3.0]]
+    sys.modules.pop("my_costs")
+
+
+@pytest.mark.parametrize("name", ["no_such_package:Cost", "math:NoSuch", "math:pi", "math"])
+def test_a_cost_that_is_not_there_is_refused(name: str) -> None:
+    with pytest.raises(PlanningError, match=name):
+        load_cost(name)
+
+
+def test_no_name_is_no_cost() -> None:
+    assert load_cost("") is None
