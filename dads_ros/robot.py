@@ -166,7 +166,9 @@ class RobotSpec(Config):
         if not all(a < b for a, b in zip(self.command_low, self.command_high, strict=True)):
             raise ConfigError("'command_low' must be below 'command_high' for every actuator")
         for field in ("safe_command", "standing_command"):
-            values = getattr(self, field) or self.safe_command
+            values = getattr(self, field)
+            if values is None:
+                continue
             limits = zip(self.command_low, values, self.command_high, strict=True)
             if not all(low <= value <= high for low, value, high in limits):
                 raise ConfigError(f"'{field}' is outside command_low .. command_high")

@@ -11,7 +11,16 @@ from typing import NamedTuple
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion, Twist, Vector3, Wrench
+from geometry_msgs.msg import (
+    Point,
+    Pose,
+    PoseStamped,
+    Quaternion,
+    Twist,
+    TwistStamped,
+    Vector3,
+    Wrench,
+)
 from nav_msgs.msg import OccupancyGrid, Odometry, Path
 from numpy.typing import NDArray
 from sensor_msgs.msg import JointState
@@ -208,8 +217,14 @@ def path_of(message: Path, frames: Frames) -> Array:
     return np.array(points)
 
 
-def velocity_of(message: Twist) -> Array:
-    """x, y (m/s) and yaw rate (rad/s) in base_link. Shape (3,). Raises: MessageError."""
+def velocity_of(message: Twist | TwistStamped, frames: Frames) -> Array:
+    """x, y (m/s) and yaw rate (rad/s) in base_link. Shape (3,).
+
+    Raises: MessageError when a stamped one names another frame, or a number is not finite.
+    """
+    if isinstance(message, TwistStamped):
+        _check_frame(message.header.frame_id or frames.base_link, frames.base_link, "cmd_vel")
+        message = message.twist
     linear, angular = message.linear, message.angular
     velocity = np.array([linear.x, linear.y, angular.z])
     if not np.isfinite(velocity).all():
@@ -253,10 +268,11 @@ def path_message(
     return message
 
 
-def _check_frame(frame: str, odom: str, what: str) -> None:
-    if frame != odom:
+def _check_frame(frame: str, expected: str, what: str) -> None:
+    if frame != expected:
         raise MessageError(
-            f"{what} refused: its frame is '{frame}', which is unknown here; send it in '{odom}'"
+            f"{what} refused: its frame is '{frame}', which is unknown here; "
+            f"send it in '{expected}'"
         )
 
 

@@ -1,5 +1,6 @@
 """TaskInbox: messages that say what to do, as errands; what cannot be used is refused aloud."""
 
+import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -125,14 +126,7 @@ class TaskInbox:
         self._turn_to(errand, points[-1])
 
     def _use_velocity(self, message: Twist | TwistStamped) -> None:
-        if isinstance(message, TwistStamped):
-            frame, message = message.header.frame_id, message.twist
-            if frame not in ("", self._frames.base_link):
-                raise MessageError(
-                    f"cmd_vel refused: its frame is '{frame}'; send it in "
-                    f"'{self._frames.base_link}'"
-                )
-        velocity = velocity_of(message)
+        velocity = velocity_of(message, self._frames)
         bundle = self._active("cmd_vel")
         if velocity[2] != 0.0 and "yaw" not in bundle.fields:
             raise MessageError(
@@ -154,7 +148,7 @@ class TaskInbox:
         self._map = map_of(message, self._frames)
         errand = self._errand()
         if errand is not None:
-            errand.task = errand.task.with_maps(self._maps)
+            errand.task = dataclasses.replace(errand.task, maps=self._maps)
         rows, columns = self._map.is_lethal.shape
         self._node.get_logger().info(
             f"map: {rows} x {columns} cells of {self._map.resolution_m:g} m, "

@@ -106,7 +106,7 @@ class GoalCost:
 
     def __call__(self, plans: Candidates) -> Array:
         """Mean distance. Shape (R, K)."""
-        distance = _length(plans.positions - self.goals[:, None, None])
+        distance = length(plans.positions - self.goals[:, None, None])
         return np.maximum(distance - np.float32(self.radius_m), 0.0).mean(axis=-1)
 
 
@@ -126,7 +126,7 @@ class HeadingCost:
     def __call__(self, plans: Candidates) -> Array:
         """Mean angle. Shape (R, K)."""
         angle = _angle(plans.yaws - self.yaws[:, None, None])
-        near = _length(plans.positions - self.goals[:, None, None]) < self.near_m
+        near = length(plans.positions - self.goals[:, None, None]) < self.near_m
         return (angle * near).mean(axis=-1)
 
 
@@ -154,7 +154,7 @@ class VelocityCost:
         x, y = self.velocities[:, None].transpose(2, 0, 1)
         wanted = np.stack([ahead * x - aside * y, aside * x + ahead * y], axis=-1)[:, None]
         moved = plans.positions - plans.predictions[:, :, :1, :2]
-        return _length(moved - wanted).mean(axis=-1)
+        return length(moved - wanted).mean(axis=-1)
 
 
 class TurnCost:
@@ -211,7 +211,7 @@ class PathCost:
 
     def __call__(self, plans: Candidates) -> Array:
         """Mean way left and distance. Shape (R, K)."""
-        reach = _length(plans.predictions[..., -1, :2] - plans.predictions[..., 0, :2]).max()
+        reach = length(plans.predictions[..., -1, :2] - plans.predictions[..., 0, :2]).max()
         window, index = self._window(float(reach))
         num, count, times, _ = plans.positions.shape
         positions = plans.positions.reshape(num, count * times, 2)
@@ -228,7 +228,7 @@ class PathCost:
     def advance(self, position: Array, reach_m: float = 1.0) -> None:
         """Take in positions x, y, world frame, m, at most ``reach_m`` along the path. (R, 2)."""
         window, index = self._window(reach_m)
-        nearest = _length(window - position[:, None]).argmin(axis=1)
+        nearest = length(window - position[:, None]).argmin(axis=1)
         self.index = index[np.arange(len(index)), nearest]
 
     def _window(self, reach_m: float) -> tuple[Float32, NDArray[np.int64]]:
@@ -257,7 +257,7 @@ class WaypointsCost:
         self.reached_radius_m = reached_radius_m
         self.index = np.zeros(len(self.waypoints), int)
         """Waypoint that each robot is on its way to. Shape (R,)."""
-        legs = _length(np.diff(self.waypoints, axis=1))
+        legs = length(np.diff(self.waypoints, axis=1))
         self._rest = np.zeros(self.waypoints.shape[:2], np.float32)
         self._rest[:, :-1] = np.cumsum(legs[:, ::-1], axis=1)[:, ::-1]
 
@@ -267,15 +267,15 @@ class WaypointsCost:
         index = np.broadcast_to(self.index[:, None], plans.points.shape[:2])
         total = np.zeros(index.shape, np.float32)
         for points in np.moveaxis(plans.positions, 2, 0):
-            distance = _length(points - self.waypoints[rows, index])
+            distance = length(points - self.waypoints[rows, index])
             index = self._next(index, distance)
-            total += _length(points - self.waypoints[rows, index]) + self._rest[rows, index]
+            total += length(points - self.waypoints[rows, index]) + self._rest[rows, index]
         return total / plans.points.shape[2]
 
     def advance(self, position: Array) -> None:
         """Move on to the next waypoint where one is reached. Position x, y: shape (R, 2)."""
         rows = np.arange(len(self.waypoints))
-        self.index = self._next(self.index, _length(position - self.waypoints[rows, self.index]))
+        self.index = self._next(self.index, length(position - self.waypoints[rows, self.index]))
 
     def _next(self, index: NDArray[np.int64], distance: Array) -> NDArray[np.int64]:
         last = self.waypoints.shape[1] - 1
@@ -310,7 +310,7 @@ class SkillChangeCost:
         shape = (*plans.skills.shape[:2], 1, plans.skills.shape[3])
         before = np.broadcast_to(self.held[:, None, None], shape)
         changes = np.diff(np.concatenate([before, plans.skills], axis=2), axis=2)
-        return _length(changes).mean(axis=-1)
+        return length(changes).mean(axis=-1)
 
 
 def _angle(turns: Array) -> Array:
@@ -318,13 +318,14 @@ def _angle(turns: Array) -> Array:
     return np.abs(np.arctan2(np.sin(turns), np.cos(turns)))
 
 
-def _length(vectors: Array) -> Array:
+def length(vectors: Array) -> Array:
+    """Euclidean, over the last axis."""
     return np.sqrt(np.einsum("...i,...i->...", vectors, vectors))
 
 
 def _resampled(path: Float32, spacing_m: float) -> Float32:
     """Points at even distances along a polyline, its last one included. (M, 2) -> (N, 2)."""
-    along = np.concatenate([[0.0], np.cumsum(_length(np.diff(path, axis=0)))])
+    along = np.concatenate([[0.0], np.cumsum(length(np.diff(path, axis=0)))])
     num = max(2, int(np.ceil(along[-1] / spacing_m)) + 1)
     at = np.minimum(np.arange(num) * spacing_m, along[-1])
     return np.stack([np.interp(at, along, path[:, i]) for i in (0, 1)], axis=1).astype(np.float32)

@@ -194,8 +194,9 @@ class Mppi:
 
 def _weighted_mean(skills: Float32, costs: Array, lowest: Array, temperature: float) -> Float32:
     """Mean of candidates (R, K, H, D) under softmax(-cost / temperature). Shape (R, H, D)."""
-    lowest = np.where(np.isinf(lowest), 0.0, lowest)  # all are forbidden: all count alike
-    costs = np.where(np.isinf(costs).all(axis=1, keepdims=True), 0.0, costs)
+    is_blocked = np.isinf(lowest)  # all are forbidden: all count alike
+    lowest = np.where(is_blocked, 0.0, lowest)
+    costs = np.where(is_blocked[:, None], 0.0, costs)
     weights = np.exp((lowest[:, None] - costs) / temperature, dtype=np.float32)
     weights /= weights.sum(axis=1, keepdims=True)
     num, count, horizon, dim = skills.shape

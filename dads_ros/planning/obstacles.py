@@ -14,7 +14,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
 from dads_ros.errors import PlanningError
-from dads_ros.planning.costs import Array, Candidates, Float32
+from dads_ros.planning.costs import Array, Candidates, Float32, length
 
 LETHAL = 65
 """Cells of an occupancy grid from this on are obstacles, as map_server writes them; unknown (-1)
@@ -22,8 +22,18 @@ is free."""
 MAX_CELLS = 4_000_000
 FREE_M = 1e6
 """Clearance where there is no obstacle at all."""
-_STEPS = [(0, 1), (1, 0), (1, 1), (1, -1), (1, 2), (2, 1), (1, -2), (2, -1)]
-"""To the neighbours (rows, columns) that a way may go to directly; and back."""
+_STEPS = {
+    (0, 1): (),
+    (1, 0): (),
+    (1, 1): ((0, 1), (1, 0)),
+    (1, -1): ((0, -1), (1, 0)),
+    (1, 2): ((0, 1), (1, 1)),
+    (1, -2): ((0, -1), (1, -1)),
+    (2, 1): ((1, 0), (1, 1)),
+    (2, -1): ((1, 0), (1, -1)),
+}
+"""To the neighbours (rows, columns) that a way may go to directly, and back: the cells that it
+passes over, which must be free as well."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +128,7 @@ class WayField:
     def __call__(self, positions: Array) -> Float32:
         """Length from places, bilinear between cells, m. (..., 2) -> (...).
 
-        Where no way leads, and beyond the edge, as long as from the nearest cell of the edge.
+        Beyond the edge as long as from the nearest place within.
         """
         at = self._map._coordinates(positions) - self._low.astype(np.float32)
         return _interpolated(self._lengths, at)
@@ -136,8 +146,7 @@ class WayCost:
         """Mean length. Shape (R, K)."""
         positions = plans.positions
         lengths = np.stack([way(p) for way, p in zip(self._ways, positions, strict=True)])
-        offset = positions - self.goals[:, None, None]
-        straight = np.sqrt(np.einsum("...i,...i->...", offset, offset))
+        straight = length(positions - self.goals[:, None, None])
         # Near the goal the straight distance is exact, the field only to a cell.
         lengths = np.where(straight < 2.0 * self._radius_m, straight, lengths)
         return np.maximum(lengths - self._radius_m, 0.0).mean(axis=-1)
@@ -172,7 +181,7 @@ class ObstacleCost:
     def _cost(self, obstacles: ObstacleMap, ends: Float32) -> Float32:
         """Of one robot's candidates, whose pieces end at (K, H + 1, 2). Shape (K,)."""
         pieces = np.diff(ends, axis=1)
-        longest = float(np.sqrt(np.square(pieces).sum(-1).max()))
+        longest = float(length(pieces).max())
         num = max(1, int(np.ceil(longest / obstacles.resolution_m)))
         parts = np.arange(1, num + 1, dtype=np.float32) / np.float32(num)
         places = ends[:, :-1, None] + pieces[:, :, None] * parts[:, None]
@@ -212,11 +221,11 @@ def _ways(is_free: NDArray[np.bool_], goal: Array) -> Array:
     rows, columns = is_free.shape
     index = np.arange(is_free.size).reshape(is_free.shape)
     starts, ends, lengths = [], [], []
-    for row, column in _STEPS:
+    for (row, column), passed in _STEPS.items():
         a = index[: rows - row, max(0, -column) : columns - max(0, column)]
         b = index[row:, max(0, column) : columns - max(0, -column)]
         free = is_free.flat[a] & is_free.flat[b]
-        for i, j in _between(row, column):
+        for i, j in passed:
             free &= is_free.flat[a + i * columns + j]
         starts.append(a[free])
         ends.append(b[free])
@@ -232,15 +241,3 @@ def _ways(is_free: NDArray[np.bool_], goal: Array) -> Array:
     is_open = np.isfinite(ways)
     off, nearest = distance_transform_edt(~is_open, return_indices=True)
     return ways[tuple(nearest)] + 2.0 * off
-
-
-def _between(row: int, column: int) -> list[tuple[int, int]]:
-    """Cells (row, column) that a step to a neighbour passes over, which must be free as well."""
-    side = int(np.sign(column))
-    if row and abs(column) == 1 and row == 1:
-        return [(0, side), (1, 0)]
-    if abs(column) == 2:
-        return [(0, side), (1, side)]
-    if row == 2:
-        return [(1, 0), (1, side)]
-    return []

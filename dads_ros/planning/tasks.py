@@ -3,7 +3,6 @@
 Shapes: R robots, M points of a path, D skill dimensions.
 """
 
-import dataclasses
 import importlib
 from dataclasses import dataclass, field
 from typing import cast
@@ -71,7 +70,7 @@ class Task:
                 config.goal,
                 self._goal_cost(start, robot_radius_m, standing_radius_m),
             )
-            if self.headings is not None and config.heading > 0.0:
+            if self.headings is not None:
                 heading = HeadingCost(self.goals, self.headings, config.heading_near_m)
                 terms["heading"] = (config.heading, heading)
         if self.path is not None:
@@ -89,15 +88,11 @@ class Task:
             obstacles = ObstacleCost(self.maps, robot_radius_m, config.margin_m)
             terms["obstacles"] = (config.obstacles, obstacles)
         terms["bounds"] = (config.bounds, BoundsCost(config.bounds_m))
-        if held is not None and config.skill_change > 0.0:
+        if held is not None:
             terms["skill_change"] = (config.skill_change, SkillChangeCost(held))
         if custom is not None:
             terms["custom"] = (config.custom_weight, custom)
         return WeightedCosts(terms)
-
-    def with_maps(self, maps: list[ObstacleMap] | None) -> "Task":
-        """The same task, on another map."""
-        return dataclasses.replace(self, maps=maps)
 
     def _goal_cost(self, start: Array, robot_radius_m: float, standing_radius_m: float) -> Cost:
         assert self.goals is not None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ros_graph import NodeProcess, Probe, isolate
+from ros_graph import NodeProcess, Probe, Robot, isolate, start_robot
 
 isolate()
 
@@ -26,3 +26,17 @@ def start(tmp_path: Path) -> Iterator[Callable[..., NodeProcess]]:
         yield lambda node, **parameters: stack.enter_context(
             NodeProcess(node, tmp_path, **parameters)
         )
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, point_mass_bundle: Path) -> Iterator[Robot]:
+    """A robot that the tests of a module which leave it running share."""
+    with ExitStack() as stack:
+        probe = Probe()
+        stack.callback(probe.close)
+        folder = tmp_path_factory.mktemp("nodes")
+
+        def start(node: str, **parameters: object) -> NodeProcess:
+            return stack.enter_context(NodeProcess(node, folder, **parameters))
+
+        yield start_robot(probe, start, point_mass_bundle)

@@ -1,8 +1,7 @@
 """The planner over DDS, with the point mass and a bundle that truly drives it."""
 
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,30 +17,14 @@ from dads_ros.config import PlannerConfig
 from dads_ros.nodes.conversions import answered_stamp_ns, to_ns
 from ros_graph import (
     NodeProcess,
-    Probe,
     Robot,
     health,
     is_moving,
     position,
     set_parameters,
-    start_robot,
 )
 
 Start = Callable[..., NodeProcess]
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory, point_mass_bundle: Path) -> Iterator[Robot]:
-    """A robot that the tests which leave it running share."""
-    with ExitStack() as stack:
-        probe = Probe()
-        stack.callback(probe.close)
-        folder = tmp_path_factory.mktemp("nodes")
-
-        def start(node: str, **parameters: object) -> NodeProcess:
-            return stack.enter_context(NodeProcess(node, folder, **parameters))
-
-        yield start_robot(probe, start, point_mass_bundle)
 
 
 @pytest.fixture

@@ -1,9 +1,5 @@
 """Tasks over topics: goal, path, velocity and map, with a point mass."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
-
 import numpy as np
 import pytest
 from geometry_msgs.msg import PoseStamped, Twist
@@ -13,31 +9,13 @@ from std_srvs.srv import Trigger
 
 from ros_graph import (
     LATCHED,
-    NodeProcess,
     Probe,
     Robot,
     health,
     is_moving,
     position,
     set_parameters,
-    start_robot,
 )
-
-Start = Callable[..., NodeProcess]
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory, point_mass_bundle: Path) -> Iterator[Robot]:
-    """A robot that these tests share."""
-    with ExitStack() as stack:
-        probe = Probe()
-        stack.callback(probe.close)
-        folder = tmp_path_factory.mktemp("tasks")
-
-        def start(node: str, **parameters: object) -> NodeProcess:
-            return stack.enter_context(NodeProcess(node, folder, **parameters))
-
-        yield start_robot(probe, start, point_mass_bundle)
 
 
 @pytest.fixture
