@@ -277,7 +277,10 @@ class CostsConfig(Config):
         help="Nearness of obstacles, 0 to 1; touching one is forbidden unless this is 0.",
     )
     margin_m: float = setting(
-        0.3, min=1e-3, max=100.0, help="Obstacles nearer to the robot's edge than this cost."
+        1.2,
+        min=1e-3,
+        max=100.0,
+        help="Obstacles nearer to the robot's edge than this cost, and ways past them are longer.",
     )
     bounds: float = setting(
         1.0, min=0.0, max=1e3, help="Leaving bounds_m is forbidden unless this is 0."
@@ -286,7 +289,10 @@ class CostsConfig(Config):
         (-1e6, -1e6, 1e6, 1e6), help="x_min, y_min, x_max, y_max of where to stay, odom, m."
     )
     skill_change: float = setting(
-        0.0, min=0.0, max=1e3, help="Mean change from one skill to the next."
+        0.2,
+        min=0.0,
+        max=1e3,
+        help="Mean change from one skill to the next: steadier skills walk better and fall less.",
     )
     custom: str = setting(
         "", help="A cost of your own: package.module:Class, made without arguments."

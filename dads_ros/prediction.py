@@ -4,6 +4,7 @@ Shapes: N candidates, H skills of a sequence, D skill dimensions, P predicted co
 policy_obs.
 """
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -22,7 +23,8 @@ Delta = Callable[..., NDArray[np.floating]]
 """skill (N, D) -> mean change over ``steps`` control steps (N, P).
 
 With ``body_state`` there are two arguments more: policy_obs (N, O), and (N, 1) of 1 where it is
-known, else 0."""
+known, else 0. With ``momentum`` one more, the velocity of the base in the world frame (N, 2), and
+two columns more: that velocity afterwards."""
 
 PredictedField = Literal["x", "y", "yaw", ObservationField]
 POSE_FIELDS = ("x", "y", "yaw")
@@ -51,10 +53,21 @@ class PredictionSpec(Config):
         "observation is predicted: then each prediction starts from the one before.",
     )
 
+    momentum: bool = setting(
+        False,
+        help="Of bundles whose skill dynamics was fitted anew: the base's velocity is an input "
+        "and an output of it, q(delta, v' | v, z).",
+    )
+
     def __post_init__(self) -> None:
         """Check the combination. Raises: ConfigError."""
         super().__post_init__()
         pose = self.pose_fields
+        plain = PredictionSpec(steps=self.steps) if self.momentum else self
+        if self.momentum and dataclasses.replace(self, momentum=False) != plain:
+            raise ConfigError(
+                "'momentum' needs 'fields: [x, y]', 'frame: world' and no 'body_state'"
+            )
         if self.fields[: len(pose)] != pose or pose not in (("x", "y"), ("x", "y", "yaw")):
             raise ConfigError(
                 f"'fields' is {list(self.fields)}; expected x, y, perhaps yaw, and then any of "
@@ -125,6 +138,8 @@ class PredictionSpec(Config):
         Returns: the predicted fields before the first and after each skill, x, y and yaw in the
             world frame. Shape (N, H + 1, P).
         """
+        if self.momentum:
+            return self._momentum_rollout(robot, delta, start, skills, duration_steps)
         num, num_pose = len(skills), len(self.pose_fields)
         repeats = max(1, round(duration_steps / self.steps)) if self.body_state else 1
         held = np.repeat(skills, repeats, axis=1) if repeats > 1 else skills
@@ -148,6 +163,32 @@ class PredictionSpec(Config):
         poses = self._chain(start, np.stack(steps, axis=1)[..., :num_pose])
         body = np.stack(observations, axis=1)[..., columns]
         return np.concatenate([poses, body], axis=-1, dtype=poses.dtype)[:, ::repeats]
+
+    def _momentum_rollout(
+        self,
+        robot: RobotSpec,
+        delta: Delta,
+        start: Array,
+        skills: Float32,
+        duration_steps: float,
+    ) -> Array:
+        """Each prediction starts with the velocity that the one before ends with, at first 0."""
+        num, horizon, _ = skills.shape
+        velocity: Array = np.zeros((num, 2), np.float32)
+        if start.shape[-1] > 3:
+            velocity = np.broadcast_to(base_velocity(robot, start[..., 3:]), (num, 2))
+        repeats = max(1, round(duration_steps / self.steps))
+        part = np.float32(duration_steps / (repeats * self.steps))
+        predictions = np.empty((num, horizon + 1, 2), np.result_type(start, np.float32))
+        predictions[:, 0] = position = start[..., :2]
+        for index in range(horizon):
+            skill = np.ascontiguousarray(skills[:, index])
+            for _ in range(repeats):
+                change = delta(skill, np.ascontiguousarray(velocity, np.float32))
+                position = position + change[:, :2] * part
+                velocity = velocity + (change[:, 2:] - velocity) * part
+            predictions[:, index + 1] = position
+        return predictions
 
     def _changes(
         self,
@@ -180,6 +221,28 @@ class PredictionSpec(Config):
         np.cumsum(changes, axis=1, out=predictions[:, 1:])
         predictions[:, 1:] += predictions[:, :1]
         return predictions
+
+
+def base_velocity(robot: RobotSpec, policy_obs: Array) -> Array:
+    """Velocity of the base along the world's x and y, m/s. (..., O) -> (..., 2).
+
+    Raises: ConfigError when the robot does not observe orientation and linear velocity.
+    """
+    slices = observation_slices(robot)
+    if not {"orientation", "linear_velocity"} <= set(slices):
+        raise ConfigError(
+            f"robot '{robot.name}' observes {', '.join(slices)}; with 'momentum' it must observe "
+            "orientation and linear_velocity"
+        )
+    w, x, y, z = np.moveaxis(policy_obs[..., slices["orientation"]], -1, 0)
+    v_x, v_y, v_z = np.moveaxis(policy_obs[..., slices["linear_velocity"]], -1, 0)
+    along_x = (
+        (1 - 2 * (y * y + z * z)) * v_x + 2 * (x * y - w * z) * v_y + 2 * (x * z + w * y) * v_z
+    )
+    along_y = (
+        2 * (x * y + w * z) * v_x + (1 - 2 * (x * x + z * z)) * v_y + 2 * (y * z - w * x) * v_z
+    )
+    return np.stack([along_x, along_y], axis=-1)
 
 
 def _observation(robot: RobotSpec, start: Array, num: int) -> tuple[Float32, Float32]:

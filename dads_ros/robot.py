@@ -149,7 +149,7 @@ class RobotSpec(Config):
     mirror: MirrorSpec | None = setting(None, help="Mirror symmetry of the body, left to right.")
     fallen: FallenSpec = setting(FallenSpec(), help="When the robot counts as fallen.")
     reset: ResetSpec = setting(ResetSpec(), help="Where episodes start.")
-    radius_m: float = setting(0.5, min=0.0, help="Radius of the robot's footprint, for views.")
+    radius_m: float = setting(0.5, min=0.0, help="Radius of the robot's footprint.")
 
     def __post_init__(self) -> None:
         """Check what spans several fields. Raises: ConfigError."""

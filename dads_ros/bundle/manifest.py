@@ -36,6 +36,9 @@ class BundleManifest(Config):
     training_metrics: dict[str, Any] | None = setting(None, help="Metrics when it was exported.")
     evaluation: dict[str, Any] | None = setting(None, help="Results of dads-ros evaluate.")
     commit: str = setting("unknown", help="Commit of the code that trained it.")
+    refit_commit: str | None = setting(
+        None, help="Commit of the code that fitted the skill dynamics anew, with momentum."
+    )
     versions: dict[str, str] = setting(REQUIRED, help="Versions of the tools that made it.")
 
     def save(self, folder: Path) -> None:

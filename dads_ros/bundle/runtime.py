@@ -43,6 +43,7 @@ class SkillBundle:
         """P."""
         obs = {"policy_obs": policy_obs_dim(self.robot)}
         body = obs | {"known": 1} if prediction.body_state else {}
+        body |= {"velocity": 2} if prediction.momentum else {}
         expected = {
             POLICY_FILE: (self._policy, obs | sizes),
             DYNAMICS_FILE: (self._dynamics, sizes | body),
@@ -51,6 +52,7 @@ class SkillBundle:
             got = {item.name: item.shape[-1] for item in session.get_inputs()}
             if got != inputs:
                 raise BundleError(f"{name} takes inputs of sizes {got}; expected {inputs}")
+        self._inputs = list(expected[DYNAMICS_FILE][1])
         self._check_outputs()
 
     @property
@@ -74,21 +76,18 @@ class SkillBundle:
         inputs = {"policy_obs": policy_obs, "skill": skill}
         return self._policy.run(["command"], inputs)[0]
 
-    def delta(
-        self, skill: Float32, policy_obs: Float32 | None = None, known: Float32 | None = None
-    ) -> Float32:
+    def delta(self, skill: Float32, *before: Float32) -> Float32:
         """Mean predicted change over ``prediction.steps`` control steps.
 
         Args:
             skill: shape (N, D).
-            policy_obs: only with ``prediction.body_state``. Shape (N, O).
-            known: only with it: 1 where policy_obs is known, else 0. Shape (N, 1).
-        Returns: shape (N, P).
+            *before: with ``prediction.body_state`` policy_obs (N, O) and 1 where that is known,
+                else 0 (N, 1); with ``prediction.momentum`` the base's velocity (N, 2), m/s.
+        Returns: shape (N, P); with ``prediction.momentum`` and the velocity after it (N, P + 2).
         """
-        inputs = {"skill": skill}
-        if policy_obs is not None and known is not None:
-            inputs |= {"policy_obs": policy_obs, "known": known}
-        return self._dynamics.run(["delta"], inputs)[0]
+        return self._dynamics.run(
+            ["delta"], dict(zip(self._inputs, (skill, *before), strict=True))
+        )[0]
 
     def rollout(
         self, start: NDArray[np.floating], skills: Float32, duration_steps: float
@@ -109,10 +108,19 @@ class SkillBundle:
         """Run both models on two rows: a graph need not declare the sizes of its outputs."""
         obs = np.zeros((2, policy_obs_dim(self.robot)), np.float32)
         skills = self.skill_space.grid(2)
-        body = (obs, np.ones((2, 1), np.float32)) if self.manifest.prediction.body_state else ()
+        prediction = self.manifest.prediction
+        before: tuple[Float32, ...] = ()
+        if prediction.body_state:
+            before = (obs, np.ones((2, 1), np.float32))
+        elif prediction.momentum:
+            before = (np.zeros((2, 2), np.float32),)
         outputs = (
             (POLICY_FILE, lambda: self.command(obs, skills), self.robot.command_dim),
-            (DYNAMICS_FILE, lambda: self.delta(skills, *body), self.prediction_dim),
+            (
+                DYNAMICS_FILE,
+                lambda: self.delta(skills, *before),
+                self.prediction_dim + 2 * prediction.momentum,
+            ),
         )
         for name, run, size in outputs:
             try:

@@ -12,11 +12,12 @@ from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.config import PlannerConfig
 from dads_ros.errors import BundleError, ConfigError
 from dads_ros.evaluation.report import evaluate_bundle
+from dads_ros.evaluation.tasks import TASKS
 from dads_ros.files import find_file, make_output_folder
 from dads_ros.planning.skill_planner import PLANNER_PRESETS
 from dads_ros.robot import RobotSpec
 
-_PROGRESS_LINES = 10
+PROGRESS_STEPS = 100
 
 
 def add_parser(subparsers: Any) -> None:  # noqa: ANN401
@@ -25,12 +26,20 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401
         "evaluate",
         help="measure a skill bundle in MuJoCo",
         description="Measure a skill bundle: its skills on a fixed grid, and the closed loop to "
-        "random goals. Every robot starts at a random yaw.",
+        "random goals; or, with --task, tasks that planning alone must solve. Every robot starts "
+        "at a random yaw.",
     )
     parser.add_argument("bundle", help="folder of the bundle, or the name of a shipped one")
     parser.add_argument("--robot", help="robot file that the bundle must fit; its MJCF is used")
-    parser.add_argument("--goals", type=int, default=256, help="goals, one robot each")
-    parser.add_argument("--steps", type=int, default=400, help="control steps towards a goal")
+    parser.add_argument(
+        "--task", nargs="+", choices=TASKS, default=[], help="measure these instead"
+    )
+    parser.add_argument(
+        "--goals", type=int, default=256, help="goals, or tasks of each kind; one robot each"
+    )
+    parser.add_argument(
+        "--steps", type=int, help="control steps: 400 towards a goal, other tasks what they take"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of starts, goals and planner")
     parser.add_argument(
         "--goal-range", type=float, default=15.0, metavar="M", help="goals lie within +-M metres"
@@ -62,16 +71,16 @@ def run(args: argparse.Namespace) -> int:
     robot = None if args.robot is None else RobotSpec.load(args.robot)
     bundle = SkillBundle(find_file(args.bundle, folder="models"), robot)
     if args.save:
+        if args.task:
+            raise ConfigError("--save keeps skills and goals; with --task use --json > FILE")
         make_output_folder(bundle.folder)
     config = PLANNER_PRESETS[args.preset]
     if args.planner is not None:
         config = PlannerConfig.from_yaml(Path(args.planner))
 
-    every = max(1, args.steps // _PROGRESS_LINES)
-
     def progress(step: int) -> None:
-        if step % every == 0:
-            print(f"step {step} of {args.steps}", file=sys.stderr, flush=True)
+        if step % PROGRESS_STEPS == 0:
+            print(f"step {step}", file=sys.stderr, flush=True)
 
     print(f"evaluating {bundle.folder}", file=sys.stderr, flush=True)
     report = evaluate_bundle(
@@ -79,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
         config,
         seed=args.seed,
         robot=robot,
+        tasks=args.task,
         num_goals=args.goals,
         steps=args.steps,
         goal_range_m=args.goal_range,
@@ -105,6 +115,9 @@ def _table(report: dict[str, Any]) -> str:
     """The figures for people: one line each, with the 95 % interval where there is one."""
     lines = []
     for key, value in report.items():
+        if isinstance(value, dict) and key != "planner":
+            lines += ["", f"task {key}", _table(value)]
+            continue
         if key.endswith("_ci95") or key == "planner":
             continue
         interval = report.get(f"{key}_ci95")

@@ -8,9 +8,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from numpy.typing import NDArray
 
 from dads_ros.bundle.runtime import SkillBundle
-from dads_ros.config import PlannerConfig
 from dads_ros.envs.model import RobotModel
 from dads_ros.errors import ConfigError
+from dads_ros.evaluation.driving import Driver
 from dads_ros.evaluation.goals import evaluate_goals
 from dads_ros.evaluation.pictures import save_picture
 from dads_ros.evaluation.skills import evaluate_skills
@@ -60,15 +60,9 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         num_skills=args.skills,
     )
-    goals = evaluate_goals(
-        model,
-        bundle.command,
-        bundle,
-        PlannerConfig(),
-        spread_goals(model.spec, args.goals, args.goal_range),
-        seed=args.seed,
-        steps=args.steps,
-    )
+    driver = Driver(model=model, policy=bundle.command, skills=bundle, seed=args.seed)
+    points = spread_goals(model.spec, args.goals, args.goal_range)
+    goals = evaluate_goals(driver, points, args.steps)
     save_picture(out, bundle.robot, skills, goals)
     print(f"wrote {out}")
     return 0

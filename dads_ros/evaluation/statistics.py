@@ -1,11 +1,34 @@
 """95 % intervals of what an evaluation reports. Shapes: N independent robots."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 Interval = tuple[float, float]
+Values = Mapping[str, NDArray[np.bool_] | NDArray[np.float64] | float | None]
+"""What figures are the means of, shape (N,) each; a plain number is a figure by itself, and None
+one that could not be measured."""
 _Z95 = 1.959964
 _NUM_RESAMPLES = 2000
+
+
+def means(values: Values) -> dict[str, float | None]:
+    """Each figure."""
+    return {name: None if v is None else float(np.mean(v)) for name, v in values.items()}
+
+
+def intervals(values: Values) -> dict[str, Interval | None]:
+    """The interval of each figure that is a mean."""
+    return {name: _interval(v) for name, v in values.items() if not isinstance(v, float)}
+
+
+def _interval(values: NDArray[np.bool_] | NDArray[np.float64] | None) -> Interval | None:
+    if values is None:
+        return None
+    if values.dtype == bool:
+        return fraction_interval(values.astype(bool))
+    return ratio_interval(values.astype(float))
 
 
 def fraction_interval(hits: NDArray[np.bool_]) -> Interval:

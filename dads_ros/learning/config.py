@@ -120,6 +120,12 @@ class SkillDynamicsConfig(Config):
     warm_start_m: float = setting(
         0.0, min=0.0, max=100.0, help="Length of the predicted displacement at |z| = 1, metres."
     )
+    refit: bool = setting(
+        False,
+        help="At export, fit the skill dynamics of the bundle anew to the policy's mean action, "
+        "with the base's velocity as input and output: q(delta, v' | v, z). For planning only; "
+        "needs 'prediction.fields: [x, y]' and 'prediction.frame: world'.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,6 +276,17 @@ class TrainConfig(Config):
             raise ConfigError("'symmetry.yaw' needs 'skill_prior.dim' of at least 2")
         if self.symmetry.yaw and self.prediction.frame != "world":
             raise ConfigError("'symmetry.yaw' needs 'prediction.frame: world'")
+        if self.prediction.momentum:
+            raise ConfigError(
+                "'prediction.momentum' is what a refitted bundle has; set 'skill_dynamics.refit: "
+                "true' instead"
+            )
+        plain = self.prediction.fields == ("x", "y") and self.prediction.frame == "world"
+        if self.skill_dynamics.refit and not plain:
+            raise ConfigError(
+                "'skill_dynamics.refit' needs 'prediction.fields: [x, y]' and 'prediction.frame: "
+                "world'"
+            )
         low, high = self.collect.noise_scale
         if low > high:
             raise ConfigError(

@@ -2,27 +2,20 @@
 
 import contextlib
 import importlib.metadata
-import io
-import logging
 import os
 import platform
 import shutil
-import warnings
 from pathlib import Path
 
-import numpy as np
-import onnx
-import onnxruntime
 import torch
-from torch import Tensor, nn
 
 from dads_ros.bundle.manifest import DYNAMICS_FILE, MANIFEST_FILE, POLICY_FILE, BundleManifest
+from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.errors import BundleError
 from dads_ros.files import make_output_folder, sha256
+from dads_ros.learning.onnx_file import check_parity, write_onnx
+from dads_ros.learning.refit import refit_bundle
 from dads_ros.learning.trainer import Trainer
-
-PARITY_TOLERANCE = 1e-5
-"""Largest difference of torch and ONNX, as a part of the range of the output's column."""
 
 
 def export_bundle(trainer: Trainer, folder: Path) -> BundleManifest:
@@ -49,20 +42,14 @@ def export_bundle(trainer: Trainer, folder: Path) -> BundleManifest:
 
     temporary = make_output_folder(folder.with_name(f".{folder.name}.{os.getpid()}.tmp"))
     try:
-        _to_onnx(
-            policy,
-            (obs[:2], skill[:2]),
-            ["policy_obs", "skill"],
-            "command",
-            temporary / POLICY_FILE,
-        )
         inputs = {"skill": skill}
         if trainer.config.prediction.body_state:
             known = (torch.arange(len(skill)) % 2).float()[:, None]
             inputs |= {"policy_obs": obs, "known": known}
-        example = tuple(value[:2] for value in inputs.values())
-        _to_onnx(dynamics, example, list(inputs), "delta", temporary / DYNAMICS_FILE)
-        check_parity(policy, temporary / POLICY_FILE, {"policy_obs": obs, "skill": skill})
+        seen = {"policy_obs": obs, "skill": skill}
+        write_onnx(policy, seen, "command", temporary / POLICY_FILE)
+        write_onnx(dynamics, inputs, "delta", temporary / DYNAMICS_FILE)
+        check_parity(policy, temporary / POLICY_FILE, seen)
         check_parity(dynamics, temporary / DYNAMICS_FILE, inputs)
         manifest = BundleManifest(
             robot=trainer.robot,
@@ -83,30 +70,10 @@ def export_bundle(trainer: Trainer, folder: Path) -> BundleManifest:
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+    if trainer.config.skill_dynamics.refit:
+        seed = max(trainer.config.seed, 0)
+        manifest = refit_bundle(SkillBundle(folder), folder, robot=trainer.robot, seed=seed)
     return manifest
-
-
-def check_parity(module: nn.Module, path: Path, inputs: dict[str, Tensor]) -> None:
-    """Compare a module with its ONNX file, one row at a time and all at once.
-
-    Raises: BundleError when they differ by more than PARITY_TOLERANCE of the output's range.
-    """
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    with torch.no_grad():
-        expected = module(*inputs.values()).numpy()
-    # Of each column: metres and rad/s stand side by side. A constant one has no range.
-    span = np.maximum(np.ptp(expected, axis=0), 0.05 * np.abs(expected).max(axis=0))
-    span = np.maximum(span, 1e-6)
-    num = len(expected)
-    for rows in (slice(0, num), *(slice(i, i + 1) for i in range(0, num, max(num // 16, 1)))):
-        feed = {name: value[rows].numpy() for name, value in inputs.items()}
-        error = float((np.abs(session.run(None, feed)[0] - expected[rows]) / span).max())
-        if not error <= PARITY_TOLERANCE:
-            raise BundleError(
-                f"{path.name} differs from the network by {error:.1e} of its range (at most "
-                f"{PARITY_TOLERANCE:.0e} is allowed), so no bundle was written; check the "
-                "versions of torch, onnx and onnxruntime"
-            )
 
 
 def tool_versions() -> dict[str, str]:
@@ -117,38 +84,6 @@ def tool_versions() -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[tool] = importlib.metadata.version(tool)
     return versions
-
-
-def _to_onnx(
-    module: nn.Module, example: tuple[Tensor, ...], inputs: list[str], output: str, path: Path
-) -> None:
-    batch = torch.export.Dim("batch", min=1, max=1_000_000)
-    noisy = ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")
-    levels = {name: logging.getLogger(name).level for name in noisy}
-    for name in noisy:
-        logging.getLogger(name).setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            program = torch.onnx.export(
-                module,
-                example,
-                dynamo=True,
-                input_names=inputs,
-                output_names=[output],
-                dynamic_shapes=tuple({0: batch} for _ in example),
-                verbose=False,
-            )
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
-    assert program is not None
-    model = program.model_proto
-    for node in model.graph.node:  # source locations of the machine that exported it
-        del node.metadata_props[:]
-    del model.graph.metadata_props[:], model.metadata_props[:]
-    onnx.checker.check_model(model)
-    onnx.save(model, str(path))
 
 
 def _replace_folder(new: Path, folder: Path) -> None:

@@ -231,6 +231,10 @@ class PathCost:
         nearest = length(window - position[:, None]).argmin(axis=1)
         self.index = index[np.arange(len(index)), nearest]
 
+    def distance(self, position: Array) -> Array:
+        """From the point that each robot has come to, m. Position x, y: shape (R, 2)."""
+        return length(position - self._points[np.arange(len(self.index)), self.index])
+
     def _window(self, reach_m: float) -> tuple[Float32, NDArray[np.int64]]:
         """Points of each path from the progress made on, (R, W, 2), and their indices (R, W)."""
         ahead = np.arange(int(np.ceil(reach_m / self._spacing_m)) + 2)

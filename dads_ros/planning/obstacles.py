@@ -20,6 +20,8 @@ LETHAL = 65
 """Cells of an occupancy grid from this on are obstacles, as map_server writes them; unknown (-1)
 is free."""
 MAX_CELLS = 4_000_000
+NARROW = 12.0
+"""Factor on the length of a way that touches obstacles; 1 at a margin from them."""
 FREE_M = 1e6
 """Clearance where there is no obstacle at all."""
 _STEPS = {
@@ -72,16 +74,25 @@ class ObstacleMap:
     def clearance(self, positions: Array) -> Float32:
         """Distance from places to the nearest obstacle, m, to half a cell. (..., 2) -> (...).
 
-        Beyond the map that of the nearest place within, which is not farther.
+        Beyond the map at least this: a place there and an obstacle within are on opposite sides of
+        the nearest place of the map, so that the distances from that to both are the sides of a
+        right or obtuse angle.
         """
-        return _interpolated(self.clearance_m, self._coordinates(positions))
+        at = self._coordinates(positions)
+        beyond = _beyond(self.is_lethal, at) * np.float32(self.resolution_m)
+        clearance = _interpolated(self.clearance_m, at)
+        return np.where(clearance > 0.0, np.hypot(clearance, beyond), clearance + beyond)
 
-    def way_to(self, goal: ArrayLike, radius_m: float, reach: ArrayLike) -> "WayField":
+    def way_to(
+        self, goal: ArrayLike, radius_m: float, margin_m: float, reach: ArrayLike
+    ) -> "WayField":
         """Lengths of the shortest ways to a goal for a robot of this radius.
 
         Args:
             goal: x, y, world frame, m. Shape (2,).
             radius_m: of the robot; ways keep so far away from obstacles.
+            margin_m: nearer to the robot's edge than this, a way counts as longer, up to
+                ``NARROW`` times: of two ways the wider one is taken, unless it is much longer.
             reach: places that must be covered as well, such as the robot's. Shape (N, 2).
         """
         places = np.concatenate([np.atleast_2d(reach), np.atleast_2d(goal)]).astype(float)
@@ -100,7 +111,10 @@ class ObstacleMap:
             )
         pad = [(before[1], high[1] - size[1]), (before[0], high[0] - size[0])]
         clearance = self._clearance_of(np.pad(self.is_lethal, pad))
-        return WayField(self, low, _ways(clearance > radius_m, at[-1] - low) * self.resolution_m)
+        narrowness = np.clip(1.0 - (clearance - radius_m) / margin_m, 0.0, 1.0)
+        weights = 1.0 + (NARROW - 1.0) * narrowness
+        ways = _ways(clearance > radius_m, weights, at[-1] - low)
+        return WayField(self, low, ways * self.resolution_m)
 
     def _coordinates(self, positions: Array) -> Array:
         """Columns and rows of places, counted from the centre of cell (0, 0). (..., 2)."""
@@ -128,10 +142,11 @@ class WayField:
     def __call__(self, positions: Array) -> Float32:
         """Length from places, bilinear between cells, m. (..., 2) -> (...).
 
-        Beyond the edge as long as from the nearest place within.
+        Beyond the edge longer by the distance from there.
         """
         at = self._map._coordinates(positions) - self._low.astype(np.float32)
-        return _interpolated(self._lengths, at)
+        beyond = _beyond(self._lengths, at) * np.float32(self._map.resolution_m)
+        return _interpolated(self._lengths, at) + beyond
 
 
 class WayCost:
@@ -212,8 +227,16 @@ def _interpolated(values: Array, at: Array) -> Array:
     return below * (1.0 - v) + above * v
 
 
-def _ways(is_free: NDArray[np.bool_], goal: Array) -> Array:
+def _beyond(cells: NDArray[np.generic], at: Array) -> Array:
+    """Distance of (column, row) from the nearest centre of a cell's row or column, in cells."""
+    rows, columns = cells.shape
+    return length(at - np.clip(at, 0.0, np.array([columns - 1, rows - 1], at.dtype)))
+
+
+def _ways(is_free: NDArray[np.bool_], weights: Array, goal: Array) -> Array:
     """Shortest ways to a goal (column, row) over free cells, in cells. Shape of ``is_free``.
+
+    A piece of a way counts as many times as the mean of the weights of its ends says.
 
     Where no way leads, those of the nearest cell from which one does, and the distance to that on
     top: so a robot that stands too near to a wall is drawn away from it.
@@ -229,7 +252,8 @@ def _ways(is_free: NDArray[np.bool_], goal: Array) -> Array:
             free &= is_free.flat[a + i * columns + j]
         starts.append(a[free])
         ends.append(b[free])
-        lengths.append(np.full(free.sum(), np.hypot(row, column)))
+        mean = 0.5 * (weights.flat[a[free]] + weights.flat[b[free]])
+        lengths.append(np.hypot(row, column) * mean)
     graph = csr_array(
         (np.concatenate(lengths), (np.concatenate(starts), np.concatenate(ends))),
         shape=(is_free.size, is_free.size),

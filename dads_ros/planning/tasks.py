@@ -21,6 +21,7 @@ from dads_ros.planning.costs import (
     SkillChangeCost,
     TurnCost,
     VelocityCost,
+    WaypointsCost,
     WeightedCosts,
 )
 from dads_ros.planning.obstacles import ObstacleCost, ObstacleMap, WayCost, WayField
@@ -34,6 +35,8 @@ class Task:
     """x, y, world frame, m. Shape (R, 2)."""
     headings: Array | None = None
     """Yaw at the goal, rad. Shape (R,)."""
+    waypoints: WaypointsCost | None = None
+    """Goals in a row; remembers how far each robot has come."""
     path: PathCost | None = None
     """To be followed; remembers how far each robot has come."""
     velocities: Array | None = None
@@ -68,11 +71,14 @@ class Task:
         if self.goals is not None:
             terms["goal"] = (
                 config.goal,
-                self._goal_cost(start, robot_radius_m, standing_radius_m),
+                self._goal_cost(start, robot_radius_m, standing_radius_m, config.margin_m),
             )
             if self.headings is not None:
                 heading = HeadingCost(self.goals, self.headings, config.heading_near_m)
                 terms["heading"] = (config.heading, heading)
+        if self.waypoints is not None:
+            self.waypoints.advance(start[:, :2])
+            terms["goal"] = (config.goal, self.waypoints)
         if self.path is not None:
             self.path.advance(start[:, :2])
             self.path.cross_track = config.cross_track
@@ -94,13 +100,15 @@ class Task:
             terms["custom"] = (config.custom_weight, custom)
         return WeightedCosts(terms)
 
-    def _goal_cost(self, start: Array, robot_radius_m: float, standing_radius_m: float) -> Cost:
+    def _goal_cost(
+        self, start: Array, robot_radius_m: float, standing_radius_m: float, margin_m: float
+    ) -> Cost:
         assert self.goals is not None
         if self.maps is None:
             return GoalCost(self.goals, standing_radius_m)
         if self._ways is None:
             self._ways = [
-                obstacles.way_to(goal, robot_radius_m, place)
+                obstacles.way_to(goal, robot_radius_m, margin_m, place)
                 for obstacles, goal, place in zip(self.maps, self.goals, start[:, :2], strict=True)
             ]
         return WayCost(self._ways, self.goals, standing_radius_m)

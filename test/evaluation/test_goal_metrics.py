@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from dads_ros.bundle.runtime import SkillBundle
-from dads_ros.config import PlannerConfig, SkillPriorConfig
+from dads_ros.config import CostsConfig, PlannerConfig, SkillPriorConfig
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import VectorEnv
+from dads_ros.evaluation.driving import Driver
 from dads_ros.evaluation.goals import GoalMetrics, evaluate_goals, sample_goals
+from dads_ros.evaluation.statistics import means
 from dads_ros.planning.control_loop import ControlLoop
 from dads_ros.planning.costs import GoalCost
 from dads_ros.planning.skill_planner import SkillPlanner, robot_rngs
@@ -21,17 +23,11 @@ from skill_models import Model, linear_rollout
 ANT = RobotSpec.load("ant")
 
 
-def run(folder: Path, goals: Any, **settings: Any) -> GoalMetrics:  # noqa: ANN401
+def run(folder: Path, goals: Any, steps: int = 100, **settings: Any) -> GoalMetrics:  # noqa: ANN401
     bundle = SkillBundle(folder)
-    settings = {"seed": 0, "steps": 100} | settings
-    return evaluate_goals(
-        RobotModel(bundle.robot),
-        bundle.command,
-        bundle,
-        PlannerConfig(),
-        goals,
-        **settings,
-    )
+    model, settings = RobotModel(bundle.robot), {"seed": 0} | settings
+    driver = Driver(model=model, policy=bundle.command, skills=bundle, **settings)
+    return evaluate_goals(driver, goals, steps)
 
 
 def test_the_point_mass_reaches_goals_and_stays(point_mass_bundle: Path) -> None:
@@ -39,7 +35,7 @@ def test_the_point_mass_reaches_goals_and_stays(point_mass_bundle: Path) -> None
         point_mass_bundle, sample_goals(RobotSpec.load("point_mass"), 16, 5.0, seed=1), steps=200
     )
     assert metrics.reached(0.5).all()
-    values = metrics.to_dict()
+    values = means(metrics.values)
     assert values["goal_fraction_05m"] == 1.0 and values["fall_fraction"] == 0.0
     assert values["normalised_distance_400"] is None
 
@@ -49,20 +45,22 @@ def test_normalised_distance_is_the_papers_sum() -> None:
     tracks[0, :, 0] = np.linspace(0.0, 4.0, 401)
     tracks[1, :] = [0.0, 1.0]
     goals = np.array([[4.0, 0.0], [0.0, 3.0]])
-    metrics = GoalMetrics(goals, tracks, np.zeros((400, 2, 1)), np.zeros(2, bool))
+    rest = {"yaws": tracks[..., 0], "commands": tracks, "fell": np.zeros(2, bool)}
+    metrics = GoalMetrics(goals=goals, tracks=tracks, **rest)
     by_hand = [
         sum(np.hypot(*(g - s)) for s in track[1:201]) / (200 * np.hypot(*g))
         for g, track in zip(goals, tracks, strict=True)
     ]
     np.testing.assert_allclose(metrics.normalised_distance(200), by_hand)
-    assert metrics.to_dict()["normalised_distance_200"] == pytest.approx(np.mean(by_hand))
+    assert means(metrics.values)["normalised_distance_200"] == pytest.approx(np.mean(by_hand))
     assert metrics.reached(1.0).tolist() == [True, False]
 
 
 def test_one_robots_commands_are_those_of_a_hand_written_loop(point_mass_bundle: Path) -> None:
     """The loop as the planner node runs it in lock step: one robot, state by state."""
     bundle, goal, seed = SkillBundle(point_mass_bundle), [[3.0, -2.0]], 7
-    metrics = run(point_mass_bundle, goal, seed=seed, steps=30)
+    costs = CostsConfig(skill_change=0.0)
+    metrics = run(point_mass_bundle, goal, seed=seed, steps=30, costs=costs)
     env = VectorEnv(
         RobotModel(bundle.robot), 1, rng=np.random.default_rng(seed), episode_steps=1000
     )
@@ -109,16 +107,14 @@ def test_a_fallen_robot_gets_the_safe_command_and_is_counted() -> None:
     """Ants told to push their hips and ankles as far as they go, until some of them fall."""
     robot = RobotSpec.load("ant")
     rng = np.random.default_rng(0)
-    metrics = evaluate_goals(
-        RobotModel(robot),
-        lambda obs, skill: np.sign(rng.standard_normal((len(obs), 8))) * (obs[:, :1] > 0.0),
-        Model(linear_rollout, SkillSpace(SkillPriorConfig())),
-        PlannerConfig(),
-        sample_goals(robot, 24, 15.0, seed=0),
+    driver = Driver(
+        model=RobotModel(robot),
+        policy=lambda obs, skill: np.sign(rng.standard_normal((len(obs), 8))) * (obs[:, :1] > 0.0),
+        skills=Model(linear_rollout, SkillSpace(SkillPriorConfig())),
         seed=0,
-        steps=40,
     )
-    assert 0.0 < metrics.to_dict()["fall_fraction"] == metrics.fell.mean() < 1.0
+    metrics = evaluate_goals(driver, sample_goals(robot, 24, 15.0, seed=0), 40)
+    assert 0.0 < means(metrics.values)["fall_fraction"] == metrics.fell.mean() < 1.0
     silent = ~metrics.commands.any(axis=2)  # (T, R)
     assert not silent[:, ~metrics.fell].any()
     assert silent[:, metrics.fell].any(axis=0).mean() > 0.8  # who fell at the last step got none

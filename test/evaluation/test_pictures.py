@@ -46,7 +46,9 @@ def test_a_fan_shows_every_direction_in_a_colour_of_its_own(tmp_path: Path) -> N
 def test_a_picture_has_two_halves_in_colour_in_any_format(tmp_path: Path, robot: str) -> None:
     spec = RobotSpec.load(robot)
     ends = ENDS * spec.ground_axes
-    goals = GoalMetrics(ends, straight(ends), np.zeros((STEPS, NUM, 1)), np.zeros(NUM, bool))
+    rest = {"commands": np.zeros((STEPS, NUM, 1)), "fell": np.zeros(NUM, bool)}
+    tracks = straight(ends)
+    goals = GoalMetrics(goals=ends, tracks=tracks, yaws=tracks[..., 0], **rest)
     save_picture(tmp_path / "both.svg", spec, skills_to(ends), goals)
     save_picture(tmp_path / "both.png", spec, skills_to(ends), goals)
     assert colours(tmp_path / "both.png").sum() > 5000

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
+from dads_ros.bundle.manifest import BundleManifest
 from dads_ros.cli.main import main
 from dads_ros.config import read_yaml
 from dads_ros.envs.model import RobotModel
@@ -40,6 +41,7 @@ def test_it_trains_and_drives_from_its_robot_file_alone(
     out = tmp_path / "run"
     train = ["train", "--config", str(config), "--robot", str(ROBOT_FILE), "--iterations", "20"]
     assert main([*train, "--out", str(out)]) == 0
+    assert BundleManifest.load(out / "bundle").prediction.momentum
     capsys.readouterr()
     assert main(["evaluate", str(out / "bundle"), "--goals", "4", "--steps", "30", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)

@@ -12,7 +12,8 @@ from dads_ros.config import PlannerConfig, read_yaml
 from dads_ros.errors import BundleError, ConfigError
 from dads_ros.files import share_folder
 from dads_ros.learning.config import TrainConfig
-from dads_ros.learning.export import check_parity, export_bundle
+from dads_ros.learning.export import export_bundle
+from dads_ros.learning.onnx_file import check_parity
 from dads_ros.learning.trainer import Trainer
 from dads_ros.planning.costs import GoalCost
 from dads_ros.planning.skill_planner import SkillPlanner, robot_rngs
@@ -24,6 +25,7 @@ def trainer(tmp_path_factory: pytest.TempPathFactory) -> Trainer:
     values = read_yaml(share_folder() / "config" / "train" / "ant.yaml")
     values["collect"] |= {"num_envs": 32, "warmup_steps": 512}
     values["sac"] |= {"gradient_steps": 2}
+    values["skill_dynamics"] |= {"refit": False}
     values |= {"num_iterations": 8, "evaluate_every": 1000}
     made = Trainer(TrainConfig.from_dict(values), tmp_path_factory.mktemp("run"))
     for _ in made.iterations():

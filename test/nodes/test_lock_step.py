@@ -11,8 +11,8 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool
 
 from dads_ros.bundle.runtime import SkillBundle
-from dads_ros.config import PlannerConfig
 from dads_ros.envs.model import RobotModel
+from dads_ros.evaluation.driving import Driver
 from dads_ros.evaluation.goals import GoalMetrics, evaluate_goals
 from dads_ros.nodes.conversions import answered_stamp_ns, to_ns
 from ros_graph import LATCHED, ROOT, NodeProcess, Probe
@@ -23,15 +23,9 @@ SEED = 3
 
 def evaluate(folder: Path, goal: tuple[float, float], steps: int) -> GoalMetrics:
     bundle = SkillBundle(folder)
-    return evaluate_goals(
-        RobotModel(bundle.robot),
-        bundle.command,
-        bundle,
-        PlannerConfig(),
-        [goal],
-        seed=SEED,
-        steps=steps,
-    )
+    model = RobotModel(bundle.robot)
+    driver = Driver(model=model, policy=bundle.command, skills=bundle, seed=SEED)
+    return evaluate_goals(driver, [goal], steps)
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,41 @@ def wall_with_a_gap() -> ObstacleMap:
 def test_clearance_is_the_distance_to_the_nearest_obstacle() -> None:
     obstacles = wall_with_a_gap()
     places = np.array([[-1.95, 0.05], [1.05, 0.05], [0.05, 0.05], [0.05, 2.5], [50.0, 0.0]])
-    expected = [1.95, 0.95, -0.05, 0.5, 3.85]
-    np.testing.assert_allclose(obstacles.clearance(places), expected, atol=0.06)
+    expected = [1.95, 0.95, -0.05, 0.5, 49.9]  # the last one beyond the map: not more than this
+    clearance = obstacles.clearance(places)
+    np.testing.assert_allclose(clearance[:4], expected[:4], atol=0.06)
+    assert 46.0 < clearance[4] <= expected[4]
+
+
+def test_beyond_the_map_clearance_is_never_more_than_the_distance() -> None:
+    obstacles = wall_with_a_gap()
+    rows, columns = np.nonzero(obstacles.is_lethal)
+    centres = np.stack([columns, rows], axis=1) * 0.1 + 0.05 - 4.0
+    places = np.random.default_rng(0).uniform(-9.0, 9.0, (500, 2))
+    nearest = np.linalg.norm(places[:, None] - centres, axis=2).min(axis=1)
+    clearance = obstacles.clearance(places)
+    assert (clearance <= nearest).all()
+    beyond = np.abs(places).max(axis=1) - 4.0
+    assert (clearance >= beyond - 0.1).all()  # near a map one may stand, whatever is in it
+
+
+def test_ways_go_on_beyond_the_map() -> None:
+    field = wall_with_a_gap().way_to([3.0, 0.0], 0.3, 0.1, [[3.0, -4.0]])
+    lengths = field(np.array([[3.0, -20.0], [3.0, -10.0], [3.0, -3.0]]))
+    np.testing.assert_allclose(lengths, [20.0, 10.0, 3.0], atol=0.5)
+
+
+def test_of_two_ways_the_wider_one_is_taken() -> None:
+    cells = np.zeros((80, 80), bool)
+    cells[:, 40] = True
+    cells[36:44, 40] = cells[60:76, 40] = False  # straight ahead 0.8 m, to the left 1.6 m wide
+    obstacles = ObstacleMap(cells, 0.1, (-4.0, -4.0, 0.0))
+    start, in_narrow, in_wide = np.array([[-2.0, 0.0], [0.05, 0.0], [0.05, 2.8]])
+    for margin_m, is_narrow in ((0.01, True), (0.6, False)):
+        way = obstacles.way_to([2.0, 0.0], 0.3, margin_m, start[None])
+        back = obstacles.way_to(start, 0.3, margin_m, [[2.0, 0.0]])
+        through = [way(gap) + back(gap) for gap in (in_narrow, in_wide)]
+        assert (through[0] < through[1]) == is_narrow
 
 
 def test_a_map_may_be_turned_and_moved() -> None:
@@ -35,7 +68,7 @@ def test_a_map_may_be_turned_and_moved() -> None:
 def test_an_empty_map_is_free_everywhere() -> None:
     obstacles = ObstacleMap(np.zeros((3, 4), bool), 1.0)
     assert (obstacles.clearance(np.zeros((5, 2))) > 1e5).all()
-    field = obstacles.way_to([2.0, 2.0], 0.5, [[0.5, 0.5]])
+    field = obstacles.way_to([2.0, 2.0], 0.5, 0.1, [[0.5, 0.5]])
     np.testing.assert_allclose(field(np.array([2.5, 2.5])), 0.5**0.5, atol=1.0)
 
 
@@ -43,9 +76,9 @@ def test_the_way_leads_around_obstacles_and_through_gaps_that_are_wide_enough() 
     obstacles, goal = wall_with_a_gap(), [2.0, 1.0]
     start = np.array([-2.0, 1.0])
     by_hand = 2.0 * np.hypot(2.0, 1.35)  # through the gap, at its lower edge
-    narrow = obstacles.way_to(goal, 0.3, start[None])
+    narrow = obstacles.way_to(goal, 0.3, 0.01, start[None])
     assert by_hand * 0.97 < narrow(start) < by_hand * 1.06
-    around = obstacles.way_to(goal, 0.6, start[None])(start)  # the gap is 1 m wide
+    around = obstacles.way_to(goal, 0.6, 0.01, start[None])(start)  # the gap is 1 m wide
     np.testing.assert_allclose(around, 2.0 * np.hypot(2.0, 3.65), rtol=0.06)  # the wall's end
     places = np.random.default_rng(0).uniform(0.5, 3.9, (200, 2))
     straight = np.linalg.norm(places - goal, axis=1)
@@ -56,13 +89,13 @@ def test_no_way_leads_through_a_corner_that_two_obstacles_touch() -> None:
     cells = np.zeros((9, 9), bool)
     cells[4, :4], cells[3, 4:] = True, True  # a wall with a step, closed but for its corner
     obstacles = ObstacleMap(cells, 1.0)
-    field = obstacles.way_to([4.5, 7.5], 0.0, [[4.5, 0.5]])
+    field = obstacles.way_to([4.5, 7.5], 0.0, 0.01, [[4.5, 0.5]])
     assert field(np.array([4.5, 0.5])) > 1.2 * 9.0  # around, beyond the map's edge
 
 
 def test_the_cost_of_the_way_is_straight_near_the_goal() -> None:
     obstacles = wall_with_a_gap()
-    field = obstacles.way_to([2.0, -1.0], 0.3, [[2.0, 0.0]])
+    field = obstacles.way_to([2.0, -1.0], 0.3, 0.1, [[2.0, 0.0]])
     cost = WayCost([field], [[2.0, -1.0]], radius_m=0.4)
     plans = candidates([[[[2.0, -1.3]], [[2.0, -1.0 - 0.75]], [[2.0, 2.0]]]])
     np.testing.assert_allclose(cost(plans), [[0.0, 0.35, 2.6]], atol=0.1)
@@ -117,4 +150,4 @@ def test_maps_that_are_none_are_refused(
 
 def test_a_goal_too_far_for_the_map_is_refused() -> None:
     with pytest.raises(PlanningError, match="cells"):
-        wall_with_a_gap().way_to([1e4, 1e4], 0.3, [[0.0, 0.0]])
+        wall_with_a_gap().way_to([1e4, 1e4], 0.3, 0.1, [[0.0, 0.0]])

@@ -8,7 +8,7 @@ import pytest
 
 from dads_ros.config import CostsConfig
 from dads_ros.errors import PlanningError
-from dads_ros.planning.costs import PathCost, WeightedCosts
+from dads_ros.planning.costs import PathCost, WaypointsCost, WeightedCosts
 from dads_ros.planning.obstacles import ObstacleMap
 from dads_ros.planning.tasks import Task, load_cost
 from skill_models import candidates
@@ -26,7 +26,7 @@ class StaySouth:
 def cost_of(task: Task, start: np.ndarray = START, **weights: object) -> WeightedCosts:
     return task.cost(
         start,
-        CostsConfig(**weights),
+        CostsConfig(**({"skill_change": 0.0} | weights)),
         held=np.array([[1.0, 0.0]]),
         robot_radius_m=0.3,
         standing_radius_m=0.0,
@@ -53,6 +53,15 @@ def test_a_path_remembers_how_far_the_robot_has_come() -> None:
     for x in (0.0, 0.8, 1.6):
         cost_of(Task(path=path), np.array([[x, 0.2, 0.0]]))
     np.testing.assert_allclose(path.left_m, [5.0 - 1.6], atol=0.06)
+
+
+def test_goals_in_a_row_remember_which_were_reached() -> None:
+    waypoints = WaypointsCost([[[1.0, 0.0], [1.0, 3.0]]], reached_radius_m=0.5)
+    plans = candidates([[[[1.0, 0.0]]]])
+    cost = cost_of(Task(waypoints=waypoints), np.zeros((1, 3)))
+    np.testing.assert_allclose(cost.by_term(plans)["goal"], [[3.0]], rtol=1e-6)
+    cost_of(Task(waypoints=waypoints), np.array([[0.8, 0.1, 0.0]]))
+    assert waypoints.index.tolist() == [1]
 
 
 def test_with_a_map_the_goal_costs_the_way_around() -> None:

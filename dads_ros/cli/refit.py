@@ -1,0 +1,37 @@
+"""dads-ros refit: the skill dynamics of a bundle, fitted anew to what its policy does."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from dads_ros.bundle.runtime import SkillBundle
+from dads_ros.files import find_file, make_output_folder
+from dads_ros.learning.refit import refit_bundle
+from dads_ros.robot import RobotSpec
+
+
+def add_parser(subparsers: Any) -> None:  # noqa: ANN401
+    """Declare the verb."""
+    parser = subparsers.add_parser(
+        "refit",
+        help="fit a bundle's skill dynamics anew, with momentum",
+        description="Fit the skill dynamics of a bundle anew to what its policy does in MuJoCo, "
+        "with the speed of the base as input and output. The policy stays as it is.",
+    )
+    parser.add_argument("bundle", help="folder of the bundle, or the name of a shipped one")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the new bundle")
+    parser.add_argument("--robot", help="robot file that the bundle must fit; its MJCF is used")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it. Raises: DadsError."""
+    robot = None if args.robot is None else RobotSpec.load(args.robot)
+    bundle = SkillBundle(find_file(args.bundle, folder="models"), robot)
+    make_output_folder(args.out)
+    print(f"watching the skills of {bundle.folder}", file=sys.stderr, flush=True)
+    refit_bundle(bundle, args.out, robot=robot, seed=args.seed)
+    print(f"wrote {args.out}; its figures: dads-ros evaluate {args.out} --save")
+    return 0

@@ -1,0 +1,268 @@
+"""Tasks that no skill was trained for, each solved by planning alone: what evaluate --task runs.
+
+Shapes: R robots, T steps, M points of a path.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dads_ros.envs.model import RobotModel
+from dads_ros.errors import ConfigError
+from dads_ros.evaluation.driving import Array, Driver
+from dads_ros.evaluation.goals import evaluate_goals, sample_goals
+from dads_ros.evaluation.statistics import Values
+from dads_ros.observation import RobotState
+from dads_ros.planning.costs import PathCost, WaypointsCost, length
+from dads_ros.planning.obstacles import ObstacleMap
+from dads_ros.planning.tasks import Task
+from dads_ros.robot import RobotSpec
+
+GOAL_RANGE_M = 15.0
+NUM_WAYPOINTS, LEG_M, VISITED_M, TURN_M = 5, 10.0, 1.0, 0.75
+PATH_SIZE_M, PATH_POINTS, PATH_END_M = 8.0, 400, 0.5
+COMMAND_S, WINDOW_S = 5.0, 1.0
+FIELD_M, FIELD_WIDTH_M, FIELD_DISTANCE_M, FILLED = 10.0, 20.0, 2.0, 0.15
+BOX_M, RESOLUTION_M = (0.5, 1.5), 0.1
+_REACHED_M = 0.5
+_NUM_DIRECTIONS, _NUM_SKILLS = 12, 1024
+
+
+class _Evaluate(Protocol):
+    def __call__(self, driver: Driver, num: int, steps: int) -> Values: ...
+
+
+class EvaluationTask(NamedTuple):
+    """How long it takes and what measures it."""
+
+    duration_s: float | None
+    """Of the robot's time; None: 400 control steps, the measure of normalised_distance_400."""
+    needs_plane: bool
+    """Nothing for a robot that moves on a line."""
+    evaluate: _Evaluate
+
+    def num_steps(self, spec: RobotSpec) -> int:
+        """T of a robot."""
+        return 400 if self.duration_s is None else round(self.duration_s / spec.control_dt)
+
+
+def evaluate_task(name: str, driver: Driver, num: int, steps: int | None = None) -> Values:
+    """Figures of one of ``TASKS`` over ``num`` robots with a task of their own each.
+
+    Raises: ConfigError where the robot cannot do it at all.
+    """
+    task, spec = TASKS[name], driver.model.spec
+    if task.needs_plane and not spec.ground_axes.all():
+        raise ConfigError(
+            f"task '{name}' needs a robot that moves in the plane; '{spec.name}' moves on a line: "
+            f"take {', '.join(name for name, task in TASKS.items() if not task.needs_plane)}"
+        )
+    return task.evaluate(driver, num, steps or task.num_steps(spec))
+
+
+def _goal(driver: Driver, num: int, steps: int) -> Values:
+    goals = sample_goals(driver.model.spec, num, GOAL_RANGE_M, driver.seed)
+    return evaluate_goals(driver, goals, steps).values
+
+
+def _waypoints(driver: Driver, num: int, steps: int) -> Values:
+    """In a row, each a leg from the last in a random direction."""
+    legs = LEG_M * _directions(driver.model, (num, NUM_WAYPOINTS), _rng(driver, num))
+    points = legs.cumsum(axis=1)
+    task = Task(waypoints=WaypointsCost(points, TURN_M))
+    drive = driver.drive(task, num, steps)
+    visited = count_visited(drive.tracks, points, VISITED_M)
+    return {
+        "waypoint_fraction": visited / NUM_WAYPOINTS,
+        "waypoints_all_fraction": visited == NUM_WAYPOINTS,
+        "fall_fraction": drive.fell,
+    }
+
+
+def count_visited(tracks: Array, points: Array, radius_m: float) -> NDArray[np.int64]:
+    """Points (R, M, 2) that tracks (R, T + 1, 2) come near to one after the other. Shape (R,)."""
+    rows, count = np.arange(len(points)), np.zeros(len(points), int)
+    last = points.shape[1]
+    for position in np.moveaxis(tracks, 1, 0):
+        ahead = points[rows, np.minimum(count, last - 1)]
+        count += (length(position - ahead) < radius_m) & (count < last)
+    return count
+
+
+def _path(driver: Driver, num: int, steps: int) -> Values:
+    """Circle, figure of eight and square in turn, begun at a random place of each."""
+    shapes = np.arange(num) % len(SHAPES)
+    angles = _rng(driver, num).uniform(-np.pi, np.pi, num)
+    lines = list(SHAPES.values())
+    paths = np.stack([_turned(lines[s], a) for s, a in zip(shapes, angles, strict=True)])
+    drive = driver.drive(Task(path=PathCost(paths, driver.costs.cross_track)), num, steps)
+    error, done = cross_track(drive.tracks, paths)
+    by_shape = {
+        f"cross_track_{name}_m": error[shapes == index]
+        for index, name in enumerate(SHAPES)
+        if (shapes == index).any()
+    }
+    return {
+        "cross_track_m": error,
+        **by_shape,
+        "path_done_fraction": done,
+        "fall_fraction": drive.fell,
+    }
+
+
+def cross_track(tracks: Array, paths: Array) -> tuple[Array, Array]:
+    """Mean distance of tracks (R, T + 1, 2) from paths (R, M, 2), m, and the part walked.
+
+    A path's end ends the mean. Only the piece near the progress made counts, as in PathCost.
+    Shapes (R,), (R,).
+    """
+    path = PathCost(paths, 0.0)
+    total, steps, whole = np.zeros(len(paths)), np.zeros(len(paths)), path.left_m
+    for position in np.moveaxis(tracks, 1, 0):
+        path.advance(position)
+        is_under_way = path.left_m > PATH_END_M
+        total += np.where(is_under_way, path.distance(position), 0.0)
+        steps += is_under_way
+    return total / np.maximum(steps, 1), 1.0 - np.where(is_under_way, path.left_m, 0.0) / whole
+
+
+def _circle(radius_m: float, turns: Array) -> Array:
+    """From the origin on, to the left about (0, radius). (M,) -> (M, 2)."""
+    angle = 2.0 * np.pi * turns
+    return radius_m * np.stack([np.sin(angle), 1.0 - np.cos(angle)], axis=-1)
+
+
+def _shapes() -> dict[str, Array]:
+    """Closed lines of PATH_SIZE_M from the origin on. Shape (M, 2) each."""
+    half = np.linspace(0.0, 1.0, PATH_POINTS // 2)
+    small = _circle(PATH_SIZE_M / 4.0, half)
+    corners = PATH_SIZE_M * np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]], float)
+    at = np.linspace(0.0, 4.0, PATH_POINTS + 1)[1:]  # the corners are among them
+    square = [np.interp(at, np.arange(5), corners[:, axis]) for axis in (0, 1)]
+    return {
+        "circle": _circle(PATH_SIZE_M / 2.0, np.linspace(0.0, 1.0, PATH_POINTS)),
+        "eight": np.concatenate([small, small * [1.0, -1.0]]),
+        "square": np.stack(square, axis=-1),
+    }
+
+
+def _turned(vectors: Array, angle: Array | float) -> Array:
+    """By one angle, or each by its own, rad. (N, 2) -> (N, 2)."""
+    x, y = vectors.T
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.stack([cos * x - sin * y, sin * x + cos * y], axis=-1)
+
+
+def _velocity(driver: Driver, num: int, steps: int) -> Values:
+    """Constant in the world for a while, at half and at full speed.
+
+    As whatever steers a robot by its pose sends it: in base_link, turned by the yaw of the moment.
+    """
+    rng, dt = _rng(driver, num), driver.model.spec.control_dt
+    per_command, per_window = (max(1, round(s / dt)) for s in (COMMAND_S, WINDOW_S))
+    speed, shape = full_speed(driver), (num, -(-steps // per_command))
+    commands = _directions(driver.model, shape, rng)
+    is_full = rng.random(shape) < 0.5
+    commands *= speed * np.where(is_full, 1.0, 0.5)[..., None]
+
+    def change(task: Task, step: int, state: RobotState) -> None:
+        task.velocities = _turned(commands[:, step // per_command], -state.yaw())
+
+    drive = driver.drive(Task(velocities=commands[:, 0]), num, steps, change)
+    velocity = np.diff(drive.tracks, axis=1) / dt
+    errors, fast, settled = [], [], []
+    for start in range(0, steps - per_window + 1, per_window):
+        index, after = divmod(start, per_command)
+        if after + per_window > per_command:  # half under the next command
+            continue
+        wanted = commands[:, index]
+        mean = velocity[:, start : start + per_window].mean(axis=1)
+        errors.append(length(mean - wanted) / length(wanted))
+        fast.append(is_full[:, index])
+        settled.append(after > 0)
+    error, is_fast = np.array(errors).T, np.array(fast).T  # (R, windows)
+    is_settled = np.array(settled)
+    return {
+        "velocity_error": error.mean(axis=1),
+        "velocity_error_half": error[~is_fast],
+        "velocity_error_full": error[is_fast],
+        "velocity_error_settled": error[:, is_settled].mean(axis=1) if any(settled) else None,
+        "full_speed_mps": speed,
+        "fall_fraction": drive.fell,
+    }
+
+
+def full_speed(driver: Driver) -> float:
+    """What is predicted to be possible in every direction with the skills planned over, m/s.
+
+    After a second that it takes to get there.
+    """
+    space, model = driver.skills.skill_space, driver.model
+    skills = space.clip(space.grid(_NUM_SKILLS), driver.planner.skill_range)
+    steps = 1.0 / model.spec.control_dt
+    start = np.zeros((len(skills), 3))
+    held = np.repeat(skills[:, None], 2, axis=1)
+    ends = np.diff(driver.skills.rollout(start, held, steps)[:, 1:, :2], axis=1)[:, 0]
+    if model.spec.ground_axes.all():
+        angles = np.linspace(0.0, 2.0 * np.pi, _NUM_DIRECTIONS, endpoint=False)
+        directions = np.stack([np.cos(angles), np.sin(angles)])
+    else:
+        directions = np.outer(model.spec.ground_axes, [1.0, -1.0])
+    return float((ends @ directions).max(axis=0).min())
+
+
+def _obstacles(driver: Driver, num: int, steps: int) -> Values:
+    """Through, or around, a field of boxes to a goal behind it."""
+    rng, radius_m = _rng(driver, num), driver.model.spec.radius_m
+    maps, goals = [], np.empty((num, 2))
+    for index, angle in enumerate(rng.uniform(-np.pi, np.pi, num)):
+        maps.append(random_field(angle, rng))
+        goals[index] = (FIELD_M + 2.0 * FIELD_DISTANCE_M) * np.array(
+            [np.cos(angle), np.sin(angle)]
+        )
+    drive = driver.drive(Task(goals=goals, maps=maps), num, steps)
+    clearance = [field.clearance(track) for field, track in zip(maps, drive.tracks, strict=True)]
+    touched = np.min(clearance, axis=1) < radius_m
+    near = length(drive.tracks[:, -1] - goals) < _REACHED_M
+    return {
+        "obstacle_goal_fraction": near & ~touched,
+        "touch_fraction": touched,
+        "end_near_goal_fraction": near,
+        "fall_fraction": drive.fell,
+    }
+
+
+def random_field(angle: float, rng: np.random.Generator) -> ObstacleMap:
+    """Boxes over FILLED of FIELD_M x FIELD_WIDTH_M, at a distance in this direction (rad)."""
+    columns, rows = (round(size / RESOLUTION_M) for size in (FIELD_M, FIELD_WIDTH_M))
+    cells = np.zeros((rows, columns), bool)
+    while cells.mean() < FILLED:
+        width, height = np.rint(rng.uniform(*BOX_M, 2) / RESOLUTION_M).astype(int)
+        column, row = rng.integers(columns - width + 1), rng.integers(rows - height + 1)
+        cells[row : row + height, column : column + width] = True
+    x, y = _turned(np.array([FIELD_DISTANCE_M, -FIELD_WIDTH_M / 2.0]), angle)
+    return ObstacleMap(cells, RESOLUTION_M, (float(x), float(y), angle))
+
+
+def _directions(model: RobotModel, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Random unit vectors, along the line for a robot on one. Shape (*shape, 2)."""
+    angle = rng.uniform(-np.pi, np.pi, shape)
+    directions = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    axes = model.spec.ground_axes
+    return directions if axes.all() else np.sign(directions) * axes
+
+
+def _rng(driver: Driver, num: int) -> np.random.Generator:
+    return np.random.default_rng((driver.seed, num))
+
+
+SHAPES: Mapping[str, Array] = _shapes()
+TASKS: Mapping[str, EvaluationTask] = {
+    "goal": EvaluationTask(None, False, _goal),
+    "waypoints": EvaluationTask(60.0, False, _waypoints),
+    "path": EvaluationTask(45.0, True, _path),
+    "velocity": EvaluationTask(40.0, False, _velocity),
+    "obstacles": EvaluationTask(30.0, True, _obstacles),
+}

@@ -1,0 +1,129 @@
+"""Tasks of evaluate --task: tracks made by hand, and a robot that does them all."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dads_ros.bundle.runtime import SkillBundle
+from dads_ros.cli.main import main
+from dads_ros.config import PlannerConfig, SkillPriorConfig
+from dads_ros.envs.model import RobotModel
+from dads_ros.errors import ConfigError
+from dads_ros.evaluation.driving import Driver
+from dads_ros.evaluation.statistics import means
+from dads_ros.evaluation.tasks import (
+    FILLED,
+    SHAPES,
+    TASKS,
+    count_visited,
+    cross_track,
+    evaluate_task,
+    full_speed,
+    random_field,
+)
+from dads_ros.robot import RobotSpec
+from dads_ros.skills import SkillSpace
+from skill_models import Model, linear_rollout
+
+
+def driver_of(bundle: SkillBundle, **settings: object) -> Driver:
+    model = RobotModel(bundle.robot)
+    return Driver(model=model, policy=bundle.command, skills=bundle, seed=3, **settings)
+
+
+@pytest.fixture(scope="module")
+def figures(point_mass_bundle: Path) -> dict[str, dict[str, float | None]]:
+    driver = driver_of(SkillBundle(point_mass_bundle))
+    return {name: means(evaluate_task(name, driver, 6)) for name in TASKS}
+
+
+def test_a_robot_that_can_go_anywhere_does_every_task(
+    figures: dict[str, dict[str, float | None]],
+) -> None:
+    assert figures["goal"]["goal_fraction_05m"] == 1.0
+    assert figures["waypoints"]["waypoints_all_fraction"] == 1.0
+    assert figures["path"]["path_done_fraction"] == 1.0
+    for shape in SHAPES:
+        error_m = figures["path"][f"cross_track_{shape}_m"]
+        assert error_m is not None and error_m < 0.4
+    error = figures["velocity"]["velocity_error"]
+    settled = figures["velocity"]["velocity_error_settled"]
+    assert error is not None and settled is not None and settled < 0.1 and settled < error < 0.4
+    assert figures["obstacles"]["touch_fraction"] == 0.0
+    share = figures["obstacles"]["obstacle_goal_fraction"]
+    assert share is not None and share > 0.5  # at 1 m/s there is no time for all the ways around
+
+
+def test_points_are_visited_one_after_the_other() -> None:
+    points = np.array([[[1.0, 0.0], [2.0, 0.0], [3.0, 0.0]]]).repeat(3, axis=0)
+    there = np.stack([np.linspace(0.0, 3.0, 31), np.zeros(31)], axis=1)
+    tracks = np.stack([there, there[::-1], there + np.array([0.0, 0.3])])
+    assert count_visited(tracks, points, 0.25).tolist() == [3, 1, 0]
+
+
+def test_cross_track_is_the_distance_from_the_path_until_its_end() -> None:
+    path = np.stack([np.linspace(0.0, 10.0, 101), np.zeros(101)], axis=1)
+    beside = path + np.array([0.0, 0.4])
+    stays = np.zeros_like(path)
+    leaves_at_the_end = np.concatenate([path, path[-1] + np.arange(101)[:, None] * [0.0, 1.0]])
+    padded = np.stack([np.concatenate([beside, beside[-1:].repeat(101, 0)]), leaves_at_the_end])
+    error, done = cross_track(padded, path[None].repeat(2, axis=0))
+    np.testing.assert_allclose(error, [0.4, 0.0], atol=0.02)
+    np.testing.assert_allclose(done, 1.0)
+    error, done = cross_track(stays[None], path[None])
+    np.testing.assert_allclose([error, done], 0.0, atol=1e-6)
+
+
+def test_shapes_are_closed_and_8_m_wide() -> None:
+    for line in SHAPES.values():
+        np.testing.assert_allclose(line[-1], line[0] * 0.0, atol=1e-9)
+        assert np.ptp(line, axis=0).max() == pytest.approx(8.0, rel=0.01)
+
+
+def test_fields_are_filled_as_said_and_lie_ahead() -> None:
+    for angle in (0.0, 2.0):
+        field = random_field(angle, np.random.default_rng(0))
+        assert FILLED <= field.is_lethal.mean() < FILLED + 0.02
+        ahead = np.array([np.cos(angle), np.sin(angle)])
+        assert field.clearance(np.zeros(2)) >= 1.9
+        assert field.clearance(14.0 * ahead) >= 1.9
+        along = field.clearance(np.linspace(2.0, 12.0, 200)[:, None] * ahead)
+        assert along.min() < 1.0
+
+
+def test_full_speed_is_what_is_possible_in_every_direction() -> None:
+    model = Model(linear_rollout, SkillSpace(SkillPriorConfig(kind="disc")))
+    driver = Driver(
+        model=RobotModel(RobotSpec.load("ant")),
+        policy=lambda obs, skill: obs,
+        skills=model,
+        planner=PlannerConfig(skill_range=0.5),
+        seed=0,
+    )
+    # |z| metres in 10 of the 20 control steps of a second
+    assert full_speed(driver) == pytest.approx(0.5 * 2.0, rel=0.05)
+
+
+def test_a_robot_on_a_line_has_velocities_but_no_paths() -> None:
+    driver = driver_of(SkillBundle(Path(__file__).parents[2] / "models" / "half_cheetah"))
+    with pytest.raises(ConfigError, match="'half_cheetah' moves on a line: take goal, waypoints"):
+        evaluate_task("path", driver, 2)
+    values = evaluate_task("velocity", driver, 2, 40)
+    assert np.isfinite(means(values)["full_speed_mps"] or np.nan)
+
+
+def test_the_command_prints_each_task_under_its_name(
+    point_mass_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(point_mass_bundle), "--goals", "3", "--steps", "30", "--task"]
+    assert main(["evaluate", *arguments, "waypoints", "goal", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert set(report["waypoints"]) >= {"waypoint_fraction", "waypoint_fraction_ci95"}
+    assert report["goal"]["goal_fraction_1m"] is not None and "xy_bins" not in report
+    assert main(["evaluate", *arguments, "velocity"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "task velocity" in lines and any(line.startswith("full_speed_mps") for line in lines)
+    assert main(["evaluate", *arguments, "path", "--save"]) == 2
+    assert "--save keeps skills and goals" in capsys.readouterr().err

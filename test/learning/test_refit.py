@@ -1,0 +1,137 @@
+"""Refitting the skill dynamics of a bundle, with momentum."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dads_ros.bundle.runtime import SkillBundle
+from dads_ros.cli.main import main
+from dads_ros.config import PlannerConfig
+from dads_ros.envs.model import RobotModel
+from dads_ros.errors import ConfigError
+from dads_ros.evaluation.skills import evaluate_switching
+from dads_ros.files import find_file
+from dads_ros.learning import refit
+from dads_ros.learning.config import TrainConfig
+from dads_ros.learning.refit import MomentumDynamics, Motion, fit, refit_bundle
+from dads_ros.observation import policy_obs_dim
+from dads_ros.planning.costs import GoalCost
+from dads_ros.planning.skill_planner import SkillPlanner, robot_rngs
+
+
+@pytest.fixture(scope="module")
+def cheetah(tmp_path_factory: pytest.TempPathFactory) -> SkillBundle:
+    """The shipped Half-Cheetah with a skill dynamics fitted to little."""
+    folder = tmp_path_factory.mktemp("refit") / "bundle"
+    bundle = SkillBundle(find_file("half_cheetah", folder="models"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(refit, "NUM_PREDICTIONS", 60)
+        manifest = refit_bundle(bundle, folder)
+    assert manifest.prediction.momentum and manifest.refit_commit and manifest.evaluation is None
+    return SkillBundle(folder)
+
+
+def lagging(num: int, seed: int) -> Motion:
+    """A body whose velocity goes half of the way to 2 z in one prediction of 1 s."""
+    generator = torch.Generator().manual_seed(seed)
+    skill = torch.rand(num, 2, generator=generator) * 2.0 - 1.0
+    velocity = torch.randn(num, 2, generator=generator)
+    after = 0.5 * velocity + skill
+    return Motion(skill, velocity, torch.cat([0.5 * (velocity + after), after], dim=1))
+
+
+@pytest.mark.parametrize("yaw_symmetry", [False, True])
+def test_a_lag_is_learned(yaw_symmetry: bool) -> None:
+    dynamics, error = fit(lagging(8000, 0), yaw_symmetry=yaw_symmetry, seed=0)
+    assert error < 0.05
+    motion = lagging(500, 1)
+    with torch.no_grad():
+        predicted = dynamics(motion.skill, motion.velocity)
+    assert (predicted - motion.change).norm(dim=1).mean() < 0.1
+    again, same = fit(lagging(8000, 0), yaw_symmetry=yaw_symmetry, seed=0)
+    assert same == error and torch.equal(again.net[0].weight, dynamics.net[0].weight)
+
+
+def test_with_yaw_symmetry_predictions_turn_with_the_skill() -> None:
+    torch.manual_seed(0)
+    dynamics = MomentumDynamics(3, yaw_symmetry=True)
+    skill, velocity = torch.randn(50, 3), torch.randn(50, 2)
+    turn = torch.tensor([[0.6, 0.8], [-0.8, 0.6]])  # row vectors turn by 53 degrees
+    turned = torch.cat([skill[:, :2] @ turn, skill[:, 2:]], dim=1)
+    with torch.no_grad():
+        expected = dynamics(skill, velocity).view(50, 2, 2) @ turn
+        torch.testing.assert_close(
+            dynamics(turned, velocity @ turn).view(50, 2, 2), expected, rtol=1e-4, atol=1e-5
+        )
+
+
+def test_a_refitted_bundle_foretells_what_a_new_skill_does(cheetah: SkillBundle) -> None:
+    shipped = SkillBundle(find_file("half_cheetah", folder="models"))
+    model, steps = RobotModel(cheetah.robot), 5
+    parts = (model, cheetah.skill_space, cheetah.command)
+    errors = [
+        evaluate_switching(*parts, rollout, steps, seed=1, num_robots=32, steps=100).to_dict()[
+            "switch_prediction_error"
+        ]
+        for rollout in (shipped.rollout, cheetah.rollout)
+    ]
+    assert errors[1] < 0.6 and (shipped.manifest.prediction.momentum or errors[1] < errors[0])
+
+
+def test_each_prediction_starts_with_the_velocity_that_the_last_one_ends_with(
+    cheetah: SkillBundle,
+) -> None:
+    obs = np.zeros(policy_obs_dim(cheetah.robot), np.float32)
+    obs[1], obs[5] = 1.0, 2.0  # upright, forward at 2 m/s: height, orientation, velocity
+    start = np.concatenate([[1.0, 0.0, 0.0], obs])
+    skills = cheetah.skill_space.grid(4)[:, None].repeat(3, axis=1)
+    velocity = np.tile(np.array([[2.0, 0.0]], np.float32), (4, 1))
+    position = np.tile(np.array([[1.0, 0.0]]), (4, 1))
+    by_hand = [position]
+    for index in range(3):
+        change = cheetah.delta(skills[:, index], velocity)
+        position, velocity = position + change[:, :2], change[:, 2:]
+        by_hand.append(position)
+    np.testing.assert_allclose(
+        cheetah.rollout(start, skills, 5), np.stack(by_hand, axis=1), atol=1e-5
+    )
+    halves = cheetah.rollout(start, skills, 2.5)[:, 1] - [1.0, 0.0]
+    np.testing.assert_allclose(halves, 0.5 * (by_hand[1] - [1.0, 0.0]), atol=1e-5)
+
+
+def test_what_can_be_planned_without_a_known_state_starts_at_rest(cheetah: SkillBundle) -> None:
+    planner = SkillPlanner(cheetah, PlannerConfig(), rngs=robot_rngs(0, 1))
+    plan = planner.plan(np.zeros((1, 3)), GoalCost([[5.0, 0.0]]))
+    assert plan.predictions[0, -1, 0] > 0.1
+    np.testing.assert_array_equal(plan.predictions[0, 0], 0.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"prediction": {"momentum": True}}, "set 'skill_dynamics.refit: true'"),
+        (
+            {"prediction": {"fields": ["x", "y", "yaw"]}, "skill_dynamics": {"refit": True}},
+            "'skill_dynamics.refit' needs 'prediction.fields: [x, y]'",
+        ),
+        (
+            {"prediction": {"momentum": True, "body_state": True}},
+            "'momentum' needs 'fields: [x, y]'",
+        ),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(
+    values: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        TrainConfig.from_dict({"robot": "ant"} | values)
+    assert words in str(caught.value)
+
+
+def test_the_command_refuses_a_robot_whose_velocity_is_not_observed(
+    point_mass_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["refit", str(point_mass_bundle), "--out", str(tmp_path / "new")]) == 2
+    assert "must observe orientation and linear_velocity" in capsys.readouterr().err
