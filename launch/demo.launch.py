@@ -1,6 +1,7 @@
-"""A simulated robot, its planner and RViz: ros2 launch dads_ros demo.launch.py robot:=ant.
+"""Simulated robots, their planners and RViz: ros2 launch dads_ros demo.launch.py robot:=ant.
 
-Click a goal with RViz's 2D Goal Pose, or publish /goal_pose.
+Click a goal with RViz's 2D Goal Pose, or publish /goal_pose. With robots:=3 there are three, in
+the namespaces robot1 to robot3 and each in a world of its own; the first one has the clock.
 """
 
 from ament_index_python.packages import (
@@ -8,37 +9,66 @@ from ament_index_python.packages import (
     get_package_prefix,
     get_package_share_path,
 )
-from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription, LogInfo
+from launch.actions import (
+    DeclareLaunchArgument,
+    GroupAction,
+    IncludeLaunchDescription,
+    LogInfo,
+    OpaqueFunction,
+)
 from launch.conditions import IfCondition
+from launch.launch_context import LaunchContext
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PythonExpression
 from launch_ros.actions import Node, SetParameter
 
-from launch import LaunchDescription
+from launch import LaunchDescription, LaunchDescriptionEntity
 
 TIMEOUTS = {"simulate": "command_timeout_s", "plan": "state_timeout_s"}
 """Wall clock. Below real time they grow with the time between two states."""
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Includes simulate.launch.py and plan.launch.py."""
-    share = get_package_share_path("dads_ros")
+    """Includes simulate.launch.py and plan.launch.py for each robot."""
     robot = LaunchConfiguration("robot")
     arguments = [
         DeclareLaunchArgument("robot", default_value="ant", description="Robot file."),
         DeclareLaunchArgument("bundle", default_value=robot, description="Skill bundle."),
         DeclareLaunchArgument("speed", default_value="1.0", description="Speed factor."),
         DeclareLaunchArgument("seed", default_value="0", description="Of start pose and planner."),
-        DeclareLaunchArgument("rviz", default_value="true", description="Start RViz."),
+        DeclareLaunchArgument("robots", default_value="1", description="Number of robots."),
+        DeclareLaunchArgument("rviz", default_value="true", description="Start RViz, for one."),
     ]
+    return LaunchDescription([*arguments, OpaqueFunction(function=_robots)])
+
+
+def _robots(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    num = int(LaunchConfiguration("robots").perform(context))
+    if num < 1:
+        raise ValueError(f"robots is {num}; it must be at least 1")
+    if num == 1:
+        return [*_robot("", publish_clock=True), _rviz()]
+    names = [f"robot{index}" for index in range(1, num + 1)]
+    return [part for name in names for part in _robot(name, publish_clock=name == names[0])]
+
+
+def _robot(namespace: str, *, publish_clock: bool) -> list[LaunchDescriptionEntity]:
+    """Simulator and planner of one robot."""
+    folder = get_package_share_path("dads_ros") / "launch"
     timeout = PythonExpression(["max(0.5, 0.5 / ", LaunchConfiguration("speed"), ")"])
-    included = [
+    own = {"namespace": namespace, "frame_prefix": f"{namespace}/" if namespace else ""}
+    own_of_simulator = {"publish_clock": str(publish_clock).lower()}
+    return [
         GroupAction(
             [
                 SetParameter(TIMEOUTS[name], timeout),
                 IncludeLaunchDescription(
-                    PythonLaunchDescriptionSource(str(share / "launch" / f"{name}.launch.py")),
-                    launch_arguments={key: LaunchConfiguration(key) for key in keys}.items(),
+                    PythonLaunchDescriptionSource(str(folder / f"{name}.launch.py")),
+                    launch_arguments={
+                        **{key: LaunchConfiguration(key) for key in keys},
+                        **own,
+                        **(own_of_simulator if name == "simulate" else {}),
+                    }.items(),
                 ),
             ]
         )
@@ -47,10 +77,9 @@ def generate_launch_description() -> LaunchDescription:
             "plan": ("bundle", "seed"),
         }.items()
     ]
-    return LaunchDescription([*arguments, *included, _rviz(str(share / "config" / "dads.rviz"))])
 
 
-def _rviz(config: str) -> Node | LogInfo:
+def _rviz() -> Node | LogInfo:
     condition = IfCondition(LaunchConfiguration("rviz"))
     try:
         get_package_prefix("rviz2")
@@ -61,7 +90,7 @@ def _rviz(config: str) -> Node | LogInfo:
         executable="rviz2",
         name="rviz2",
         namespace="",
-        arguments=["-d", config],
+        arguments=["-d", str(get_package_share_path("dads_ros") / "config" / "dads.rviz")],
         parameters=[{"use_sim_time": True}],
         condition=condition,
     )

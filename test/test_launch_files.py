@@ -94,7 +94,7 @@ def test_demo_includes_launch_files_with_arguments_that_they_have() -> None:
     (included,) = [
         n
         for n in ast.walk(FILES["demo.launch.py"])
-        if isinstance(n, ast.Dict) and isinstance(n.values[0], ast.Tuple)
+        if isinstance(n, ast.Dict) and n.values and isinstance(n.values[0], ast.Tuple)
     ]
     for key, value in zip(included.keys, included.values, strict=True):
         assert key is not None

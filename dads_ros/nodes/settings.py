@@ -40,7 +40,9 @@ class SimulatorConfig(Config):
         20.0, min=0.1, max=100.0, help="Rate of ~/robot_markers while somebody listens."
     )
     publish_clock: bool = setting(
-        True, help="Publish /clock; with several simulators only one may.", read_only=True
+        True,
+        help="Publish /clock; of several simulators only one may, and the others follow it.",
+        read_only=True,
     )
     frame_prefix: str = setting(
         "", help="Put before the frames odom and base_link, such as 'robot1/'.", read_only=True

@@ -27,6 +27,7 @@ from dads_ros.nodes.conversions import (
     command_of,
     joint_state_message,
     odometry_message,
+    to_ns,
     to_stamp,
     wrench_of,
 )
@@ -74,8 +75,10 @@ class SimulatorNode(Node):
         self._command_time = self._state_time = self._markers_time = -np.inf
         self._push, self._push_steps = np.zeros(6), 0
         self._is_paused, self._is_waiting = config.start_paused, False
-        self._num_steps = 0  # simulation steps since the start; /clock never goes back
+        self._num_steps = 0  # simulation steps since the start; our own /clock never goes back
         self._rate_from = (time.monotonic(), 0)
+        self._follows_clock = not config.publish_clock and not config.lock_step
+        self._clock_ns: int | None = None
         self._connect(config)
         watch_parent(self, config.parent_pid)
 
@@ -93,6 +96,8 @@ class SimulatorNode(Node):
                 deadline = time.monotonic()
             elif config.lock_step and self._is_waiting:
                 self._wait_for_answer(executor, config.lock_step_timeout_s)
+            elif self._follows_clock:
+                self._follow_clock(executor)
             else:
                 executor.spin_once(timeout_sec=_wait_s(deadline))
                 now = time.monotonic()
@@ -110,6 +115,21 @@ class SimulatorNode(Node):
         executor.spin_once(timeout_sec=_wait_s(deadline))
         if self._is_waiting and time.monotonic() >= deadline:
             self._publish_state()
+
+    def _follow_clock(self, executor: SingleThreadedExecutor) -> None:
+        """Another simulator has the clock: come as far as that."""
+        ahead_ns = 0 if self._clock_ns is None else self._clock_ns - self._stamp_ns
+        due = ahead_ns >= self._spec.sim_dt * 1e9
+        executor.spin_once(timeout_sec=0.0 if due else WAKE_S)
+        if due:
+            self._advance(1)
+
+    def _take_clock(self, message: Clock) -> None:
+        """Begin at its time, and again where it jumps: back, or on faster than can be followed."""
+        self._clock_ns = to_ns(message.clock)
+        if not -MAX_LAG_S <= (self._clock_ns - self._stamp_ns) / 1e9 <= MAX_LAG_S:
+            control_steps = round(self._clock_ns / 1e9 / self._spec.control_dt)
+            self._num_steps = control_steps * self._spec.num_substeps
 
     def _advance(self, num_steps: int) -> None:
         """Move by simulation steps under the command in force; publish at control steps."""
@@ -144,6 +164,8 @@ class SimulatorNode(Node):
             return self.create_publisher(kind, topic, RELIABLE_QOS)
 
         self._clock_publisher = publisher(Clock, "/clock") if config.publish_clock else None
+        if self._follows_clock:
+            self.create_subscription(Clock, "/clock", self._take_clock, RELIABLE_QOS)
         self._joints_publisher = publisher(JointState, "joint_states")
         self._odometry_publisher = publisher(Odometry, "odom")
         self._markers_publisher = publisher(MarkerArray, "~/robot_markers")
@@ -233,6 +255,8 @@ class SimulatorNode(Node):
         }
         if self._is_paused:
             return OK, "paused", values
+        if self._follows_clock and self._clock_ns is None:
+            return WARN, "waits for /clock, which another simulator publishes", values
         if config.lock_step:
             return OK, "lock step", values
         if not self._has_command:

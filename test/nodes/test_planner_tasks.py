@@ -75,7 +75,7 @@ def test_it_holds_a_velocity_and_stands_when_cmd_vel_is_silent(robot: Robot) -> 
     probe.wait_for(lambda: np.linalg.norm(velocity(probe) - [0.3, -0.4]) < 0.1)
     probe.node.destroy_timer(timer)
     probe.wait_for(lambda: health(probe) == (0, "no task: standing command"))
-    assert "cmd_vel is silent" in robot.planner.said()
+    probe.wait_for(lambda: "cmd_vel is silent" in robot.planner.said())
     probe.wait_for(lambda: not is_moving(probe))
 
 
