@@ -4,29 +4,50 @@
 
 Each plan starts anew from a random pose towards a random goal 5 m away. Quality is the plan's mean
 distance from the goal over its duration, in units of the distance at the start: lower is better.
+
+Beside it, in turn and on the same poses, goals, model and cost: MPPI as it is written down first,
+with one call of the model for each skill of each candidate, and pytorch_mppi where it is installed
+(extra ``benchmark``), which runs the model on all candidates at once as we do.
 """
 
 import argparse
 import dataclasses
 import os
 import time
+from collections.abc import Callable
+from typing import Any
 
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 import numpy as np
+from numpy.typing import NDArray
 from report import percentiles_ms, print_report
 
 from dads_ros.bundle.runtime import SkillBundle
-from dads_ros.config import PlannerConfig
+from dads_ros.config import CostsConfig, PlannerConfig
+from dads_ros.evaluation.tasks import random_field
 from dads_ros.files import find_file
 from dads_ros.observation import policy_obs_dim
 from dads_ros.planning.costs import GoalCost
+from dads_ros.planning.mppi import Mppi
 from dads_ros.planning.skill_planner import PLANNER_PRESETS, SkillPlanner, robot_rngs
+from dads_ros.planning.tasks import Task
+
+try:
+    import torch
+    from pytorch_mppi import MPPI
+except ImportError:  # an extra
+    MPPI = None
 
 WARM_UP = 30
 GOAL_DISTANCE_M = 5.0
 SIZES = [(50, 1, 10), (64, 2, 3), (200, 2, 3), (200, 4, 10), (1000, 2, 3)]
 """Candidates K, horizon H_P, refinements R that are timed besides the presets."""
+OBSTACLES = PlannerConfig(num_samples=2000, planning_horizon=4, num_refine_steps=1)
+COMPARED_PLANS = 100
+Plan = NDArray[np.float32]
+Planner = Callable[[NDArray[np.float64], NDArray[np.float64]], Plan]
+"""Start (1, 3) and goal (2,), world frame -> skills (H, D)."""
 
 
 def main() -> None:
@@ -54,6 +75,11 @@ def main() -> None:
                 name: time_plans(bundle, config, args.plans, args.seed)
                 for name, config in configs.items()
             },
+            "goal_and_obstacles_K2000_H4_R1": time_obstacles(bundle, args.plans, args.seed),
+            "compared": {
+                name: compare(bundle, PLANNER_PRESETS[name], args.seed)
+                for name in ("fast", "paper_dense")
+            },
         },
     )
 
@@ -78,6 +104,150 @@ def time_plans(
             seconds[index] = time.perf_counter() - begin
             quality[index] = float(plan.cost[0]) / GOAL_DISTANCE_M
     return {**percentiles_ms(seconds), "cost_ratio": round(float(quality.mean()), 5)}
+
+
+def time_obstacles(bundle: SkillBundle, num_plans: int, seed: int) -> dict[str, float]:
+    """Latency of plans through a random field of obstacles, costs put together included."""
+    rng = np.random.default_rng(seed)
+    planner = SkillPlanner(bundle, OBSTACLES, rngs=robot_rngs(seed, 1))
+    task = Task(goals=np.array([[14.0, 0.0]]), maps=[random_field(0.0, rng)])
+    seconds = np.empty(num_plans)
+    for index in range(-WARM_UP, num_plans):
+        place = rng.uniform([0.0, -8.0], [14.0, 8.0])
+        pose = np.append(place, rng.uniform(-np.pi, np.pi))[None]
+        begin = time.perf_counter()
+        cost = task.cost(
+            pose,
+            CostsConfig(),
+            held=np.zeros((1, bundle.skill_space.dim)),
+            robot_radius_m=bundle.robot.radius_m,
+            standing_radius_m=OBSTACLES.standing_radius_m,
+        )
+        planner.plan(pose, cost)
+        if index >= 0:
+            seconds[index] = time.perf_counter() - begin
+    return percentiles_ms(seconds)
+
+
+def compare(bundle: SkillBundle, config: PlannerConfig, seed: int) -> dict[str, Any]:
+    """Ours and others in turn: latency, quality, and how many times ours is faster at p50."""
+    config = dataclasses.replace(config, warm_start=False, standing_radius_m=0.0)
+    planner = SkillPlanner(bundle, config, rngs=robot_rngs(seed, 1))
+    planners: dict[str, Planner] = {
+        "dads_ros": lambda pose, goal: planner.plan(pose, GoalCost(goal[None])).skills[0],
+        "python_loop": loop_planner(bundle, config, seed),
+    }
+    if MPPI is not None:
+        planners["pytorch_mppi"] = torch_planner(bundle, config, seed)
+    judge = Mppi(bundle, config, robot_rngs(seed, 1))
+    rng = np.random.default_rng(seed)
+    seconds = {name: np.empty(COMPARED_PLANS) for name in planners}
+    quality = {name: np.empty(COMPARED_PLANS) for name in planners}
+    for index in range(-5, COMPARED_PLANS):
+        pose = np.append(rng.uniform(-5.0, 5.0, 2), rng.uniform(-np.pi, np.pi))[None]
+        angle = rng.uniform(-np.pi, np.pi)
+        goal = pose[0, :2] + GOAL_DISTANCE_M * np.array([np.cos(angle), np.sin(angle)])
+        for name, plan in planners.items():
+            begin = time.perf_counter()
+            skills = plan(pose, goal)
+            if index >= 0:
+                seconds[name][index] = time.perf_counter() - begin
+                predictions = judge.predict(pose, skills[None])
+                made = judge.candidates(skills[None, None], predictions[None])
+                quality[name][index] = GoalCost(goal[None])(made)[0, 0] / GOAL_DISTANCE_M
+    ours = np.median(seconds["dads_ros"])
+    return {
+        name: {
+            **percentiles_ms(seconds[name]),
+            "cost_ratio": round(float(quality[name].mean()), 5),
+            "times_ours": round(float(np.median(seconds[name]) / ours), 1),
+        }
+        for name in planners
+    }
+
+
+def loop_planner(bundle: SkillBundle, config: PlannerConfig, seed: int) -> Planner:
+    """Algorithm 2 of the paper, one call of the model at a time."""
+    rng, space = np.random.default_rng(seed), bundle.skill_space
+    horizon, duration = config.planning_horizon, config.skill_duration_steps
+    prediction = bundle.manifest.prediction
+
+    def cost_of(skills: Plan, pose: NDArray[np.float64], goal: NDArray[np.float64]) -> float:
+        position, velocity, total = pose[0, :2], np.zeros((1, 2), np.float32), 0.0
+        for skill in skills[:, None]:
+            left = duration
+            while left > 0:
+                part = min(1.0, left / prediction.steps)
+                before = (velocity,) if prediction.momentum else ()
+                change = bundle.delta(skill, *before)
+                moved = change[0, :2] * part
+                for point in range(1, 6):
+                    total += float(np.linalg.norm(position + moved * point / 5.0 - goal))
+                position = position + moved
+                if prediction.momentum:
+                    velocity = velocity + (change[:, 2:] - velocity) * np.float32(part)
+                left -= prediction.steps
+        return total / (5 * horizon * max(1, round(duration / prediction.steps)))
+
+    def plan(pose: NDArray[np.float64], goal: NDArray[np.float64]) -> Plan:
+        mean = np.zeros((horizon, space.dim), np.float32)
+        std = config.noise_std
+        for _ in range(config.num_refine_steps):
+            noise = std * rng.standard_normal((config.num_samples, horizon, space.dim))
+            samples = space.clip(mean + noise, config.skill_range)
+            costs = np.array([cost_of(sample, pose, goal) for sample in samples])
+            weights = np.exp((costs.min() - costs) / config.temperature)
+            mean = np.einsum("k,khd->hd", weights / weights.sum(), samples).astype(np.float32)
+            std *= config.noise_decay
+        return mean
+
+    return plan
+
+
+def torch_planner(bundle: SkillBundle, config: PlannerConfig, seed: int) -> Planner:
+    """pytorch_mppi; its state is x, y, the velocity, and x, y before."""
+    space, prediction = bundle.skill_space, bundle.manifest.prediction
+    repeats = max(1, round(config.skill_duration_steps / prediction.steps))
+    part = config.skill_duration_steps / (repeats * prediction.steps)
+    goal_now = torch.zeros(2)
+
+    def dynamics(state: Any, action: Any) -> Any:  # noqa: ANN401
+        skill = space.clip(action.numpy(), config.skill_range)
+        position, velocity = state[:, :2].numpy(), np.ascontiguousarray(state[:, 2:4].numpy())
+        before = position
+        for _ in range(repeats):
+            change = bundle.delta(skill, *((velocity,) if prediction.momentum else ()))
+            position = position + np.float32(part) * change[:, :2]
+            if prediction.momentum:
+                velocity = velocity + np.float32(part) * (change[:, 2:] - velocity)
+        return torch.from_numpy(np.concatenate([position, velocity, before], axis=1))
+
+    def cost(state: Any, action: Any) -> Any:  # noqa: ANN401
+        at = torch.arange(1, 6)[:, None, None] / 5.0
+        points = state[:, 4:] + at * (state[:, :2] - state[:, 4:])
+        return (points - goal_now).norm(dim=2).mean(0)
+
+    torch.manual_seed(seed)
+    torch.set_num_threads(1)
+    mppi = MPPI(
+        dynamics,
+        cost,
+        nx=6,
+        noise_sigma=config.noise_std**2 * torch.eye(space.dim),
+        num_samples=config.num_samples,
+        horizon=config.planning_horizon,
+        lambda_=config.temperature * config.planning_horizon,
+    )
+
+    def plan(pose: NDArray[np.float64], goal: NDArray[np.float64]) -> Plan:
+        goal_now.copy_(torch.from_numpy(goal))
+        x, y = pose[0, :2].tolist()
+        mppi.U = torch.zeros(config.planning_horizon, space.dim)
+        for _ in range(config.num_refine_steps):
+            mppi.command(torch.tensor([x, y, 0.0, 0.0, x, y]), shift_nominal_trajectory=False)
+        return space.clip(mppi.U.numpy(), config.skill_range)
+
+    return plan
 
 
 def time_policy(bundle: SkillBundle, num_steps: int) -> dict[str, float]:

@@ -174,19 +174,20 @@ class PredictionSpec(Config):
     ) -> Array:
         """Each prediction starts with the velocity that the one before ends with, at first 0."""
         num, horizon, _ = skills.shape
-        velocity: Array = np.zeros((num, 2), np.float32)
+        velocity = np.zeros((num, 2), np.float32)
         if start.shape[-1] > 3:
-            velocity = np.broadcast_to(base_velocity(robot, start[..., 3:]), (num, 2))
+            velocity[:] = base_velocity(robot, start[..., 3:])
         repeats = max(1, round(duration_steps / self.steps))
         part = np.float32(duration_steps / (repeats * self.steps))
-        predictions = np.empty((num, horizon + 1, 2), np.result_type(start, np.float32))
-        predictions[:, 0] = position = start[..., :2]
+        predictions = np.empty((num, horizon + 1, 2), np.float32)
+        predictions[:, 0] = position = start[..., :2].astype(np.float32)
         for index in range(horizon):
             skill = np.ascontiguousarray(skills[:, index])
             for _ in range(repeats):
-                change = delta(skill, np.ascontiguousarray(velocity, np.float32))
+                change = delta(skill, np.ascontiguousarray(velocity))
                 position = position + change[:, :2] * part
-                velocity = velocity + (change[:, 2:] - velocity) * part
+                after = change[:, 2:]
+                velocity = after if part == 1.0 else velocity + (after - velocity) * part
             predictions[:, index + 1] = position
         return predictions
 

@@ -59,65 +59,52 @@ class Motion(NamedTuple):
 
 
 class MomentumDynamics(nn.Module):
-    """Mean displacement over one prediction and velocity after it, from velocity and skill."""
+    """Mean displacement over one prediction and velocity after it, from velocity and skill.
 
-    mean: Tensor
-    std: Tensor
-    scale: Tensor
+    With ``yaw_symmetry`` everything is seen from the direction of the skill, and turns with it. It
+    runs thousands of times a second on few rows, so it is made of few operations.
+    """
 
-    def __init__(self, skill_dim: int, *, yaw_symmetry: bool) -> None:
-        """Make the network; with ``yaw_symmetry`` what it says turns with the skill."""
+    quarter_turn: Tensor
+
+    def __init__(self, net: nn.Sequential, *, yaw_symmetry: bool) -> None:
+        """Take a network from ``inputs`` to ``outputs``."""
         super().__init__()
-        self.yaw_symmetry = yaw_symmetry
-        dim = skill_dim + 2 - int(yaw_symmetry)
-        self.net = mlp(dim, HIDDEN, 4)
-        for name, size in (("mean", dim), ("std", dim), ("scale", 4)):
-            self.register_buffer(name, torch.zeros(size) if name == "mean" else torch.ones(size))
+        self.net, self.yaw_symmetry = net, yaw_symmetry
+        self.register_buffer("quarter_turn", torch.tensor([[0.0, 1.0], [-1.0, 0.0]]))
 
     def forward(self, skill: Tensor, velocity: Tensor) -> Tensor:
         """World frame. Shapes (N, D), (N, 2) -> (N, 4)."""
-        direction = self._direction(skill)
-        output = self.net((self.inputs(skill, velocity, direction) - self.mean) / self.std)
-        return _turned(output * self.scale, direction, forward=True)
-
-    def loss(self, motion: Motion) -> Tensor:
-        """Mean square error of the normalised outputs: a Gaussian's maximum likelihood."""
-        direction = self._direction(motion.skill)
-        inputs = self.inputs(motion.skill, motion.velocity, direction)
-        output = self.net((inputs - self.mean) / self.std)
-        wanted = _turned(motion.change, direction, forward=False) / self.scale
-        return nn.functional.mse_loss(output, wanted)
-
-    def measure(self, motion: Motion) -> None:
-        """Take mean and size of inputs and outputs from what was seen."""
-        direction = self._direction(motion.skill)
-        inputs = self.inputs(motion.skill, motion.velocity, direction)
-        self.mean.copy_(inputs.mean(0))
-        self.std.copy_(inputs.std(0).clamp_min(1e-3))
-        wanted = _turned(motion.change, direction, forward=False)
-        self.scale.copy_(wanted.square().mean(0).sqrt().clamp_min(1e-3))
-
-    def inputs(self, skill: Tensor, velocity: Tensor, direction: Tensor) -> Tensor:
-        """Seen from the direction of the skill, where yaw symmetry is on."""
-        if self.yaw_symmetry:
-            skill = torch.cat([skill[:, :2].norm(dim=1, keepdim=True), skill[:, 2:]], dim=1)
-        return torch.cat([skill, _turned(velocity, direction, forward=False)], dim=1)
-
-    def _direction(self, skill: Tensor) -> Tensor:
-        """Unit vector of the skill, or the world's x-axis. Shape (N, 2)."""
-        x_axis = torch.zeros_like(skill[:, :1]) + skill.new_tensor([1.0, 0.0])
+        output = self.net(self.inputs(skill, velocity))
         if not self.yaw_symmetry:
-            return x_axis
-        length = skill[:, :2].norm(dim=1, keepdim=True)
-        return torch.where(length > 1e-6, skill[:, :2] / length.clamp_min(1e-6), x_axis)
+            return output
+        forward, left, _ = self._axes(skill)
+        ahead, aside, fast, drift = output.split(1, dim=1)
+        return torch.cat([ahead * forward + aside * left, fast * forward + drift * left], dim=1)
 
+    def inputs(self, skill: Tensor, velocity: Tensor) -> Tensor:
+        """What the network sees. Shape (N, F)."""
+        if not self.yaw_symmetry:
+            return torch.cat([skill, velocity], dim=1)
+        forward, left, length = self._axes(skill)
+        along = (forward * velocity).sum(1, keepdim=True)
+        across = (left * velocity).sum(1, keepdim=True)
+        return torch.cat([length, skill[:, 2:], along, across], dim=1)
 
-def _turned(vectors: Tensor, direction: Tensor, *, forward: bool) -> Tensor:
-    """Pairs of columns turned by the angle of a direction, or back. (N, 2 n) -> (N, 2 n)."""
-    cos, sin = direction.split(1, dim=1)
-    x, y = vectors[:, 0::2], vectors[:, 1::2]
-    sin = sin if forward else -sin
-    return torch.stack([cos * x - sin * y, sin * x + cos * y], dim=2).flatten(1)
+    def outputs(self, skill: Tensor, change: Tensor) -> Tensor:
+        """What the network is to answer when the change in the world frame is this. (N, 4)."""
+        if not self.yaw_symmetry:
+            return change
+        forward, left, _ = self._axes(skill)
+        pairs = change.unflatten(1, (2, 2))
+        parts = [(pairs * axis[:, None]).sum(2) for axis in (forward, left)]
+        return torch.stack(parts, dim=2).flatten(1)
+
+    def _axes(self, skill: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Along the skill and to its left, unit vectors (N, 2), and its length (N, 1)."""
+        length = skill[:, :2].square().sum(1, keepdim=True).clamp_min(1e-12).sqrt()
+        forward = skill[:, :2] / length
+        return forward, forward @ self.quarter_turn, length
 
 
 def refit_bundle(
@@ -213,29 +200,44 @@ def watch(
 
 
 def fit(motion: Motion, *, yaw_symmetry: bool, seed: int) -> tuple[MomentumDynamics, float]:
-    """A network, and its mean error on rows that it was not fitted to, in displacements."""
+    """A network, and its mean error on rows that it was not fitted to, in displacements.
+
+    Least squares, which is a Gaussian's maximum likelihood.
+    """
     generator = torch.Generator().manual_seed(seed)
-    num = len(motion.skill)
-    num_test = int(TEST_FRACTION * num)
-    order = torch.randperm(num, generator=generator)
+    order = torch.randperm(len(motion.skill), generator=generator)
+    num_test = int(TEST_FRACTION * len(order))
     test, train = (Motion(*(v[i] for v in motion)) for i in (order[:num_test], order[num_test:]))
+    dim = motion.skill.shape[1] + 2 - int(yaw_symmetry)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        dynamics = MomentumDynamics(motion.skill.shape[1], yaw_symmetry=yaw_symmetry)
-    dynamics.measure(train)
-    optimizer = torch.optim.Adam(dynamics.parameters(), LEARNING_RATE)
-    num_batches = (num - num_test) // BATCH
+        net = mlp(dim, HIDDEN, 4)
+    dynamics = MomentumDynamics(net, yaw_symmetry=yaw_symmetry)
+    inputs, outputs = (
+        dynamics.inputs(train.skill, train.velocity),
+        dynamics.outputs(train.skill, train.change),
+    )
+    mean, std = inputs.mean(0), inputs.std(0).clamp_min(1e-3)
+    scale = outputs.square().mean(0).sqrt().clamp_min(1e-3)
+    inputs, outputs = (inputs - mean) / std, outputs / scale
+    optimizer = torch.optim.Adam(net.parameters(), LEARNING_RATE)
+    num_batches = len(inputs) // BATCH
     schedule = torch.optim.lr_scheduler.LinearLR(
         optimizer, 1.0, 0.02, total_iters=EPOCHS * num_batches
     )
     for _ in range(EPOCHS):
-        rows = torch.randperm(num - num_test, generator=generator)
+        rows = torch.randperm(len(inputs), generator=generator)
         for batch in rows[: num_batches * BATCH].view(num_batches, BATCH):
             optimizer.zero_grad()
-            dynamics.loss(Motion(*(v[batch] for v in train))).backward()
+            nn.functional.mse_loss(net(inputs[batch]), outputs[batch]).backward()
             optimizer.step()
             schedule.step()
-    with torch.no_grad():
+    first, last = net[0], net[-1]
+    with torch.no_grad():  # what was normalised by hand, the weights do from now on
+        first.weight.div_(std)
+        first.bias.sub_(first.weight @ mean)
+        last.weight.mul_(scale[:, None])
+        last.bias.mul_(scale)
         predicted = dynamics(test.skill, test.velocity)[:, :2]
     moved = test.change[:, :2]
     return dynamics, float((predicted - moved).norm(dim=1).mean() / moved.norm(dim=1).mean())

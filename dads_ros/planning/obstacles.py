@@ -78,9 +78,10 @@ class ObstacleMap:
         the nearest place of the map, so that the distances from that to both are the sides of a
         right or obtuse angle.
         """
-        at = self._coordinates(positions)
-        beyond = _beyond(self.is_lethal, at) * np.float32(self.resolution_m)
-        clearance = _interpolated(self.clearance_m, at)
+        clearance, beyond = _interpolated(self.clearance_m, self._coordinates(positions))
+        if beyond is None:
+            return clearance
+        beyond *= np.float32(self.resolution_m)
         return np.where(clearance > 0.0, np.hypot(clearance, beyond), clearance + beyond)
 
     def way_to(
@@ -97,7 +98,7 @@ class ObstacleMap:
         """
         places = np.concatenate([np.atleast_2d(reach), np.atleast_2d(goal)]).astype(float)
         rows, columns = self.is_lethal.shape
-        at = self._coordinates(places)
+        at = np.stack(self._coordinates(places), axis=-1)
         size = np.array([columns, rows])
         low = np.minimum(np.floor(at.min(0)).astype(int), 0)
         high = np.maximum(np.ceil(at.max(0)).astype(int) + 1, size)
@@ -116,13 +117,16 @@ class ObstacleMap:
         ways = _ways(clearance > radius_m, weights, at[-1] - low)
         return WayField(self, low, ways * self.resolution_m)
 
-    def _coordinates(self, positions: Array) -> Array:
-        """Columns and rows of places, counted from the centre of cell (0, 0). (..., 2)."""
-        x, y, yaw = self.origin
-        cos, sin = np.cos(yaw), np.sin(yaw)
-        turn = np.array([[cos, -sin], [sin, cos]]) / self.resolution_m
-        offset = np.array([x, y]) @ turn + 0.5
-        return positions @ turn.astype(np.float32) - offset.astype(np.float32)
+    def _coordinates(self, positions: Array) -> tuple[Float32, Float32]:
+        """Columns and rows of places (..., 2), counted from the centre of cell (0, 0)."""
+        x_0, y_0, yaw = self.origin
+        cos, sin = np.cos(yaw) / self.resolution_m, np.sin(yaw) / self.resolution_m
+        x, y = positions[..., 0].astype(np.float32), positions[..., 1].astype(np.float32)
+        column = np.float32(cos) * x + np.float32(sin) * y
+        row = np.float32(cos) * y - np.float32(sin) * x
+        column -= np.float32(cos * x_0 + sin * y_0 + 0.5)
+        row -= np.float32(cos * y_0 - sin * x_0 + 0.5)
+        return column, row
 
     def _clearance_of(self, cells: NDArray[np.bool_]) -> Float32:
         if cells.all() or not cells.any():
@@ -144,9 +148,10 @@ class WayField:
 
         Beyond the edge longer by the distance from there.
         """
-        at = self._map._coordinates(positions) - self._low.astype(np.float32)
-        beyond = _beyond(self._lengths, at) * np.float32(self._map.resolution_m)
-        return _interpolated(self._lengths, at) + beyond
+        column, row = self._map._coordinates(positions)
+        at = column - np.float32(self._low[0]), row - np.float32(self._low[1])
+        lengths, beyond = _interpolated(self._lengths, at)
+        return lengths if beyond is None else lengths + beyond * np.float32(self._map.resolution_m)
 
 
 class WayCost:
@@ -211,26 +216,30 @@ class ObstacleCost:
         return np.where(is_forbidden, np.float32(np.inf), near)
 
 
-def _interpolated(values: Array, at: Array) -> Array:
-    """Bilinear between cells (rows, columns), at (column, row), from the edge on constant."""
-    rows, columns = values.shape
-    last = np.array([columns - 1, rows - 1], at.dtype)
-    at = np.clip(at, 0.0, last)
-    cell = np.minimum(at.astype(np.int32), (last - 1).clip(0).astype(np.int32))
-    part = at - cell
-    u, v = part[..., 0], part[..., 1]
-    index = cell[..., 1] * columns + cell[..., 0]
-    right, up = min(1, columns - 1), min(1, rows - 1) * columns
-    flat = values.ravel()
-    below = flat[index] * (1.0 - u) + flat[index + right] * u
-    above = flat[index + up] * (1.0 - u) + flat[index + up + right] * u
-    return below * (1.0 - v) + above * v
+def _interpolated(values: Array, at: tuple[Array, Array]) -> tuple[Array, Array | None]:
+    """Bilinear between cells (rows, columns) at columns and rows, from the edge on constant.
 
-
-def _beyond(cells: NDArray[np.generic], at: Array) -> Array:
-    """Distance of (column, row) from the nearest centre of a cell's row or column, in cells."""
-    rows, columns = cells.shape
-    return length(at - np.clip(at, 0.0, np.array([columns - 1, rows - 1], at.dtype)))
+    Returns: the values, and how far beyond the edge they were asked for, in cells; None where that
+        is nowhere. Shape of the columns.
+    """
+    num_rows, num_columns = values.shape
+    right, up = min(1, num_columns - 1), min(1, num_rows - 1) * num_columns
+    inside, cells, parts = [], [], []
+    for place, last in zip(at, (num_columns - 1, num_rows - 1), strict=True):
+        inside.append(np.clip(place, 0, last))
+        cells.append(np.minimum(inside[-1].astype(np.int32), max(last - 1, 0)))
+        parts.append(inside[-1] - cells[-1])
+    index = cells[1] * num_columns + cells[0]
+    flat, (u, v) = values.ravel(), parts
+    below, above = (
+        low + (flat.take(index + step + right) - low) * u
+        for step in (0, up)
+        for low in (flat.take(index + step),)
+    )
+    result = below + (above - below) * v
+    if all(np.array_equal(a, b) for a, b in zip(at, inside, strict=True)):
+        return result, None
+    return result, np.hypot(at[0] - inside[0], at[1] - inside[1])
 
 
 def _ways(is_free: NDArray[np.bool_], weights: Array, goal: Array) -> Array:
