@@ -102,6 +102,13 @@ def test_demo_includes_launch_files_with_arguments_that_they_have() -> None:
         names = {text(item) for item in value.elts}
         assert names <= declared(FILES[f"{text(key)}.launch.py"])
         assert names <= declared(FILES["demo.launch.py"])
+    own = {
+        n.targets[0].id: {text(key) for key in n.value.keys if key is not None}  # type: ignore
+        for n in ast.walk(FILES["demo.launch.py"])
+        if isinstance(n, ast.Assign) and isinstance(n.value, ast.Dict)
+    }
+    assert own["own"] <= declared(FILES["plan.launch.py"]) & declared(FILES["simulate.launch.py"])
+    assert own["own_of_simulator"] <= declared(FILES["simulate.launch.py"])
 
 
 @pytest.mark.parametrize("name", PARAMETER_FILES)

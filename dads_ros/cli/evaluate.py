@@ -115,10 +115,12 @@ def _table(report: dict[str, Any]) -> str:
     """The figures for people: one line each, with the 95 % interval where there is one."""
     lines = []
     for key, value in report.items():
-        if isinstance(value, dict) and key != "planner":
+        if key in ("planner", "costs"):
+            continue
+        if isinstance(value, dict):
             lines += ["", f"task {key}", _table(value)]
             continue
-        if key.endswith("_ci95") or key == "planner":
+        if key.endswith("_ci95"):
             continue
         interval = report.get(f"{key}_ci95")
         text = f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -7,6 +7,7 @@ from typing import Any
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.config import PlannerConfig
 from dads_ros.envs.model import RobotModel
+from dads_ros.errors import ConfigError
 from dads_ros.evaluation.driving import Driver
 from dads_ros.evaluation.goals import evaluate_goals, sample_goals
 from dads_ros.evaluation.skills import count_xy_bins, evaluate_skills, evaluate_switching
@@ -83,6 +84,11 @@ def evaluate_bundle(
         "delay_ms": delay_ms,
     }
     if tasks:
+        if goal_range_m != GOAL_RANGE_M:
+            raise ConfigError(
+                f"goals of tasks lie within +-{GOAL_RANGE_M:g} m; leave the range out"
+            )
+        settings |= {"steps": steps}
         figures = {
             name: _with_intervals(evaluate_task(name, driver, num_goals, steps)) for name in tasks
         }
@@ -93,7 +99,8 @@ def evaluate_bundle(
             driver, sample_goals(model.spec, num_goals, goal_range_m, seed), steps
         )
         figures = _with_intervals(goals.values) | _skill_figures(bundle, driver)
-    return settings | {"planner": config.to_dict()} | _rounded(figures)
+    plans = {"planner": config.to_dict(), "costs": driver.costs.to_dict()}
+    return settings | _rounded(figures) | plans
 
 
 def _skill_figures(bundle: SkillBundle, driver: Driver) -> dict[str, Any]:

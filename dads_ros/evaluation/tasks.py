@@ -92,7 +92,7 @@ def count_visited(tracks: Array, points: Array, radius_m: float) -> NDArray[np.i
 
 
 def _path(driver: Driver, num: int, steps: int) -> Values:
-    """Circle, figure of eight and square in turn, begun at a random place of each."""
+    """Circle, figure of eight and square in turn, each turned by a random angle."""
     shapes = np.arange(num) % len(SHAPES)
     angles = _rng(driver, num).uniform(-np.pi, np.pi, num)
     lines = list(SHAPES.values())
@@ -162,6 +162,10 @@ def _velocity(driver: Driver, num: int, steps: int) -> Values:
     """
     rng, dt = _rng(driver, num), driver.model.spec.control_dt
     per_command, per_window = (max(1, round(s / dt)) for s in (COMMAND_S, WINDOW_S))
+    if steps < per_window:
+        raise ConfigError(
+            f"task 'velocity' takes {steps} steps; its mean velocities need at least {per_window}"
+        )
     speed, shape = full_speed(driver), (num, -(-steps // per_command))
     commands = _directions(driver.model, shape, rng)
     is_full = rng.random(shape) < 0.5
@@ -186,8 +190,8 @@ def _velocity(driver: Driver, num: int, steps: int) -> Values:
     is_settled = np.array(settled)
     return {
         "velocity_error": error.mean(axis=1),
-        "velocity_error_half": error[~is_fast],
-        "velocity_error_full": error[is_fast],
+        "velocity_error_half": error[~is_fast] if not is_fast.all() else None,
+        "velocity_error_full": error[is_fast] if is_fast.any() else None,
         "velocity_error_settled": error[:, is_settled].mean(axis=1) if any(settled) else None,
         "full_speed_mps": speed,
         "fall_fraction": drive.fell,

@@ -63,6 +63,9 @@ def export_bundle(trainer: Trainer, folder: Path) -> BundleManifest:
             versions=tool_versions(),
         )
         manifest.save(temporary)
+        if trainer.config.skill_dynamics.refit:
+            bundle, seed = SkillBundle(temporary), trainer.config.seed
+            manifest = refit_bundle(bundle, temporary, robot=trainer.robot, seed=seed)
         _replace_folder(temporary, folder)
     except OSError as error:
         raise BundleError(
@@ -70,9 +73,6 @@ def export_bundle(trainer: Trainer, folder: Path) -> BundleManifest:
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    if trainer.config.skill_dynamics.refit:
-        seed = max(trainer.config.seed, 0)
-        manifest = refit_bundle(SkillBundle(folder), folder, robot=trainer.robot, seed=seed)
     return manifest
 
 

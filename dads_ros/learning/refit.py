@@ -4,7 +4,8 @@ What training leaves behind is the mean over a robot that explores, at whatever 
 the mean action drives, skills change as they do in planning, and the velocity of the base is an
 input and an output: q(delta, v' | v, z), so that a plan knows how long the robot takes to turn
 about. Not in the paper, whose x-y skill dynamics sees the skill alone. Works on every bundle that
-predicts x and y in the world frame; the policy is not touched.
+predicts x and y in the world frame, of a robot that observes its orientation and linear velocity;
+the policy is not touched.
 
 Shapes: R robots, N rows, D skill dimensions, O policy_obs.
 """
@@ -66,12 +67,14 @@ class MomentumDynamics(nn.Module):
     """
 
     quarter_turn: Tensor
+    nearly_nothing: Tensor
 
     def __init__(self, net: nn.Sequential, *, yaw_symmetry: bool) -> None:
         """Take a network from ``inputs`` to ``outputs``."""
         super().__init__()
         self.net, self.yaw_symmetry = net, yaw_symmetry
         self.register_buffer("quarter_turn", torch.tensor([[0.0, 1.0], [-1.0, 0.0]]))
+        self.register_buffer("nearly_nothing", torch.tensor([1e-6, 0.0]))
 
     def forward(self, skill: Tensor, velocity: Tensor) -> Tensor:
         """World frame. Shapes (N, D), (N, 2) -> (N, 4)."""
@@ -102,8 +105,9 @@ class MomentumDynamics(nn.Module):
 
     def _axes(self, skill: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Along the skill and to its left, unit vectors (N, 2), and its length (N, 1)."""
-        length = skill[:, :2].square().sum(1, keepdim=True).clamp_min(1e-12).sqrt()
-        forward = skill[:, :2] / length
+        skill = skill[:, :2] + self.nearly_nothing  # the zero skill looks along the x-axis
+        length = skill.square().sum(1, keepdim=True).sqrt().clamp_min(1e-9)
+        forward = skill / length
         return forward, forward @ self.quarter_turn, length
 
 

@@ -396,7 +396,8 @@ class SkillPlannerNode(LifecycleNode):
             )
             self.get_logger().error(text, throttle_duration_sec=1.0)
             with self._lock:
-                self._plan_error = text
+                if request.errand is self._errand and request.loop is self._loop:
+                    self._plan_error = text
             return
         with self._lock:
             if request.errand is not self._errand or request.loop is not self._loop:

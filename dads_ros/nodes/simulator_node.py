@@ -78,7 +78,8 @@ class SimulatorNode(Node):
         self._num_steps = 0  # simulation steps since the start; our own /clock never goes back
         self._rate_from = (time.monotonic(), 0)
         self._follows_clock = not config.publish_clock and not config.lock_step
-        self._clock_ns: int | None = None
+        self._has_clock, self._clock_steps = False, 0
+        self._skipped_steps = 0  # that the clock was ahead by, since the last diagnostics
         self._connect(config)
         watch_parent(self, config.parent_pid)
 
@@ -118,18 +119,21 @@ class SimulatorNode(Node):
 
     def _follow_clock(self, executor: SingleThreadedExecutor) -> None:
         """Another simulator has the clock: come as far as that."""
-        ahead_ns = 0 if self._clock_ns is None else self._clock_ns - self._stamp_ns
-        due = ahead_ns >= self._spec.sim_dt * 1e9
+        due = self._clock_steps > self._num_steps
         executor.spin_once(timeout_sec=0.0 if due else WAKE_S)
         if due:
             self._advance(1)
 
     def _take_clock(self, message: Clock) -> None:
         """Begin at its time, and again where it jumps: back, or on faster than can be followed."""
-        self._clock_ns = to_ns(message.clock)
-        if not -MAX_LAG_S <= (self._clock_ns - self._stamp_ns) / 1e9 <= MAX_LAG_S:
-            control_steps = round(self._clock_ns / 1e9 / self._spec.control_dt)
-            self._num_steps = control_steps * self._spec.num_substeps
+        seconds, spec = to_ns(message.clock) / 1e9, self._spec
+        self._clock_steps = round(seconds / spec.sim_dt)
+        behind_s = (self._clock_steps - self._num_steps) * spec.sim_dt
+        if not -MAX_LAG_S <= behind_s <= max(MAX_LAG_S, 2.0 * spec.control_dt):
+            before, control_steps = self._num_steps, round(seconds / spec.control_dt)
+            self._num_steps = control_steps * spec.num_substeps
+            self._skipped_steps += max(0, self._num_steps - before) if self._has_clock else 0
+        self._has_clock = True
 
     def _advance(self, num_steps: int) -> None:
         """Move by simulation steps under the command in force; publish at control steps."""
@@ -255,13 +259,16 @@ class SimulatorNode(Node):
         }
         if self._is_paused:
             return OK, "paused", values
-        if self._follows_clock and self._clock_ns is None:
+        if self._follows_clock and not self._has_clock:
             return WARN, "waits for /clock, which another simulator publishes", values
+        skipped_s, self._skipped_steps = self._skipped_steps * self._spec.sim_dt, 0
+        if skipped_s > 0.0:
+            return WARN, f"too slow for /clock: {skipped_s:.2f} s were skipped", values
         if config.lock_step:
             return OK, "lock step", values
         if not self._has_command:
             return WARN, "no fresh command: the safe command is applied", values
-        if rate < 0.9 * config.speed:
+        if rate < 0.9 * config.speed and not self._follows_clock:
             return WARN, f"runs at {rate:.2f} of real time, {config.speed:g} was asked for", values
         return OK, "running", values
 

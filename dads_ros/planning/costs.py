@@ -196,6 +196,7 @@ class PathCost:
         ends = [np.repeat(line[-1:], longest - len(line), axis=0) for line in lines]
         self._points = np.stack([np.concatenate(pair) for pair in zip(lines, ends, strict=True)])
         self._last = np.array([len(line) - 1 for line in lines])
+        self._position: Array | None = None
         self.index = np.zeros(len(lines), int)
         """Point of each path that its robot has come to. Shape (R,)."""
 
@@ -225,9 +226,14 @@ class PathCost:
         cost = left.astype(np.float32) + np.float32(self.cross_track) * distance
         return cost.reshape(num, count, times).mean(axis=-1)
 
-    def advance(self, position: Array, reach_m: float = 1.0) -> None:
-        """Take in positions x, y, world frame, m, at most ``reach_m`` along the path. (R, 2)."""
-        window, index = self._window(reach_m)
+    def advance(self, position: Array) -> None:
+        """Take in positions x, y, world frame, m. Shape (R, 2).
+
+        Along the path at most as far as a robot moved since the last ones, or 1 m.
+        """
+        last = position if self._position is None else self._position
+        self._position = np.array(position)
+        window, index = self._window(max(1.0, float(length(position - last).max())))
         nearest = length(window - position[:, None]).argmin(axis=1)
         self.index = index[np.arange(len(index)), nearest]
 

@@ -102,7 +102,8 @@ class ObstacleMap:
         size = np.array([columns, rows])
         low = np.minimum(np.floor(at.min(0)).astype(int), 0)
         high = np.maximum(np.ceil(at.max(0)).astype(int) + 1, size)
-        around = int(np.ceil(radius_m / self.resolution_m)) + 2  # room to go around the map
+        # Room to go around the map.
+        around = int(np.ceil((radius_m + margin_m) / self.resolution_m)) + 2
         low, high = low - around, high + around
         (columns, rows), before = high - low, -low
         if rows * columns > MAX_CELLS:
@@ -129,10 +130,12 @@ class ObstacleMap:
         return column, row
 
     def _clearance_of(self, cells: NDArray[np.bool_]) -> Float32:
-        if cells.all() or not cells.any():
-            return np.where(cells, -FREE_M, FREE_M).astype(np.float32)
-        distance = distance_transform_edt(~cells) + distance_transform_edt(cells) - 0.5
-        return (np.where(cells, -distance, distance) * self.resolution_m).astype(np.float32)
+        if not cells.any():
+            return np.full(cells.shape, FREE_M, np.float32)
+        around = np.pad(cells, 1)  # beyond the edge all is free
+        distance = distance_transform_edt(~around) + distance_transform_edt(around) - 0.5
+        signed = np.where(around, -distance, distance)[1:-1, 1:-1]
+        return (signed * self.resolution_m).astype(np.float32)
 
 
 class WayField:

@@ -46,6 +46,7 @@ class Task:
     maps: list[ObstacleMap] | None = None
     """Where not to go; one for each robot."""
     _ways: list[WayField] | None = field(default=None, init=False, repr=False)
+    _ways_margin_m: float = field(default=0.0, init=False, repr=False)
 
     def cost(
         self,
@@ -106,7 +107,8 @@ class Task:
         assert self.goals is not None
         if self.maps is None:
             return GoalCost(self.goals, standing_radius_m)
-        if self._ways is None:
+        if self._ways is None or self._ways_margin_m != margin_m:
+            self._ways_margin_m = margin_m
             self._ways = [
                 obstacles.way_to(goal, robot_radius_m, margin_m, place)
                 for obstacles, goal, place in zip(self.maps, self.goals, start[:, :2], strict=True)

@@ -114,6 +114,17 @@ def test_a_robot_on_a_line_has_velocities_but_no_paths() -> None:
     assert np.isfinite(means(values)["full_speed_mps"] or np.nan)
 
 
+def test_velocities_need_time_enough_for_a_mean(point_mass_bundle: Path) -> None:
+    driver = driver_of(SkillBundle(point_mass_bundle))
+    with pytest.raises(ConfigError, match="takes 2 steps; its mean velocities need at least"):
+        evaluate_task("velocity", driver, 2, 2)
+    values = evaluate_task("velocity", driver, 1, 20)
+    assert sorted(values[f"velocity_error_{speed}"] is None for speed in ("half", "full")) == [
+        False,
+        True,
+    ]
+
+
 def test_the_command_prints_each_task_under_its_name(
     point_mass_bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -127,3 +138,5 @@ def test_the_command_prints_each_task_under_its_name(
     assert "task velocity" in lines and any(line.startswith("full_speed_mps") for line in lines)
     assert main(["evaluate", *arguments, "path", "--save"]) == 2
     assert "--save keeps skills and goals" in capsys.readouterr().err
+    assert main(["evaluate", *arguments, "goal", "--goal-range", "3"]) == 2
+    assert "leave the range out" in capsys.readouterr().err

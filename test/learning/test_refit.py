@@ -19,6 +19,7 @@ from dads_ros.learning.networks import mlp
 from dads_ros.learning.refit import MomentumDynamics, Motion, fit, refit_bundle
 from dads_ros.observation import policy_obs_dim
 from dads_ros.planning.costs import GoalCost
+from dads_ros.planning.mppi import Array, Float32
 from dads_ros.planning.skill_planner import SkillPlanner, robot_rngs
 
 
@@ -38,6 +39,7 @@ def lagging(num: int, seed: int) -> Motion:
     """A body whose velocity goes half of the way to 2 z in one prediction of 1 s."""
     generator = torch.Generator().manual_seed(seed)
     skill = torch.rand(num, 2, generator=generator) * 2.0 - 1.0
+    skill[::10] = 0.0  # to stand is not to stop at once
     velocity = torch.randn(num, 2, generator=generator)
     after = 0.5 * velocity + skill
     return Motion(skill, velocity, torch.cat([0.5 * (velocity + after), after], dim=1))
@@ -50,7 +52,8 @@ def test_a_lag_is_learned(yaw_symmetry: bool) -> None:
     motion = lagging(500, 1)
     with torch.no_grad():
         predicted = dynamics(motion.skill, motion.velocity)
-    assert (predicted - motion.change).norm(dim=1).mean() < 0.1
+    error_m = (predicted - motion.change).norm(dim=1)
+    assert error_m.mean() < 0.1 and error_m[::10].mean() < 0.2
     again, same = fit(lagging(8000, 0), yaw_symmetry=yaw_symmetry, seed=0)
     assert same == error and torch.equal(again.net[0].weight, dynamics.net[0].weight)
 
@@ -73,16 +76,20 @@ def test_with_yaw_symmetry_predictions_turn_with_the_skill() -> None:
 
 
 def test_a_refitted_bundle_foretells_what_a_new_skill_does(cheetah: SkillBundle) -> None:
-    shipped = SkillBundle(find_file("half_cheetah", folder="models"))
+    """More than the same skill dynamics does when it does not know the velocity."""
     model, steps = RobotModel(cheetah.robot), 5
     parts = (model, cheetah.skill_space, cheetah.command)
+
+    def without_velocity(start: Array, skills: Float32, duration_steps: float) -> Array:
+        return cheetah.rollout(start[..., :3], skills, duration_steps)
+
     errors = [
         evaluate_switching(*parts, rollout, steps, seed=1, num_robots=32, steps=100).to_dict()[
             "switch_prediction_error"
         ]
-        for rollout in (shipped.rollout, cheetah.rollout)
+        for rollout in (without_velocity, cheetah.rollout)
     ]
-    assert errors[1] < 0.6 and (shipped.manifest.prediction.momentum or errors[1] < errors[0])
+    assert errors[1] < 0.6 < 0.8 < errors[0]
 
 
 def test_each_prediction_starts_with_the_velocity_that_the_last_one_ends_with(

@@ -87,6 +87,13 @@ def test_where_a_path_crosses_itself_progress_stays_on_its_branch() -> None:
     np.testing.assert_allclose(seen, whole * np.arange(7, -1, -1) / 8, atol=0.15)
 
 
+def test_a_fast_robot_is_followed_along_the_path_from_plan_to_plan() -> None:
+    cost = PathCost([[0.0, 0.0], [60.0, 0.0]], cross_track=1.0)
+    for x in (0.0, 4.0, 9.0, 20.0):
+        cost.advance(np.array([[x, 0.3]]))
+        np.testing.assert_allclose(cost.left_m, [60.0 - x], atol=0.15)
+
+
 def test_a_robot_at_the_end_of_its_path_has_no_way_left() -> None:
     cost = PathCost([[[0.0, 0.0], [1.0, 0.0]], [[0.0, 0.0], [0.0, 5.0]]], cross_track=2.0)
     for x in (0.5, 1.0):

@@ -38,6 +38,24 @@ def test_beyond_the_map_clearance_is_never_more_than_the_distance() -> None:
     assert (clearance >= beyond - 0.1).all()  # near a map one may stand, whatever is in it
 
 
+@pytest.mark.parametrize("thickness", [1, 30, 80])
+def test_thick_walls_at_the_edge_leave_what_is_beyond_free(thickness: int) -> None:
+    cells = np.zeros((80, 80), bool)
+    cells[:, -thickness:] = True
+    obstacles = ObstacleMap(cells, 0.1, (-4.0, -4.0, 0.0))
+    beyond = obstacles.clearance(np.array([[4.5, 0.0], [6.0, 0.0]]))
+    np.testing.assert_allclose(beyond, [0.5, 2.0], atol=0.1)
+    assert obstacles.clearance(np.array([3.95, 0.0])) < 0.0
+
+
+def test_around_the_map_there_is_room_for_the_margin() -> None:
+    cells = np.zeros((80, 80), bool)
+    cells[:, 40] = True
+    obstacles = ObstacleMap(cells, 0.1, (-4.0, -4.0, 0.0))
+    way = obstacles.way_to([2.0, 0.0], 0.5, 1.0, [[-2.0, 0.0]])(np.array([-2.0, 0.0]))
+    assert way < 1.3 * 2.0 * np.hypot(2.0, 5.5)  # at the margin from the wall's end
+
+
 def test_ways_go_on_beyond_the_map() -> None:
     field = wall_with_a_gap().way_to([3.0, 0.0], 0.3, 0.1, [[3.0, -4.0]])
     lengths = field(np.array([[3.0, -20.0], [3.0, -10.0], [3.0, -3.0]]))
@@ -79,7 +97,8 @@ def test_the_way_leads_around_obstacles_and_through_gaps_that_are_wide_enough() 
     narrow = obstacles.way_to(goal, 0.3, 0.01, start[None])
     assert by_hand * 0.97 < narrow(start) < by_hand * 1.06
     around = obstacles.way_to(goal, 0.6, 0.01, start[None])(start)  # the gap is 1 m wide
-    np.testing.assert_allclose(around, 2.0 * np.hypot(2.0, 3.65), rtol=0.06)  # the wall's end
+    # Straight to the wall's end, around it at a distance of 0.6 m, and on: 7.1 + 1.5 m.
+    np.testing.assert_allclose(around, 8.6, rtol=0.05)
     places = np.random.default_rng(0).uniform(0.5, 3.9, (200, 2))
     straight = np.linalg.norm(places - goal, axis=1)
     np.testing.assert_allclose(narrow(places), straight, rtol=0.03, atol=0.11)

@@ -74,6 +74,18 @@ def test_with_a_map_the_goal_costs_the_way_around() -> None:
     assert np.isfinite(costs["obstacles"]).tolist() == [[True, True, False]]
 
 
+def test_a_changed_margin_changes_the_way() -> None:
+    cells = np.zeros((80, 80), bool)
+    cells[:38, 40] = cells[46:, 40] = True
+    task = Task(goals=np.array([[2.0, 0.0]]), maps=[ObstacleMap(cells, 0.1, (-4.0, -4.0, 0.0))])
+    plans, start = candidates([[[[-2.0, 0.0]]]]), np.array([[-2.0, 0.0, 0.0]])
+    narrow, wide, again = (
+        cost_of(task, start, margin_m=margin).by_term(plans)["goal"][0, 0]
+        for margin in (0.01, 3.0, 0.01)
+    )
+    assert wide > 1.5 * narrow and again == narrow
+
+
 def test_a_cost_of_ones_own_is_a_class_somewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
