@@ -8,7 +8,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast check format bench clean
 
-BENCHMARKS := import_time planner_latency skill_quality training_throughput
+BENCHMARKS := import_time planner_latency control_latency skill_quality training_throughput
 VENV := .venv
 RUN := $(VENV)/bin/python
 PIP_INSTALL := $(RUN) -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt

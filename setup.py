@@ -64,7 +64,7 @@ setup(
             "torch",
             "tqdm",
         ],
-        "benchmark": ["stable-baselines3"],
+        "benchmark": ["pytorch-mppi", "stable-baselines3"],
         "test": [
             "colcon-common-extensions",
             "import-linter",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dads_ros.envs.vector_env import available_cores
 from dads_ros.files import source_commit
 
-_PACKAGES = ("mujoco", "numpy", "onnxruntime", "stable-baselines3", "torch")
+_PACKAGES = ("mujoco", "numpy", "onnxruntime", "pytorch-mppi", "stable-baselines3", "torch")
 _CPU_INFO = Path("/proc/cpuinfo")
 
 
