@@ -65,7 +65,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser("demo", help="drive a simulated robot to goals over ROS 2")
     parser.add_argument("--robot", default="ant", help="robot file (default: %(default)s)")
     parser.add_argument("--bundle", help="skill bundle (default: the shipped one of the robot)")
-    parser.add_argument("--goals", help="x,y of each goal in metres, such as '5,5 -8,2'")
+    parser.add_argument(
+        "--goals",
+        help="x,y of each goal in metres: --goals='5,5 -8,2' (before a minus only with the =)",
+    )
     parser.add_argument("--num-goals", type=int, default=4, help="goals drawn without --goals")
     parser.add_argument("--seed", type=int, default=0, help="of goals, start pose and planner")
     parser.add_argument("--speed", type=float, default=1.0, help="simulated seconds per second")
@@ -76,16 +79,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Drive to all goals. Returns: 0 when every one was reached, else 1."""
-    if not 0.01 <= args.speed <= 100.0 or args.seed < 0:
-        raise ConfigError(
-            f"speed is {args.speed:g}, seed is {args.seed}; expected a speed from 0.01 to 100 and "
-            "a seed of at least 0"
-        )
-    if args.num_goals < 1 or not 0.0 < args.time_limit < math.inf:
-        raise ConfigError(
-            f"num-goals is {args.num_goals}, time-limit is {args.time_limit:g}; expected at least "
-            "1 goal and a finite time limit above 0 s"
-        )
+    if not 0.01 <= args.speed <= 100.0:
+        raise ConfigError(f"speed is {args.speed:g}; it must be between 0.01 and 100")
+    for name, value, low in (("seed", args.seed, 0), ("num-goals", args.num_goals, 1)):
+        if value < low:
+            raise ConfigError(f"{name} is {value}; it must be at least {low}")
+    if not 0.0 < args.time_limit < math.inf:
+        raise ConfigError(f"time-limit is {args.time_limit:g} s; it must be above 0 and finite")
     robot = RobotSpec.load(args.robot)
     if args.goals is None:
         goals = draw_goals(robot, args.seed, args.num_goals)
@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
         signal.signal(number, _leave)
     print(
         f"{robot.name} with bundle {bundle}, {len(goals)} goals, speed {args.speed:g}\n"
-        f"ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']}; to look on: "
+        f"to look on, with ROS 2 installed: ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']} "
         f"rviz2 -d {share_folder() / 'config' / 'dads.rviz'}",
         flush=True,
     )
@@ -109,10 +109,13 @@ def run(args: argparse.Namespace) -> int:
         try:
             client = DemoClient(processes)
             client.wait_until_ready()
-            results = [
-                client.drive_to(goal, f"goal {i + 1}/{len(goals)}", args.time_limit)
-                for i, goal in enumerate(goals)
-            ]
+            results: list[GoalResult] = []
+            for i, goal in enumerate(goals):
+                results.append(
+                    client.drive_to(goal, f"goal {i + 1}/{len(goals)}", args.time_limit)
+                )
+                if client.is_in_trouble:  # a fallen robot does not get up
+                    break
         finally:
             rclpy.try_shutdown()
     print(table(results), flush=True)
@@ -227,13 +230,16 @@ class DemoClient:
             if arrived is not None and self._stamp_s - arrived >= GOAL_HOLD_S:
                 display.close("reached")
                 return GoalResult(goal, start_distance, elapsed, "reached")
-            in_trouble = (
-                self._trouble and self._stamp_s - self._trouble_since_s > TROUBLE_TIMEOUT_S
-            )
-            if elapsed > time_limit_s or in_trouble:
+            if elapsed > time_limit_s or self.is_in_trouble:
                 reason = self._trouble or f"not within {time_limit_s:g} s"
                 display.close(reason)
                 return GoalResult(goal, start_distance, None, f"missed: {reason}")
+
+    @property
+    def is_in_trouble(self) -> bool:
+        """The planner has had the same error for a while, such as a fall."""
+        lasted_s = self._stamp_s - self._trouble_since_s
+        return bool(self._trouble) and lasted_s > TROUBLE_TIMEOUT_S
 
     def _spin(self) -> None:
         rclpy.spin_once(self._node, timeout_sec=0.1)
