@@ -14,6 +14,7 @@ from dads_ros.config import read_yaml
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import VectorEnv
 from dads_ros.files import share_folder
+from dads_ros.learning import refit
 from dads_ros.robot import RobotSpec
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -31,8 +32,9 @@ def test_the_quadruped_stands_on_its_standing_command() -> None:
 
 
 def test_it_trains_and_drives_from_its_robot_file_alone(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(refit, "NUM_PREDICTIONS", 40)
     values = read_yaml(share_folder() / "config" / "train" / "ant.yaml")
     values["collect"] |= {"num_envs": 32, "warmup_steps": 1000, "replay_capacity": 20000}
     values["sac"] |= {"gradient_steps": 8}

@@ -113,7 +113,10 @@ def test_it_goes_around_what_the_map_shows_and_says_when_it_cannot(robot: Robot)
     ahead = (np.abs(went[:, 0] - 2.0) < 0.2 + 0.2) & (went[:, 1] > -2.5 - 0.2) & (went[:, 1] < 3.2)
     assert not ahead.any()
 
-    publish(np.ones((200, 200), bool))  # obstacles everywhere: whatever it does, it touches
+    probe.wait_for(lambda: not is_moving(probe))
+    row, column = np.mgrid[:200, :200] * 0.1 + 0.05 - 10.0
+    here = position(probe)
+    publish(np.hypot(column - here[0], row - here[1]) > 0.08)  # whatever it does, it touches
     probe.send_goal(-3.0, 0.0)
     probe.wait_for(lambda: health(probe)[1].startswith("every way is forbidden"))
     probe.wait_for(lambda: not is_moving(probe))
