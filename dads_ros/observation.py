@@ -48,8 +48,12 @@ class RobotState:
 
     def yaw(self) -> Array:
         """Heading: angle of the body x-axis seen from above, world frame, rad. Shape (...)."""
-        w, x, y, z = np.moveaxis(self.orientation, -1, 0)
-        return np.arctan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
+        return yaw_of(self.orientation)
+
+    def ground_velocity(self) -> Array:
+        """Of the base along the world's x and y, m/s. Shape (..., 2)."""
+        rotation = quaternion_to_matrix(self.orientation)[..., :2, :]
+        return np.einsum("...ij,...j->...i", rotation, self.linear_velocity)
 
     def has_fallen(self, spec: RobotSpec) -> NDArray[np.bool_]:
         """Whether the robot file counts this as fallen. Shape (...)."""
@@ -108,6 +112,12 @@ def build_policy_obs(
             values = np.clip(values, -spec.max_velocity, spec.max_velocity)
         parts.append(values)
     return np.concatenate(parts, axis=-1, dtype=np.float32)
+
+
+def yaw_of(quaternion: Array) -> Array:
+    """Heading of a unit quaternion (w, x, y, z), rad. Shape (...)."""
+    w, x, y, z = np.moveaxis(quaternion, -1, 0)
+    return np.arctan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
 
 
 def quaternion_to_matrix(quaternion: Array) -> Array:

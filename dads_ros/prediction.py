@@ -4,7 +4,6 @@ Shapes: N candidates, H skills of a sequence, D skill dimensions, P predicted co
 policy_obs.
 """
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -28,6 +27,8 @@ two columns more: that velocity afterwards."""
 
 PredictedField = Literal["x", "y", "yaw", ObservationField]
 POSE_FIELDS = ("x", "y", "yaw")
+POSE, BODY = 3, 5
+"""A plan's start: columns of the pose, then the velocity, from BODY on policy_obs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +64,7 @@ class PredictionSpec(Config):
         """Check the combination. Raises: ConfigError."""
         super().__post_init__()
         pose = self.pose_fields
-        plain = PredictionSpec(steps=self.steps) if self.momentum else self
-        if self.momentum and dataclasses.replace(self, momentum=False) != plain:
+        if self.momentum and (self.body_state or not self.is_plain):
             raise ConfigError(
                 "'momentum' needs 'fields: [x, y]', 'frame: world' and no 'body_state'"
             )
@@ -84,6 +84,11 @@ class PredictionSpec(Config):
                 "'frame: heading' needs 'fields' without 'orientation': seen from the heading, "
                 "nobody knows the yaw that is in it"
             )
+
+    @property
+    def is_plain(self) -> bool:
+        """Predicts x and y in the world frame and nothing else."""
+        return self.fields == ("x", "y") and self.frame == "world"
 
     @property
     def pose_fields(self) -> tuple[PredictedField, ...]:
@@ -130,16 +135,17 @@ class PredictionSpec(Config):
         Args:
             robot: whose skills they are.
             delta: mean prediction.
-            start: x, y (m) and yaw (rad) now, world frame, then policy_obs if it is known; else
-                predicted observations are counted from zero. Shape (3,) or (3 + O,), or one row
-                for each of N.
+            start: x, y (m), yaw (rad), the base's velocity along x and y (m/s), all in the world
+                frame, and policy_obs. Or the pose alone: then the robot is at rest, and predicted
+                observations are counted from zero. Shape (5 + O,) or (3,), or one row for each
+                of N.
             skills: shape (N, H, D).
             duration_steps: control steps that each skill is held.
         Returns: the predicted fields before the first and after each skill, x, y and yaw in the
             world frame. Shape (N, H + 1, P).
         """
         if self.momentum:
-            return self._momentum_rollout(robot, delta, start, skills, duration_steps)
+            return self._momentum_rollout(delta, start, skills, duration_steps)
         num, num_pose = len(skills), len(self.pose_fields)
         repeats = max(1, round(duration_steps / self.steps)) if self.body_state else 1
         held = np.repeat(skills, repeats, axis=1) if repeats > 1 else skills
@@ -165,18 +171,13 @@ class PredictionSpec(Config):
         return np.concatenate([poses, body], axis=-1, dtype=poses.dtype)[:, ::repeats]
 
     def _momentum_rollout(
-        self,
-        robot: RobotSpec,
-        delta: Delta,
-        start: Array,
-        skills: Float32,
-        duration_steps: float,
+        self, delta: Delta, start: Array, skills: Float32, duration_steps: float
     ) -> Array:
         """Each prediction starts with the velocity that the one before ends with, at first 0."""
         num, horizon, _ = skills.shape
         velocity = np.zeros((num, 2), np.float32)
-        if start.shape[-1] > 3:
-            velocity[:] = base_velocity(robot, start[..., 3:])
+        if start.shape[-1] > POSE:
+            velocity[:] = start[..., POSE:BODY]
         repeats = max(1, round(duration_steps / self.steps))
         part = np.float32(duration_steps / (repeats * self.steps))
         predictions = np.empty((num, horizon + 1, 2), np.float32)
@@ -224,32 +225,10 @@ class PredictionSpec(Config):
         return predictions
 
 
-def base_velocity(robot: RobotSpec, policy_obs: Array) -> Array:
-    """Velocity of the base along the world's x and y, m/s. (..., O) -> (..., 2).
-
-    Raises: ConfigError when the robot does not observe orientation and linear velocity.
-    """
-    slices = observation_slices(robot)
-    if not {"orientation", "linear_velocity"} <= set(slices):
-        raise ConfigError(
-            f"robot '{robot.name}' observes {', '.join(slices)}; with 'momentum' it must observe "
-            "orientation and linear_velocity"
-        )
-    w, x, y, z = np.moveaxis(policy_obs[..., slices["orientation"]], -1, 0)
-    v_x, v_y, v_z = np.moveaxis(policy_obs[..., slices["linear_velocity"]], -1, 0)
-    along_x = (
-        (1 - 2 * (y * y + z * z)) * v_x + 2 * (x * y - w * z) * v_y + 2 * (x * z + w * y) * v_z
-    )
-    along_y = (
-        2 * (x * y + w * z) * v_x + (1 - 2 * (x * x + z * z)) * v_y + 2 * (y * z - w * x) * v_z
-    )
-    return np.stack([along_x, along_y], axis=-1)
-
-
 def _observation(robot: RobotSpec, start: Array, num: int) -> tuple[Float32, Float32]:
     """policy_obs (N, O) of a start, and whether it is known, 1 or 0 (N, 1)."""
-    is_known = start.shape[-1] > 3
-    obs = start[..., 3:] if is_known else np.zeros(policy_obs_dim(robot))
+    is_known = start.shape[-1] > POSE
+    obs = start[..., BODY:] if is_known else np.zeros(policy_obs_dim(robot))
     obs = np.broadcast_to(obs, (num, obs.shape[-1])).astype(np.float32)
     return _with_upper_quaternion(robot, obs), np.full((num, 1), is_known, np.float32)
 

@@ -7,7 +7,7 @@ import pytest
 
 from dads_ros.errors import ConfigError
 from dads_ros.observation import observation_slices, policy_obs_dim
-from dads_ros.prediction import PredictionSpec
+from dads_ros.prediction import BODY, PredictionSpec
 from dads_ros.robot import RobotSpec
 
 ANT = RobotSpec.load("ant")
@@ -56,7 +56,7 @@ def test_only_the_first_skill_of_a_plan_starts_from_a_known_body_state() -> None
     obs = np.random.default_rng(0).normal(size=(2, OBS_DIM))
     part = observation_slices(ANT)["orientation"]
     obs[:, part] = [0.6, 0.0, 0.8, 0.0]
-    start = np.concatenate([np.zeros((2, 3)), obs], axis=1)
+    start = np.concatenate([np.zeros((2, BODY)), obs], axis=1)
     path = spec.rollout(ANT, delta, start, skills, spec.steps)
     changes = skills.copy()
     changes[:, 0] += 10.0
@@ -82,7 +82,7 @@ def test_where_the_whole_observation_is_predicted_each_prediction_starts_from_th
     obs = rng.normal(size=(4, OBS_DIM))
     obs[:, part.start] = np.abs(obs[:, part.start])
     obs[:, part] /= np.linalg.norm(obs[:, part], axis=1, keepdims=True)
-    start = np.concatenate([np.ones((4, 3)), obs], axis=1)
+    start = np.concatenate([np.ones((4, BODY)), obs], axis=1)
     path = spec.rollout(ANT, delta, start, np.zeros((4, 3, 2), np.float32), 1)
     assert path.shape == (4, 4, 2 + OBS_DIM)
     np.testing.assert_allclose(path[:, 0, :2], 1.0)
@@ -112,7 +112,7 @@ def test_from_a_state_a_long_skill_is_as_many_predictions_as_it_lasts() -> None:
 
     assert robot.observation[0] == "linear_velocity"
     skills = np.array([[[1.0, -0.5]]], np.float32)
-    start = np.zeros((1, 3 + policy_obs_dim(robot)))
+    start = np.zeros((1, BODY + policy_obs_dim(robot)))
     path = spec.rollout(robot, delta, start, skills, 25)
     time = 25 * dt
     expected = skills[0, 0] * (time - 1.0 + np.exp(-time))
@@ -128,8 +128,8 @@ def test_both_signs_of_a_quaternion_are_one_start() -> None:
         seen.append(obs)
         return np.full((len(skill), 6), 0.1, np.float32)
 
-    start = np.zeros((2, 3 + OBS_DIM))
-    start[:, 3:][:, part] = [[0.6, 0.0, 0.0, 0.8], [-0.6, 0.0, 0.0, -0.8]]
+    start = np.zeros((2, BODY + OBS_DIM))
+    start[:, BODY:][:, part] = [[0.6, 0.0, 0.0, 0.8], [-0.6, 0.0, 0.0, -0.8]]
     path = spec.rollout(ANT, delta, start, np.zeros((2, 1, 2), np.float32), 5)
     np.testing.assert_allclose(seen[0][0], seen[0][1])
     np.testing.assert_allclose(path[0], path[1])

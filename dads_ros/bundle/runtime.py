@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dads_ros.bundle.manifest import DYNAMICS_FILE, POLICY_FILE, BundleManifest
 from dads_ros.errors import BundleError
 from dads_ros.observation import policy_obs_dim
+from dads_ros.prediction import BODY
 from dads_ros.robot import RobotSpec
 from dads_ros.skills import SkillSpace
 
@@ -52,7 +53,7 @@ class SkillBundle:
             got = {item.name: item.shape[-1] for item in session.get_inputs()}
             if got != inputs:
                 raise BundleError(f"{name} takes inputs of sizes {got}; expected {inputs}")
-        self._inputs = list(expected[DYNAMICS_FILE][1])
+        self._inputs = expected[DYNAMICS_FILE][1]
         self._check_outputs()
 
     @property
@@ -101,26 +102,18 @@ class SkillBundle:
         obs = np.zeros((1, policy_obs_dim(self.robot)), np.float32)
         for num in (1, 2):
             self.command(obs.repeat(num, 0), self.skill_space.grid(num))
-            start = np.zeros(3 + obs.shape[1])
+            start = np.zeros(BODY + obs.shape[1])
             self.rollout(start, self.skill_space.grid(num)[:, None], 1)
 
     def _check_outputs(self) -> None:
         """Run both models on two rows: a graph need not declare the sizes of its outputs."""
         obs = np.zeros((2, policy_obs_dim(self.robot)), np.float32)
         skills = self.skill_space.grid(2)
-        prediction = self.manifest.prediction
-        before: tuple[Float32, ...] = ()
-        if prediction.body_state:
-            before = (obs, np.ones((2, 1), np.float32))
-        elif prediction.momentum:
-            before = (np.zeros((2, 2), np.float32),)
+        before = [np.ones((2, size), np.float32) for size in list(self._inputs.values())[1:]]
+        size = self.prediction_dim + 2 * self.manifest.prediction.momentum
         outputs = (
             (POLICY_FILE, lambda: self.command(obs, skills), self.robot.command_dim),
-            (
-                DYNAMICS_FILE,
-                lambda: self.delta(skills, *before),
-                self.prediction_dim + 2 * prediction.momentum,
-            ),
+            (DYNAMICS_FILE, lambda: self.delta(skills, *before), size),
         )
         for name, run, size in outputs:
             try:

@@ -9,10 +9,10 @@ from dads_ros.config import PlannerConfig
 from dads_ros.envs.model import RobotModel
 from dads_ros.errors import ConfigError
 from dads_ros.evaluation.driving import Driver
-from dads_ros.evaluation.goals import evaluate_goals, sample_goals
+from dads_ros.evaluation.goals import GOAL_STEPS, evaluate_goals, sample_goals
 from dads_ros.evaluation.skills import count_xy_bins, evaluate_skills, evaluate_switching
 from dads_ros.evaluation.statistics import Interval, Values, intervals, means
-from dads_ros.evaluation.tasks import GOAL_RANGE_M, evaluate_task
+from dads_ros.evaluation.tasks import GOAL_RANGE_M, TASKS, evaluate_task
 from dads_ros.robot import RobotSpec
 
 logger = logging.getLogger(__name__)
@@ -21,7 +21,6 @@ GRID_SKILLS = 256
 GRID_STEPS = 200
 BIN_SKILLS = 48  # as in the works that report covered x-y bins
 LONG_SKILLS, LONG_STEPS = 20, 500
-GOAL_STEPS = 400
 DECIMALS = 6
 
 
@@ -88,10 +87,11 @@ def evaluate_bundle(
             raise ConfigError(
                 f"goals of tasks lie within +-{GOAL_RANGE_M:g} m; leave the range out"
             )
-        settings |= {"steps": steps}
-        figures = {
-            name: _with_intervals(evaluate_task(name, driver, num_goals, steps)) for name in tasks
-        }
+        figures = {}
+        for name in tasks:
+            num_steps = steps or TASKS[name].num_steps(model.spec)
+            values = evaluate_task(name, driver, num_goals, num_steps)
+            figures[name] = {"steps": num_steps, **_with_intervals(values)}
     else:
         steps = steps or GOAL_STEPS
         settings |= {"steps": steps, "goal_range_m": goal_range_m}

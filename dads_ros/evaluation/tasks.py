@@ -3,8 +3,8 @@
 Shapes: R robots, T steps, M points of a path.
 """
 
-from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from dads_ros.envs.model import RobotModel
 from dads_ros.errors import ConfigError
 from dads_ros.evaluation.driving import Array, Driver
-from dads_ros.evaluation.goals import evaluate_goals, sample_goals
+from dads_ros.evaluation.goals import GOAL_STEPS, evaluate_goals, sample_goals
 from dads_ros.evaluation.statistics import Values
 from dads_ros.observation import RobotState
-from dads_ros.planning.costs import PathCost, WaypointsCost, length
+from dads_ros.planning.costs import PathCost, WaypointsCost, length, turned
 from dads_ros.planning.obstacles import ObstacleMap
 from dads_ros.planning.tasks import Task
 from dads_ros.robot import RobotSpec
@@ -30,25 +30,22 @@ _REACHED_M = 0.5
 _NUM_DIRECTIONS, _NUM_SKILLS = 12, 1024
 
 
-class _Evaluate(Protocol):
-    def __call__(self, driver: Driver, num: int, steps: int) -> Values: ...
-
-
 class EvaluationTask(NamedTuple):
     """How long it takes and what measures it."""
 
     duration_s: float | None
-    """Of the robot's time; None: 400 control steps, the measure of normalised_distance_400."""
+    """Of the robot's time; None: GOAL_STEPS control steps."""
     needs_plane: bool
     """Nothing for a robot that moves on a line."""
-    evaluate: _Evaluate
+    evaluate: Callable[[Driver, int, int], Values]
+    """Of as many robots for as many steps."""
 
     def num_steps(self, spec: RobotSpec) -> int:
         """T of a robot."""
-        return 400 if self.duration_s is None else round(self.duration_s / spec.control_dt)
+        return GOAL_STEPS if self.duration_s is None else round(self.duration_s / spec.control_dt)
 
 
-def evaluate_task(name: str, driver: Driver, num: int, steps: int | None = None) -> Values:
+def evaluate_task(name: str, driver: Driver, num: int, steps: int) -> Values:
     """Figures of one of ``TASKS`` over ``num`` robots with a task of their own each.
 
     Raises: ConfigError where the robot cannot do it at all.
@@ -59,7 +56,7 @@ def evaluate_task(name: str, driver: Driver, num: int, steps: int | None = None)
             f"task '{name}' needs a robot that moves in the plane; '{spec.name}' moves on a line: "
             f"take {', '.join(name for name, task in TASKS.items() if not task.needs_plane)}"
         )
-    return task.evaluate(driver, num, steps or task.num_steps(spec))
+    return task.evaluate(driver, num, steps)
 
 
 def _goal(driver: Driver, num: int, steps: int) -> Values:
@@ -96,7 +93,7 @@ def _path(driver: Driver, num: int, steps: int) -> Values:
     shapes = np.arange(num) % len(SHAPES)
     angles = _rng(driver, num).uniform(-np.pi, np.pi, num)
     lines = list(SHAPES.values())
-    paths = np.stack([_turned(lines[s], a) for s, a in zip(shapes, angles, strict=True)])
+    paths = np.stack([turned(lines[s], a) for s, a in zip(shapes, angles, strict=True)])
     drive = driver.drive(Task(path=PathCost(paths, driver.costs.cross_track)), num, steps)
     error, done = cross_track(drive.tracks, paths)
     by_shape = {
@@ -112,7 +109,7 @@ def _path(driver: Driver, num: int, steps: int) -> Values:
     }
 
 
-def cross_track(tracks: Array, paths: Array) -> tuple[Array, Array]:
+def cross_track(tracks: Array, paths: NDArray[np.floating]) -> tuple[Array, Array]:
     """Mean distance of tracks (R, T + 1, 2) from paths (R, M, 2), m, and the part walked.
 
     A path's end ends the mean. Only the piece near the progress made counts, as in PathCost.
@@ -148,13 +145,6 @@ def _shapes() -> dict[str, Array]:
     }
 
 
-def _turned(vectors: Array, angle: Array | float) -> Array:
-    """By one angle, or each by its own, rad. (N, 2) -> (N, 2)."""
-    x, y = vectors.T
-    cos, sin = np.cos(angle), np.sin(angle)
-    return np.stack([cos * x - sin * y, sin * x + cos * y], axis=-1)
-
-
 def _velocity(driver: Driver, num: int, steps: int) -> Values:
     """Constant in the world for a while, at half and at full speed.
 
@@ -172,7 +162,7 @@ def _velocity(driver: Driver, num: int, steps: int) -> Values:
     commands *= speed * np.where(is_full, 1.0, 0.5)[..., None]
 
     def change(task: Task, step: int, state: RobotState) -> None:
-        task.velocities = _turned(commands[:, step // per_command], -state.yaw())
+        task.velocities = turned(commands[:, step // per_command], -state.yaw())
 
     drive = driver.drive(Task(velocities=commands[:, 0]), num, steps, change)
     velocity = np.diff(drive.tracks, axis=1) / dt
@@ -220,12 +210,9 @@ def full_speed(driver: Driver) -> float:
 def _obstacles(driver: Driver, num: int, steps: int) -> Values:
     """Through, or around, a field of boxes to a goal behind it."""
     rng, radius_m = _rng(driver, num), driver.model.spec.radius_m
-    maps, goals = [], np.empty((num, 2))
-    for index, angle in enumerate(rng.uniform(-np.pi, np.pi, num)):
-        maps.append(random_field(angle, rng))
-        goals[index] = (FIELD_M + 2.0 * FIELD_DISTANCE_M) * np.array(
-            [np.cos(angle), np.sin(angle)]
-        )
+    angles = rng.uniform(-np.pi, np.pi, num)
+    maps = [random_field(angle, rng) for angle in angles]
+    goals = turned(np.tile([FIELD_M + 2.0 * FIELD_DISTANCE_M, 0.0], (num, 1)), angles)
     drive = driver.drive(Task(goals=goals, maps=maps), num, steps)
     clearance = [field.clearance(track) for field, track in zip(maps, drive.tracks, strict=True)]
     touched = np.min(clearance, axis=1) < radius_m
@@ -246,7 +233,7 @@ def random_field(angle: float, rng: np.random.Generator) -> ObstacleMap:
         width, height = np.rint(rng.uniform(*BOX_M, 2) / RESOLUTION_M).astype(int)
         column, row = rng.integers(columns - width + 1), rng.integers(rows - height + 1)
         cells[row : row + height, column : column + width] = True
-    x, y = _turned(np.array([FIELD_DISTANCE_M, -FIELD_WIDTH_M / 2.0]), angle)
+    x, y = turned(np.array([FIELD_DISTANCE_M, -FIELD_WIDTH_M / 2.0]), angle)
     return ObstacleMap(cells, RESOLUTION_M, (float(x), float(y), angle))
 
 

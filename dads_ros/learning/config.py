@@ -281,8 +281,7 @@ class TrainConfig(Config):
                 "'prediction.momentum' is what a refitted bundle has; set 'skill_dynamics.refit: "
                 "true' instead"
             )
-        plain = self.prediction.fields == ("x", "y") and self.prediction.frame == "world"
-        if self.skill_dynamics.refit and not plain:
+        if self.skill_dynamics.refit and not self.prediction.is_plain:
             raise ConfigError(
                 "'skill_dynamics.refit' needs 'prediction.fields: [x, y]' and 'prediction.frame: "
                 "world'"

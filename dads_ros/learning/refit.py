@@ -4,8 +4,7 @@ What training leaves behind is the mean over a robot that explores, at whatever 
 the mean action drives, skills change as they do in planning, and the velocity of the base is an
 input and an output: q(delta, v' | v, z), so that a plan knows how long the robot takes to turn
 about. Not in the paper, whose x-y skill dynamics sees the skill alone. Works on every bundle that
-predicts x and y in the world frame, of a robot that observes its orientation and linear velocity;
-the policy is not touched.
+predicts x and y in the world frame; the policy is not touched.
 
 Shapes: R robots, N rows, D skill dimensions, O policy_obs.
 """
@@ -30,7 +29,7 @@ from dads_ros.errors import ConfigError
 from dads_ros.files import atomic_write, make_output_folder, sha256, source_commit
 from dads_ros.learning.networks import mlp
 from dads_ros.learning.onnx_file import check_parity, write_onnx
-from dads_ros.prediction import PredictionSpec, base_velocity
+from dads_ros.prediction import PredictionSpec
 from dads_ros.robot import RobotSpec
 from dads_ros.skills import SkillSpace
 
@@ -124,7 +123,7 @@ def refit_bundle(
     Raises: ConfigError for a bundle that predicts anything but x and y in the world frame.
     """
     prediction, settings = bundle.manifest.prediction, bundle.manifest.training_config
-    if prediction.fields != ("x", "y") or prediction.frame != "world":
+    if not prediction.is_plain:
         raise ConfigError(
             f"bundle '{bundle.folder}' predicts {', '.join(prediction.fields)} in the "
             f"{prediction.frame} frame; only x and y in the world frame can be fitted anew"
@@ -185,19 +184,15 @@ def watch(
     for _ in range(NUM_PREDICTIONS):
         changes = rng.random(NUM_ROBOTS) < change
         skills = np.where(changes[:, None], _next_skills(skill_space, skills, rng), skills)
-        obs, start = env.policy_obs(), env.state.position[:, :2].copy()
+        start, velocity = env.state.position[:, :2].copy(), env.state.ground_velocity()
         whole = ~env.state.has_fallen(model.spec)
         for _ in range(STEPS):
             whole &= ~env.needs_reset
             env.step(policy(env.policy_obs(), skills))
         whole &= ~(env.diverged | env.state.has_fallen(model.spec))
         moved = env.state.position[:, :2] - start
-        after = base_velocity(model.spec, env.policy_obs())
-        row: list[NDArray[np.floating]] = [
-            skills,
-            base_velocity(model.spec, obs),
-            np.concatenate([moved, after], axis=1),
-        ]
+        after = np.concatenate([moved, env.state.ground_velocity()], axis=1)
+        row: list[NDArray[np.floating]] = [skills, velocity, after]
         rows.append([values[whole] for values in row])
     columns = (np.concatenate(values) for values in zip(*rows, strict=True))
     return Motion(*(torch.tensor(values, dtype=torch.float32) for values in columns))

@@ -35,9 +35,8 @@ from dads_ros.learning.networks import Actor, Features, RunningNormalizer
 from dads_ros.learning.replay_buffer import Chunk, ReplayBuffer, Transition
 from dads_ros.learning.sac import Sac, SacBatch
 from dads_ros.learning.skill_dynamics import BodyState, SkillDynamics
-from dads_ros.observation import observation_slices, policy_obs_dim
+from dads_ros.observation import observation_slices
 from dads_ros.planning.mppi import Rollout
-from dads_ros.prediction import base_velocity
 from dads_ros.robot import RobotSpec
 from dads_ros.skills import SkillSpace
 
@@ -147,8 +146,6 @@ class Trainer:
         self.device = _device(config.device)
         self.robot = RobotSpec.load(config.robot)
         self.model = RobotModel(self.robot)
-        if config.skill_dynamics.refit:
-            base_velocity(self.robot, np.zeros(policy_obs_dim(self.robot)))  # now, not at the end
         self.commit = source_commit()
         """Of the code that began the run; "unknown" where its checkpoint does not say."""
         if saved is not None:

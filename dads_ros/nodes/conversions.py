@@ -27,7 +27,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, Header, MultiArrayDimension
 
 from dads_ros.errors import DadsError
-from dads_ros.observation import RobotState
+from dads_ros.observation import RobotState, yaw_of
 from dads_ros.planning.obstacles import LETHAL, ObstacleMap
 from dads_ros.robot import RobotSpec
 
@@ -198,10 +198,7 @@ def goal_of(message: PoseStamped, frames: Frames, what: str = "goal") -> Array:
             f"{what} refused: x {position.x:g}, y {position.y:g}; at most {MAX_GOAL_M:g} m from "
             "the origin is expected"
         )
-    yaw = np.arctan2(
-        2.0 * (turn.w * turn.z + turn.x * turn.y), 1.0 - 2.0 * (turn.y**2 + turn.z**2)
-    )
-    return np.array([position.x, position.y, yaw])
+    return np.array([position.x, position.y, yaw_of(_wxyz(turn))])
 
 
 def path_of(message: Path, frames: Frames) -> Array:

@@ -85,6 +85,6 @@ class ControlLoop:
 
 
 def plan_start(robot: RobotSpec, state: RobotState, last_command: Array) -> Array:
-    """What a plan starts from: x, y (m) and yaw (rad), world frame, and policy_obs. (R, 3 + O)."""
+    """What a plan starts from, as ``PredictionSpec.rollout`` takes it. Shape (R, 5 + O)."""
     obs = build_policy_obs(robot, state, last_command)
-    return np.concatenate([state.position[:, :2], state.yaw()[:, None], obs], axis=1)
+    return np.column_stack([state.position[:, :2], state.yaw(), state.ground_velocity(), obs])

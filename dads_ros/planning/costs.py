@@ -333,6 +333,13 @@ def length(vectors: Array) -> Array:
     return np.sqrt(np.einsum("...i,...i->...", vectors, vectors))
 
 
+def turned(vectors: Array, angle: Array | float) -> Array:
+    """Turned to the left in the plane, each by its own angle (N,) or all by one, rad. (N, 2)."""
+    x, y = vectors.T
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.stack([cos * x - sin * y, sin * x + cos * y], axis=-1)
+
+
 def _resampled(path: Float32, spacing_m: float) -> Float32:
     """Points at even distances along a polyline, its last one included. (M, 2) -> (N, 2)."""
     along = np.concatenate([[0.0], np.cumsum(length(np.diff(path, axis=0)))])

@@ -234,11 +234,12 @@ def _interpolated(values: Array, at: tuple[Array, Array]) -> tuple[Array, Array 
         parts.append(inside[-1] - cells[-1])
     index = cells[1] * num_columns + cells[0]
     flat, (u, v) = values.ravel(), parts
-    below, above = (
-        low + (flat.take(index + step + right) - low) * u
-        for step in (0, up)
-        for low in (flat.take(index + step),)
-    )
+
+    def along_row(index: NDArray[np.int32]) -> Array:
+        left = flat.take(index)
+        return left + (flat.take(index + right) - left) * u
+
+    below, above = along_row(index), along_row(index + up)
     result = below + (above - below) * v
     if all(np.array_equal(a, b) for a, b in zip(at, inside, strict=True)):
         return result, None

@@ -80,8 +80,7 @@ class SkillPlanner:
         """The best plan for each robot.
 
         Args:
-            start: x, y (m) and yaw (rad), world frame, then policy_obs where the rollout looks at
-                it. Shape (R, 3) or (R, 3 + O).
+            start: as for ``Rollout``. Shape (R, 5 + O) or (R, 3).
             cost: of predicted states.
         Raises: PlanningError when the start is not finite or a cost is not a number.
         """

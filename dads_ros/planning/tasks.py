@@ -7,8 +7,6 @@ import importlib
 from dataclasses import dataclass, field
 from typing import cast
 
-import numpy as np
-
 from dads_ros.config import CostsConfig
 from dads_ros.errors import PlanningError
 from dads_ros.planning.costs import (
@@ -23,6 +21,7 @@ from dads_ros.planning.costs import (
     VelocityCost,
     WaypointsCost,
     WeightedCosts,
+    turned,
 )
 from dads_ros.planning.obstacles import ObstacleCost, ObstacleMap, WayCost, WayField
 
@@ -61,7 +60,7 @@ class Task:
         """The cost of plans that begin now.
 
         Args:
-            start: x, y (m) and yaw (rad) now, world frame, in the first columns. Shape (R, 3 + O).
+            start: x, y (m) and yaw (rad) now, world frame; more columns may follow. (R, 3).
             config: weights.
             held: the skill until now. Shape (R, D).
             robot_radius_m: of the robot's footprint.
@@ -85,10 +84,8 @@ class Task:
             self.path.cross_track = config.cross_track
             terms["path"] = (config.path, self.path)
         if self.velocities is not None:
-            cos, sin = np.cos(start[:, 2]), np.sin(start[:, 2])
-            x, y = self.velocities.T
-            turned = np.stack([cos * x - sin * y, sin * x + cos * y], axis=1)
-            terms["velocity"] = (config.velocity, VelocityCost(turned, self.yaw_rates))
+            velocity = VelocityCost(turned(self.velocities, start[:, 2]), self.yaw_rates)
+            terms["velocity"] = (config.velocity, velocity)
             if self.yaw_rates is not None:
                 terms["heading"] = (config.heading, TurnCost(self.yaw_rates))
         if self.maps is not None:

@@ -36,7 +36,11 @@ def driver_of(bundle: SkillBundle, **settings: object) -> Driver:
 @pytest.fixture(scope="module")
 def figures(point_mass_bundle: Path) -> dict[str, dict[str, float | None]]:
     driver = driver_of(SkillBundle(point_mass_bundle))
-    return {name: means(evaluate_task(name, driver, 6)) for name in TASKS}
+    spec = driver.model.spec
+    return {
+        name: means(evaluate_task(name, driver, 6, task.num_steps(spec)))
+        for name, task in TASKS.items()
+    }
 
 
 def test_a_robot_that_can_go_anywhere_does_every_task(
@@ -109,7 +113,7 @@ def test_full_speed_is_what_is_possible_in_every_direction() -> None:
 def test_a_robot_on_a_line_has_velocities_but_no_paths() -> None:
     driver = driver_of(SkillBundle(Path(__file__).parents[2] / "models" / "half_cheetah"))
     with pytest.raises(ConfigError, match="'half_cheetah' moves on a line: take goal, waypoints"):
-        evaluate_task("path", driver, 2)
+        evaluate_task("path", driver, 2, 40)
     values = evaluate_task("velocity", driver, 2, 40)
     assert np.isfinite(means(values)["full_speed_mps"] or np.nan)
 
@@ -132,6 +136,7 @@ def test_the_command_prints_each_task_under_its_name(
     assert main(["evaluate", *arguments, "waypoints", "goal", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert set(report["waypoints"]) >= {"waypoint_fraction", "waypoint_fraction_ci95"}
+    assert report["waypoints"]["steps"] == report["goal"]["steps"] == 30
     assert report["goal"]["goal_fraction_1m"] is not None and "xy_bins" not in report
     assert main(["evaluate", *arguments, "velocity"]) == 0
     lines = capsys.readouterr().out.splitlines()
