@@ -293,9 +293,14 @@ class SkillPlannerNode(LifecycleNode):
             if not state.is_finite():
                 self._send(None, is_state_finite=False)
                 return
-            self._follow(loop, state, stamp_ns)
+            request = self._follow(loop, state, stamp_ns)
+            if request is not None and self._planning is None:
+                self._plan(request)
             command = loop.command(state, self._last_command[None])[0]
             self._send(command, has_fallen=bool(state.has_fallen(loop.robot)[0]))
+            # Only now: until the command has left, planning need not ask for the interpreter.
+            if request is not None and self._planning is not None:
+                self._num_replaced += not self._planning.submit(request)
         except MessageError as error:
             self._send(None, error=str(error))
         except Exception as error:  # whatever it is, the robot must stop
@@ -303,31 +308,29 @@ class SkillPlannerNode(LifecycleNode):
             self._send(None, error=f"control step failed: {error!r}")
         self._tick_times.append(time.monotonic() - now)
 
-    def _follow(self, loop: ControlLoop, state: RobotState, stamp_ns: int) -> None:
-        """See that a plan is made when it is due, and that a late one is not waited for."""
+    def _follow(self, loop: ControlLoop, state: RobotState, stamp_ns: int) -> PlanRequest | None:
+        """What is to be planned now, if anything; a plan that is late is not waited for."""
         errand, config = self._errand, self._settings.config
         if errand is None:
-            return
+            return None
         if errand.is_silent(config):
             self._turn_to(None)
             self.get_logger().info("cmd_vel is silent: the robot stands")
-            return
+            return None
         if errand.update(state, stamp_ns, config):
             self._reached_publisher.publish(Bool(data=True))
             self.get_logger().info("goal reached")
+        request = None
         if loop.plan_due:
             if self._due_ns is None:
                 self._due_ns = stamp_ns
             request = PlanRequest(loop, errand, state, self._last_command[None], stamp_ns)
-            if self._planning is None:
-                self._plan(request)
-            elif not self._planning.submit(request):
-                self._num_replaced += 1
         with self._lock:
             waited_s = 0.0 if self._due_ns is None else (stamp_ns - self._due_ns) / 1e9
             self._is_late = waited_s > config.skill_timeout_s
             if self._is_late:
                 loop.skill = None
+        return request
 
     def _send(
         self,
@@ -553,6 +556,9 @@ def _milliseconds(name: str, samples: deque[float]) -> dict[str, float]:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until a signal. Returns: the exit code."""
+    # A control tick that wants the interpreter while a plan is made or a bundle is loaded would wait
+    # for up to the default of 5 ms.
+    sys.setswitchinterval(5e-4)
     return run_node(SkillPlannerNode, args=args)
 
 
