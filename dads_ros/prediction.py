@@ -175,20 +175,21 @@ class PredictionSpec(Config):
     ) -> Array:
         """Each prediction starts with the velocity that the one before ends with, at first 0."""
         num, horizon, _ = skills.shape
-        velocity = np.zeros((num, 2), np.float32)
+        velocity: Array = np.zeros((num, 2), np.float32)
         if start.shape[-1] > POSE:
             velocity[:] = start[..., POSE:BODY]
         repeats = max(1, round(duration_steps / self.steps))
         part = np.float32(duration_steps / (repeats * self.steps))
         predictions = np.empty((num, horizon + 1, 2), np.float32)
-        predictions[:, 0] = position = start[..., :2].astype(np.float32)
-        for index in range(horizon):
-            skill = np.ascontiguousarray(skills[:, index])
+        position: Array = start[..., :2].astype(np.float32)
+        predictions[:, 0] = position
+        for index, skill in enumerate(np.ascontiguousarray(skills.swapaxes(0, 1))):
             for _ in range(repeats):
-                change = delta(skill, np.ascontiguousarray(velocity))
-                position = position + change[:, :2] * part
-                after = change[:, 2:]
-                velocity = after if part == 1.0 else velocity + (after - velocity) * part
+                change = delta(skill, velocity)
+                if part != 1.0:
+                    change *= part
+                    change[:, 2:] += velocity * (1 - part)
+                position, velocity = position + change[:, :2], change[:, 2:]
             predictions[:, index + 1] = position
         return predictions
 

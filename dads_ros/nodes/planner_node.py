@@ -556,8 +556,8 @@ def _milliseconds(name: str, samples: deque[float]) -> dict[str, float]:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until a signal. Returns: the exit code."""
-    # A control tick that wants the interpreter while a plan is made or a bundle is loaded would wait
-    # for up to the default of 5 ms.
+    # A control tick that wants the interpreter while a plan is made or a bundle is loaded would
+    # wait for up to the default of 5 ms.
     sys.setswitchinterval(5e-4)
     return run_node(SkillPlannerNode, args=args)
 

@@ -6,8 +6,7 @@ a plan, P predicted columns, M points of a path.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,8 +17,7 @@ Float32 = NDArray[np.float32]
 Array = NDArray[np.floating]
 
 
-@dataclass(frozen=True)
-class Candidates:
+class Candidates(NamedTuple):
     """Plans of every robot and what the skill dynamics predicts of them."""
 
     skills: Float32
@@ -72,22 +70,31 @@ class WeightedCosts:
 
     def __call__(self, plans: Candidates) -> Array:
         """The sum. Shape (R, K)."""
-        return np.sum(list(self.by_term(plans).values()), axis=0, dtype=np.float32)
+        total = np.zeros(plans.skills.shape[:2], np.float32)
+        for name in self._terms:
+            total += self._term(name, plans)
+        if np.isnan(total).any():
+            self.by_term(plans)  # names the one
+        return total
 
     def by_term(self, plans: Candidates) -> dict[str, Array]:
         """Each weighted cost, shape (R, K). Raises: PlanningError that names a cost gone wrong."""
-        shape, costs = plans.skills.shape[:2], {}
-        for name, (weight, cost) in self._terms.items():
-            values = np.asarray(cost(plans))
-            if values.shape != shape:
-                raise PlanningError(
-                    f"cost '{name}' gives numbers of shape {values.shape}; expected {shape}, one "
-                    "for each robot and candidate"
-                )
-            costs[name] = np.float32(weight) * values
-            if np.isnan(costs[name]).any():
+        costs = {name: self._term(name, plans) for name in self._terms}
+        for name, values in costs.items():
+            if np.isnan(values).any():
                 raise PlanningError(f"cost '{name}' is not a number for some plan; mend it")
         return costs
+
+    def _term(self, name: str, plans: Candidates) -> Array:
+        """One weighted cost. Shape (R, K)."""
+        weight, cost = self._terms[name]
+        values, shape = np.asarray(cost(plans)), plans.skills.shape[:2]
+        if values.shape != shape:
+            raise PlanningError(
+                f"cost '{name}' gives numbers of shape {values.shape}; expected {shape}, one for "
+                "each robot and candidate"
+            )
+        return np.float32(weight) * values
 
 
 class GoalCost:
@@ -106,8 +113,7 @@ class GoalCost:
 
     def __call__(self, plans: Candidates) -> Array:
         """Mean distance. Shape (R, K)."""
-        distance = length(plans.positions - self.goals[:, None, None])
-        return np.maximum(distance - np.float32(self.radius_m), 0.0).mean(axis=-1)
+        return mean_beyond(distance(plans.positions, self.goals), self.radius_m)
 
 
 class HeadingCost:
@@ -126,7 +132,7 @@ class HeadingCost:
     def __call__(self, plans: Candidates) -> Array:
         """Mean angle. Shape (R, K)."""
         angle = _angle(plans.yaws - self.yaws[:, None, None])
-        near = length(plans.positions - self.goals[:, None, None]) < self.near_m
+        near = distance(plans.positions, self.goals) < self.near_m
         return (angle * near).mean(axis=-1)
 
 
@@ -317,10 +323,9 @@ class SkillChangeCost:
 
     def __call__(self, plans: Candidates) -> Array:
         """Mean length. Shape (R, K)."""
-        shape = (*plans.skills.shape[:2], 1, plans.skills.shape[3])
-        before = np.broadcast_to(self.held[:, None, None], shape)
-        changes = np.diff(np.concatenate([before, plans.skills], axis=2), axis=2)
-        return length(changes).mean(axis=-1)
+        first = distance(plans.skills[:, :, 0], self.held)
+        later = length(plans.skills[:, :, 1:] - plans.skills[:, :, :-1])
+        return (first + later.sum(axis=-1)) / np.float32(plans.skills.shape[2])
 
 
 def _angle(turns: Array) -> Array:
@@ -330,7 +335,22 @@ def _angle(turns: Array) -> Array:
 
 def length(vectors: Array) -> Array:
     """Euclidean, over the last axis."""
-    return np.sqrt(np.einsum("...i,...i->...", vectors, vectors))
+    return np.sqrt(sum(part * part for part in np.moveaxis(vectors, -1, 0)))
+
+
+def distance(places: Array, robots: Array) -> Array:
+    """Of places (R, ..., D) from one for each robot (R, D). Shape (R, ...)."""
+    own = robots.reshape(len(robots), *(1,) * (places.ndim - 2), -1)
+    total = np.square(places[..., 0] - own[..., 0])
+    for axis in range(1, places.shape[-1]):  # one by one: faster than along so short an axis
+        total += np.square(places[..., axis] - own[..., axis])
+    return np.sqrt(total)
+
+
+def mean_beyond(distances: Array, radius_m: float) -> Array:
+    """Mean over the last axis of what distances (R, K, T) exceed a radius by. Shape (R, K)."""
+    beyond = np.maximum(distances - np.float32(radius_m), np.float32(0.0))
+    return beyond.sum(axis=-1) / np.float32(beyond.shape[-1])
 
 
 def turned(vectors: Array, angle: Array | float) -> Array:

@@ -147,7 +147,7 @@ class Mppi:
 
     def candidates(self, skills: Float32, predictions: Array) -> Candidates:
         """What costs look at. Shapes (R, K, H, D), (R, K, H + 1, P)."""
-        points = (self._interpolation @ predictions).astype(np.float32, copy=False)
+        points = self._interpolation @ predictions.astype(np.float32, copy=False)
         return Candidates(skills, predictions, points, self._fields, self._duration_s)
 
     def predict(self, start: Array, skills: Float32) -> Array:
@@ -195,10 +195,11 @@ class Mppi:
 
 def _weighted_mean(skills: Float32, costs: Array, lowest: Array, temperature: float) -> Float32:
     """Mean of candidates (R, K, H, D) under softmax(-cost / temperature). Shape (R, H, D)."""
-    is_blocked = np.isinf(lowest)  # all are forbidden: all count alike
-    lowest = np.where(is_blocked, 0.0, lowest)
-    costs = np.where(is_blocked[:, None], 0.0, costs)
-    weights = np.exp((lowest[:, None] - costs) / temperature, dtype=np.float32)
+    is_blocked = np.isinf(lowest)
+    if is_blocked.any():  # all are forbidden: all count alike
+        lowest = np.where(is_blocked, 0.0, lowest)
+        costs = np.where(is_blocked[:, None], 0.0, costs)
+    weights = np.exp((lowest[:, None] - costs) / np.float32(temperature))
     weights /= weights.sum(axis=1, keepdims=True)
     num, count, horizon, dim = skills.shape
     mean = weights[:, None] @ skills.reshape(num, count, horizon * dim)

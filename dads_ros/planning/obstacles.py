@@ -14,7 +14,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
 from dads_ros.errors import PlanningError
-from dads_ros.planning.costs import Array, Candidates, Float32, length
+from dads_ros.planning.costs import Array, Candidates, Float32, distance, length, mean_beyond
 
 LETHAL = 65
 """Cells of an occupancy grid from this on are obstacles, as map_server writes them; unknown (-1)
@@ -162,17 +162,17 @@ class WayCost:
 
     def __init__(self, ways: list[WayField], goals: ArrayLike, radius_m: float) -> None:
         """Take one field for each robot; within ``radius_m`` of its goal (R, 2) nothing costs."""
-        self._ways, self._radius_m = ways, np.float32(radius_m)
+        self._ways, self._radius_m = ways, radius_m
         self.goals = np.asarray(goals, np.float32)
 
     def __call__(self, plans: Candidates) -> Array:
         """Mean length. Shape (R, K)."""
         positions = plans.positions
         lengths = np.stack([way(p) for way, p in zip(self._ways, positions, strict=True)])
-        straight = length(positions - self.goals[:, None, None])
+        straight = distance(positions, self.goals)
         # Near the goal the straight distance is exact, the field only to a cell.
         lengths = np.where(straight < 2.0 * self._radius_m, straight, lengths)
-        return np.maximum(lengths - self._radius_m, 0.0).mean(axis=-1)
+        return mean_beyond(lengths, self._radius_m)
 
 
 class ObstacleCost:

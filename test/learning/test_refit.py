@@ -15,8 +15,7 @@ from dads_ros.evaluation.skills import evaluate_switching
 from dads_ros.files import find_file
 from dads_ros.learning import refit
 from dads_ros.learning.config import TrainConfig
-from dads_ros.learning.networks import mlp
-from dads_ros.learning.refit import MomentumDynamics, Motion, fit, refit_bundle
+from dads_ros.learning.refit import Motion, fit, refit_bundle
 from dads_ros.observation import policy_obs_dim
 from dads_ros.planning.costs import GoalCost
 from dads_ros.planning.mppi import Array, Float32
@@ -45,34 +44,16 @@ def lagging(num: int, seed: int) -> Motion:
     return Motion(skill, velocity, torch.cat([0.5 * (velocity + after), after], dim=1))
 
 
-@pytest.mark.parametrize("yaw_symmetry", [False, True])
-def test_a_lag_is_learned(yaw_symmetry: bool) -> None:
-    dynamics, error = fit(lagging(8000, 0), yaw_symmetry=yaw_symmetry, seed=0)
+def test_a_lag_is_learned() -> None:
+    dynamics, error = fit(lagging(20000, 0), seed=0)
     assert error < 0.05
     motion = lagging(500, 1)
     with torch.no_grad():
         predicted = dynamics(motion.skill, motion.velocity)
     error_m = (predicted - motion.change).norm(dim=1)
     assert error_m.mean() < 0.1 and error_m[::10].mean() < 0.2
-    again, same = fit(lagging(8000, 0), yaw_symmetry=yaw_symmetry, seed=0)
+    again, same = fit(lagging(20000, 0), seed=0)
     assert same == error and torch.equal(again.net[0].weight, dynamics.net[0].weight)
-
-
-def test_with_yaw_symmetry_predictions_turn_with_the_skill() -> None:
-    torch.manual_seed(0)
-    dynamics = MomentumDynamics(mlp(4, (16,), 4), yaw_symmetry=True)
-    skill, velocity = torch.randn(50, 3), torch.randn(50, 2)
-    turn = torch.tensor([[0.6, 0.8], [-0.8, 0.6]])  # row vectors turn by 53 degrees
-    turned = torch.cat([skill[:, :2] @ turn, skill[:, 2:]], dim=1)
-    with torch.no_grad():
-        torch.testing.assert_close(  # what the network is to answer is what it then says
-            dynamics.outputs(skill, dynamics(skill, velocity)),
-            dynamics.net(dynamics.inputs(skill, velocity)),
-        )
-        expected = dynamics(skill, velocity).view(50, 2, 2) @ turn
-        torch.testing.assert_close(
-            dynamics(turned, velocity @ turn).view(50, 2, 2), expected, rtol=1e-4, atol=1e-5
-        )
 
 
 def test_a_refitted_bundle_foretells_what_a_new_skill_does(cheetah: SkillBundle) -> None:
