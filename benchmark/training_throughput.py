@@ -6,7 +6,7 @@ With the extra 'benchmark' installed, SAC updates of stable-baselines3 with the 
 beside ours, in turn, on as many threads (one).
 
 Quality: the intrinsic reward of the last iteration and how far skills go after so few of them; the
-figures of a whole run are in the README.
+figures of a whole run are in docs/results.md.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Write the tables of settings in README.md and docs/ from the dataclasses that define them.
+"""Write the tables of settings in docs/ from the dataclasses that define them.
 
 A table stands between ``<!-- settings MODULE.CLASS -->`` and ``<!-- end -->``. With ``--write``
 the files are rewritten; without it the exit code says whether they are up to date.
@@ -13,7 +13,7 @@ import typing
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES = ("README.md", "docs/dads.md")
+FILES = ("docs/nodes.md", "docs/dads.md")
 TABLE = re.compile(r"(<!-- settings (\S+)\.(\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 

@@ -31,7 +31,7 @@ COMMANDS = sorted(
         for command in line.split("&&")
     }
 )
-OF_OTHERS = ("cd", "colcon", "python3 -m venv", "rosdep", "source", "tensorboard")
+OF_OTHERS = ("cd", "colcon", "python3 -m venv", "ros2 topic", "rosdep", "source", "tensorboard")
 """Commands of other projects, or of the shell."""
 MAKES_TOPIC = re.compile(r"publisher$|create_subscription$|create_service$")
 
@@ -74,7 +74,7 @@ def test_node_table_names_every_topic_and_service() -> None:
             if MAKES_TOPIC.search(name) and isinstance(topic, ast.Constant):
                 made.add((ast.unparse(call.args[0]), topic.value))
     table = re.findall(
-        r"\| `(\S+)` \| `\w+/([A-Z]\w+)` \|", (ROOT / "README.md").read_text("utf-8")
+        r"\| `(\S+)` \| `\w+/([A-Z]\w+)` \|", (ROOT / "docs/nodes.md").read_text("utf-8")
     )
     assert {(kind, topic) for topic, kind in table} == made
 
