@@ -47,6 +47,14 @@ def test_unknown_verb_is_refused(refused: Refused) -> None:
     refused("fly", words=("fly", "train", "--help"))
 
 
+@pytest.mark.parametrize(("verb", "parameter"), [("simulate", "speed"), ("plan", "costs.goal")])
+def test_help_of_a_node_lists_its_parameters(
+    verb: str, parameter: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _exit_code([verb, "--help"]) == 0
+    assert f"  {parameter} (1.0)\n" in capsys.readouterr().out
+
+
 def test_unknown_option_is_refused(refused: Refused) -> None:
     refused("evaluate", "ant", "--goal", words=("--goal", "--help"))
 
@@ -116,6 +124,7 @@ class TestRobotFile:
     def test_mjcf_that_is_missing(self, refused: Refused, tmp_path: Path) -> None:
         config = _train_config(tmp_path, robot=_robot(tmp_path, mjcf="no_such.xml"))
         refused(*_train(config, tmp_path), words=("no_such.xml", "does not load"))
+        assert not (tmp_path / "run").exists()
 
     def test_joint_that_the_model_lacks(self, refused: Refused, tmp_path: Path) -> None:
         config = _train_config(tmp_path, robot=_robot(tmp_path, joints=["hip"]))
@@ -159,7 +168,7 @@ class TestRun:
 
     def test_resume_of_nothing(self, refused: Refused, tmp_path: Path) -> None:
         command = (*_train(_train_config(tmp_path), tmp_path), "--resume")
-        refused(*command, words=("checkpoint", "does not exist", "--resume"))
+        refused(*command, words=("holds no training run", "--resume"))
 
     def test_resume_from_another_config(
         self, refused: Refused, run_folder: Path, tmp_path: Path
@@ -188,7 +197,7 @@ class TestRun:
 
     def test_export_of_a_folder_that_is_no_run(self, refused: Refused, tmp_path: Path) -> None:
         out = tmp_path / "bundle"
-        refused("export", tmp_path, "--out", out, words=("checkpoint", "does not exist"))
+        refused("export", tmp_path, "--out", out, words=("holds no training run", "checkpoint.pt"))
         assert not out.exists()
 
 
@@ -198,7 +207,10 @@ class TestBundle:
         return write_bundle(tmp_path / "bundle")
 
     def test_folder_without_manifest(self, refused: Refused, tmp_path: Path) -> None:
-        refused("evaluate", tmp_path, words=("bundle.yaml", "is missing"))
+        refused("evaluate", tmp_path, words=("bundle.yaml", "is missing", "dads-ros export"))
+
+    def test_a_run_that_has_a_bundle(self, refused: Refused, bundle: Path) -> None:
+        refused("evaluate", bundle.parent, words=("bundle.yaml", "is missing", str(bundle)))
 
     @pytest.mark.parametrize("name", ["policy.onnx", "skill_dynamics.onnx"])
     def test_missing_file(self, name: str, refused: Refused, bundle: Path) -> None:

@@ -55,9 +55,14 @@ class BundleManifest(Config):
         """
         path = folder / MANIFEST_FILE
         if not path.is_file():
+            inner = folder / "bundle"  # where a training run has its own
+            hint = (
+                f"give the one in it, {inner}"
+                if (inner / MANIFEST_FILE).is_file()
+                else "give one made by 'dads-ros export', such as models/ant"
+            )
             raise BundleError(
-                f"'{folder}' is not a skill bundle: {MANIFEST_FILE} is missing; give one made "
-                "by 'dads-ros export', such as models/ant"
+                f"'{folder}' is not a skill bundle: {MANIFEST_FILE} is missing; {hint}"
             )
         try:
             values = read_yaml(path)

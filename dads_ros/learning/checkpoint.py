@@ -23,7 +23,10 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
     """Read the folder's checkpoint. Raises: CheckpointError."""
     path = folder / CHECKPOINT_FILE
     if not path.is_file():
-        raise CheckpointError(f"'{path}' does not exist; train without --resume first")
+        raise CheckpointError(
+            f"'{folder}' holds no training run ({CHECKPOINT_FILE} is missing); give the --out of "
+            "'dads-ros train', begun without --resume"
+        )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types for a damaged file

@@ -138,7 +138,6 @@ class Trainer:
             raise CheckpointError(
                 f"'{out}' already holds a run; add --resume or choose another --out"
             )
-        make_output_folder(out)
         torch.set_flush_denormal(True)
         # Sampling and learning take turns at the interpreter many times a millisecond; with the
         # default of 5 ms the learner waits for the sampler most of the time (measured: x 1.5).
@@ -146,6 +145,7 @@ class Trainer:
         self.device = _device(config.device)
         self.robot = RobotSpec.load(config.robot)
         self.model = RobotModel(self.robot)
+        make_output_folder(out)
         self.commit = source_commit()
         """Of the code that began the run; "unknown" where its checkpoint does not say."""
         if saved is not None:

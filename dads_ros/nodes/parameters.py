@@ -43,7 +43,7 @@ class NodeParameters(Generic[ConfigT]):
         Raises: ConfigError for a value of the wrong type or out of range.
         """
         self._node, self._type, self._on_change = node, config_type, on_change
-        for name, field, hint in _leaves(config_type):
+        for name, field, hint in leaves(config_type):
             # A number such as 2 is an integer to ROS; a float setting takes it all the same.
             descriptor = _descriptor(field, hint)
             try:
@@ -57,7 +57,7 @@ class NodeParameters(Generic[ConfigT]):
 
     def _read(self, changed: dict[str, Any]) -> ConfigT:
         values: dict[str, Any] = {}
-        for name, _, _ in _leaves(self._type):
+        for name, _, _ in leaves(self._type):
             value = changed[name] if name in changed else self._node.get_parameter(name).value
             value = list(value) if isinstance(value, array.array) else value
             group, _, key = name.rpartition(".")
@@ -77,7 +77,7 @@ class NodeParameters(Generic[ConfigT]):
 
     def _warn_of_unknown(self) -> None:
         """Say so when a value was given for a parameter that does not exist: ROS is silent."""
-        known = [name for name, _, _ in _leaves(self._type)]
+        known = [name for name, _, _ in leaves(self._type)]
         for name in getattr(self._node, "_parameter_overrides", {}):
             if not self._node.has_parameter(name) and not name.startswith("qos_overrides."):
                 near = difflib.get_close_matches(name, known, n=1)
@@ -85,13 +85,13 @@ class NodeParameters(Generic[ConfigT]):
                 self._node.get_logger().warning(f"unknown parameter '{name}' is ignored; {hint}")
 
 
-def _leaves(config_type: type[Config]) -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
+def leaves(config_type: type[Config]) -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
     """(name, field, type) of every plain field, nested ones included."""
     hints = typing.get_type_hints(config_type)
     for field in dataclasses.fields(config_type):  # type: ignore[arg-type]
         hint = hints[field.name]
         if isinstance(hint, type) and issubclass(hint, Config):
-            for name, inner, inner_hint in _leaves(hint):
+            for name, inner, inner_hint in leaves(hint):
                 yield f"{field.name}.{name}", inner, inner_hint
         else:
             yield field.name, field, hint
