@@ -7,7 +7,8 @@ distance from the goal over its duration, in units of the distance at the start:
 
 Beside it, in turn and on the same poses, goals, model and cost: MPPI as it is written down first,
 with one call of the model for each skill of each candidate, and pytorch_mppi where it is installed
-(extra ``benchmark``), which runs the model on all candidates at once as we do.
+(extra ``benchmark``), which runs the model on all candidates at once as we do; with as many
+refinements as ours, and with more, to see what it takes to reach our cost.
 """
 
 import argparse
@@ -45,6 +46,8 @@ SIZES = [(50, 1, 10), (64, 2, 3), (200, 2, 3), (200, 4, 10), (1000, 2, 3)]
 """Candidates K, horizon H_P, refinements R that are timed besides the presets."""
 OBSTACLES = PlannerConfig(num_samples=2000, planning_horizon=4, num_refine_steps=1)
 COMPARED_PLANS = 100
+REFINEMENT_FACTORS = (1, 4, 16)
+"""Of pytorch_mppi."""
 Plan = NDArray[np.float32]
 Planner = Callable[[NDArray[np.float64], NDArray[np.float64]], Plan]
 """Start (1, 3) and goal (2,), world frame -> skills (H, D)."""
@@ -138,7 +141,9 @@ def compare(bundle: SkillBundle, config: PlannerConfig, seed: int) -> dict[str, 
         "python_loop": loop_planner(bundle, config, seed),
     }
     if MPPI is not None:
-        planners["pytorch_mppi"] = torch_planner(bundle, config, seed)
+        for times in REFINEMENT_FACTORS:
+            name = f"pytorch_mppi_{times}_times_the_refinements"
+            planners[name] = torch_planner(bundle, config, config.num_refine_steps * times, seed)
     judge = Mppi(bundle, config, robot_rngs(seed, 1))
     rng = np.random.default_rng(seed)
     seconds = {name: np.empty(COMPARED_PLANS) for name in planners}
@@ -204,7 +209,9 @@ def loop_planner(bundle: SkillBundle, config: PlannerConfig, seed: int) -> Plann
     return plan
 
 
-def torch_planner(bundle: SkillBundle, config: PlannerConfig, seed: int) -> Planner:
+def torch_planner(
+    bundle: SkillBundle, config: PlannerConfig, num_refine_steps: int, seed: int
+) -> Planner:
     """pytorch_mppi; its state is x, y, the velocity, and x, y before."""
     space, prediction = bundle.skill_space, bundle.manifest.prediction
     repeats = max(1, round(config.skill_duration_steps / prediction.steps))
@@ -243,7 +250,7 @@ def torch_planner(bundle: SkillBundle, config: PlannerConfig, seed: int) -> Plan
         goal_now.copy_(torch.from_numpy(goal))
         x, y = pose[0, :2].tolist()
         mppi.U = torch.zeros(config.planning_horizon, space.dim)
-        for _ in range(config.num_refine_steps):
+        for _ in range(num_refine_steps):
             mppi.command(torch.tensor([x, y, 0.0, 0.0, x, y]), shift_nominal_trajectory=False)
         return space.clip(mppi.U.numpy(), config.skill_range)
 

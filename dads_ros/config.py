@@ -213,7 +213,11 @@ class PlannerConfig(Config):
         0.6, min=0.01, max=1.0, help="Factor on noise_std at each further refinement."
     )
     smoothing: float = setting(
-        0.0, min=0.0, max=0.999, help="beta: correlation of the noise of successive skills."
+        0.8,
+        min=0.0,
+        max=0.999,
+        help="beta: correlation of the noise of successive skills; skills that change "
+        "less from one to the next walk better; the paper has 0.9 for sparse costs.",
     )
     warm_start: bool = setting(True, help="Start from the last plan instead of from zero.")
     skill_range: float = setting(

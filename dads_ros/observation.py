@@ -50,10 +50,11 @@ class RobotState:
         """Heading: angle of the body x-axis seen from above, world frame, rad. Shape (...)."""
         return yaw_of(self.orientation)
 
-    def ground_velocity(self) -> Array:
-        """Of the base along the world's x and y, m/s. Shape (..., 2)."""
+    def ground_velocity(self, spec: RobotSpec) -> Array:
+        """Of the base along the world's x and y, m/s, clipped as in policy_obs. Shape (..., 2)."""
         rotation = quaternion_to_matrix(self.orientation)[..., :2, :]
-        return np.einsum("...ij,...j->...i", rotation, self.linear_velocity)
+        velocity = np.clip(self.linear_velocity, -spec.max_velocity, spec.max_velocity)
+        return np.einsum("...ij,...j->...i", rotation, velocity)
 
     def has_fallen(self, spec: RobotSpec) -> NDArray[np.bool_]:
         """Whether the robot file counts this as fallen. Shape (...)."""

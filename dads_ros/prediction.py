@@ -136,9 +136,9 @@ class PredictionSpec(Config):
             robot: whose skills they are.
             delta: mean prediction.
             start: x, y (m), yaw (rad), the base's velocity along x and y (m/s), all in the world
-                frame, and policy_obs. Or the pose alone: then the robot is at rest, and predicted
-                observations are counted from zero. Shape (5 + O,) or (3,), or one row for each
-                of N.
+                frame, and policy_obs. Or the pose alone, the rest unknown: with ``momentum`` the
+                robot is then at rest, and predicted observations are counted from zero. Shape
+                (5 + O,) or (3,), or one row for each of N.
             skills: shape (N, H, D).
             duration_steps: control steps that each skill is held.
         Returns: the predicted fields before the first and after each skill, x, y and yaw in the
@@ -173,7 +173,7 @@ class PredictionSpec(Config):
     def _momentum_rollout(
         self, delta: Delta, start: Array, skills: Float32, duration_steps: float
     ) -> Array:
-        """Each prediction starts with the velocity that the one before ends with, at first 0."""
+        """Each prediction starts with the velocity that the one before ends with."""
         num, horizon, _ = skills.shape
         velocity: Array = np.zeros((num, 2), np.float32)
         if start.shape[-1] > POSE:
@@ -186,10 +186,10 @@ class PredictionSpec(Config):
         for index, skill in enumerate(np.ascontiguousarray(skills.swapaxes(0, 1))):
             for _ in range(repeats):
                 change = delta(skill, velocity)
+                moved, after = change[:, :2], change[:, 2:]
                 if part != 1.0:
-                    change *= part
-                    change[:, 2:] += velocity * (1 - part)
-                position, velocity = position + change[:, :2], change[:, 2:]
+                    moved, after = moved * part, velocity + (after - velocity) * part
+                position, velocity = position + moved, after
             predictions[:, index + 1] = position
         return predictions
 

@@ -126,6 +126,13 @@ class TestRobotFile:
         refused(*_train(config, tmp_path), words=("no_such.xml", "does not load"))
         assert not (tmp_path / "run").exists()
 
+    def test_prediction_of_what_it_does_not_observe(
+        self, refused: Refused, tmp_path: Path
+    ) -> None:
+        config = _train_config(tmp_path, prediction={"fields": ["x", "y", "height"]})
+        refused(*_train(config, tmp_path), words=("height", "does not observe"))
+        assert not (tmp_path / "run").exists()
+
     def test_joint_that_the_model_lacks(self, refused: Refused, tmp_path: Path) -> None:
         config = _train_config(tmp_path, robot=_robot(tmp_path, joints=["hip"]))
         refused(*_train(config, tmp_path), words=("'hip'", "slide_x"))

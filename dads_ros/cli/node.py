@@ -31,9 +31,10 @@ def run(args: argparse.Namespace) -> int:
     if args.ros_args and args.ros_args[0] in ("-h", "--help"):
         args.parser.print_help()
         return 0
+    # Only the one: where the planner runs on a robot, there is no MuJoCo.
     if args.verb == "simulate":
         from dads_ros.nodes.simulator_node import main
-    else:  # on the robot, where there is no MuJoCo
+    else:
         from dads_ros.nodes.planner_node import main
     return main(args.ros_args)
 

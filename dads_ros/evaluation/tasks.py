@@ -38,7 +38,7 @@ class EvaluationTask(NamedTuple):
     needs_plane: bool
     """Nothing for a robot that moves on a line."""
     evaluate: Callable[[Driver, int, int], Values]
-    """Of as many robots for as many steps."""
+    """From the driver, the number of robots and the number of steps."""
 
     def num_steps(self, spec: RobotSpec) -> int:
         """T of a robot."""

@@ -145,7 +145,6 @@ class Trainer:
         self.device = _device(config.device)
         self.robot = RobotSpec.load(config.robot)
         self.model = RobotModel(self.robot)
-        make_output_folder(out)
         self.commit = source_commit()
         """Of the code that began the run; "unknown" where its checkpoint does not say."""
         if saved is not None:
@@ -191,6 +190,7 @@ class Trainer:
                     f"the checkpoint in '{out}' does not fit ({type(e).__name__}: {detail}); "
                     "delete it and train again"
                 ) from e
+        make_output_folder(out)
 
     @property
     def num_env_steps(self) -> int:

@@ -294,12 +294,10 @@ class SkillPlannerNode(LifecycleNode):
                 self._send(None, is_state_finite=False)
                 return
             request = self._follow(loop, state, stamp_ns)
-            if request is not None and self._planning is None:
-                self._plan(request)
             command = loop.command(state, self._last_command[None])[0]
             self._send(command, has_fallen=bool(state.has_fallen(loop.robot)[0]))
-            # Only now: until the command has left, planning need not ask for the interpreter.
             if request is not None and self._planning is not None:
+                # Only now, so that planning does not compete with the command for the interpreter.
                 self._num_replaced += not self._planning.submit(request)
         except MessageError as error:
             self._send(None, error=str(error))
@@ -309,7 +307,10 @@ class SkillPlannerNode(LifecycleNode):
         self._tick_times.append(time.monotonic() - now)
 
     def _follow(self, loop: ControlLoop, state: RobotState, stamp_ns: int) -> PlanRequest | None:
-        """What is to be planned now, if anything; a plan that is late is not waited for."""
+        """What is to be planned beside this tick, if anything; in lock step it is planned here.
+
+        A plan that is late is not waited for.
+        """
         errand, config = self._errand, self._settings.config
         if errand is None:
             return None
@@ -325,6 +326,8 @@ class SkillPlannerNode(LifecycleNode):
             if self._due_ns is None:
                 self._due_ns = stamp_ns
             request = PlanRequest(loop, errand, state, self._last_command[None], stamp_ns)
+            if self._planning is None:
+                self._plan(request)
         with self._lock:
             waited_s = 0.0 if self._due_ns is None else (stamp_ns - self._due_ns) / 1e9
             self._is_late = waited_s > config.skill_timeout_s

@@ -87,4 +87,4 @@ class ControlLoop:
 def plan_start(robot: RobotSpec, state: RobotState, last_command: Array) -> Array:
     """What a plan starts from, as ``PredictionSpec.rollout`` takes it. Shape (R, 5 + O)."""
     obs = build_policy_obs(robot, state, last_command)
-    return np.column_stack([state.position[:, :2], state.yaw(), state.ground_velocity(), obs])
+    return np.column_stack([state.position[:, :2], state.yaw(), state.ground_velocity(robot), obs])

@@ -6,7 +6,8 @@ a plan, P predicted columns, M points of a path.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +18,8 @@ Float32 = NDArray[np.float32]
 Array = NDArray[np.floating]
 
 
-class Candidates(NamedTuple):
+@dataclass(frozen=True)
+class Candidates:
     """Plans of every robot and what the skill dynamics predicts of them."""
 
     skills: Float32
@@ -113,7 +115,7 @@ class GoalCost:
 
     def __call__(self, plans: Candidates) -> Array:
         """Mean distance. Shape (R, K)."""
-        return mean_beyond(distance(plans.positions, self.goals), self.radius_m)
+        return mean_beyond(distance_from(self.goals, plans.positions), self.radius_m)
 
 
 class HeadingCost:
@@ -132,7 +134,7 @@ class HeadingCost:
     def __call__(self, plans: Candidates) -> Array:
         """Mean angle. Shape (R, K)."""
         angle = _angle(plans.yaws - self.yaws[:, None, None])
-        near = distance(plans.positions, self.goals) < self.near_m
+        near = distance_from(self.goals, plans.positions) < self.near_m
         return (angle * near).mean(axis=-1)
 
 
@@ -323,7 +325,7 @@ class SkillChangeCost:
 
     def __call__(self, plans: Candidates) -> Array:
         """Mean length. Shape (R, K)."""
-        first = distance(plans.skills[:, :, 0], self.held)
+        first = distance_from(self.held, plans.skills[:, :, 0])
         later = length(plans.skills[:, :, 1:] - plans.skills[:, :, :-1])
         return (first + later.sum(axis=-1)) / np.float32(plans.skills.shape[2])
 
@@ -335,15 +337,18 @@ def _angle(turns: Array) -> Array:
 
 def length(vectors: Array) -> Array:
     """Euclidean, over the last axis."""
-    return np.sqrt(sum(part * part for part in np.moveaxis(vectors, -1, 0)))
+    total = np.square(vectors[..., 0])
+    for axis in range(1, vectors.shape[-1]):  # one by one: faster than along so short an axis
+        total = total + np.square(vectors[..., axis])
+    return np.sqrt(total)
 
 
-def distance(places: Array, robots: Array) -> Array:
-    """Of places (R, ..., D) from one for each robot (R, D). Shape (R, ...)."""
-    own = robots.reshape(len(robots), *(1,) * (places.ndim - 2), -1)
-    total = np.square(places[..., 0] - own[..., 0])
-    for axis in range(1, places.shape[-1]):  # one by one: faster than along so short an axis
-        total += np.square(places[..., axis] - own[..., axis])
+def distance_from(origins: Array, places: Array) -> Array:
+    """Of places (R, ..., D) from one origin for each robot (R, D). Shape (R, ...)."""
+    own = origins.reshape(len(origins), *(1,) * (places.ndim - 2), -1)
+    total = np.square(places[..., 0] - own[..., 0])  # as in length; a difference in one is slower
+    for axis in range(1, places.shape[-1]):
+        total = total + np.square(places[..., axis] - own[..., axis])
     return np.sqrt(total)
 
 
@@ -354,7 +359,7 @@ def mean_beyond(distances: Array, radius_m: float) -> Array:
 
 
 def turned(vectors: Array, angle: Array | float) -> Array:
-    """Turned to the left in the plane, each by its own angle (N,) or all by one, rad. (N, 2)."""
+    """Turned to the left, rad: (N, 2), each by its own angle (N,) or all by one; or one, (2,)."""
     x, y = vectors.T
     cos, sin = np.cos(angle), np.sin(angle)
     return np.stack([cos * x - sin * y, sin * x + cos * y], axis=-1)

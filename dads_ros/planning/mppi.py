@@ -28,7 +28,7 @@ Rollout = Callable[[Array, Float32, float], Array]
 """(start (N, 5 + O), skills (N, H, D), control steps per skill) -> predictions (N, H + 1, P).
 
 A start is x, y (m), yaw (rad) and velocity (m/s), world frame, then policy_obs; the pose alone,
-(N, 3), is a robot at rest."""
+(N, 3), where the rest is unknown."""
 
 
 class SkillModel(Protocol):
@@ -199,7 +199,7 @@ def _weighted_mean(skills: Float32, costs: Array, lowest: Array, temperature: fl
     if is_blocked.any():  # all are forbidden: all count alike
         lowest = np.where(is_blocked, 0.0, lowest)
         costs = np.where(is_blocked[:, None], 0.0, costs)
-    weights = np.exp((lowest[:, None] - costs) / np.float32(temperature))
+    weights = np.exp((lowest[:, None] - costs) / temperature, dtype=np.float32)
     weights /= weights.sum(axis=1, keepdims=True)
     num, count, horizon, dim = skills.shape
     mean = weights[:, None] @ skills.reshape(num, count, horizon * dim)

@@ -14,7 +14,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
 from dads_ros.errors import PlanningError
-from dads_ros.planning.costs import Array, Candidates, Float32, distance, length, mean_beyond
+from dads_ros.planning.costs import Array, Candidates, Float32, distance_from, length, mean_beyond
 
 LETHAL = 65
 """Cells of an occupancy grid from this on are obstacles, as map_server writes them; unknown (-1)
@@ -169,7 +169,7 @@ class WayCost:
         """Mean length. Shape (R, K)."""
         positions = plans.positions
         lengths = np.stack([way(p) for way, p in zip(self._ways, positions, strict=True)])
-        straight = distance(positions, self.goals)
+        straight = distance_from(self.goals, positions)
         # Near the goal the straight distance is exact, the field only to a cell.
         lengths = np.where(straight < 2.0 * self._radius_m, straight, lengths)
         return mean_beyond(lengths, self._radius_m)

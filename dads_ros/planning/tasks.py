@@ -60,7 +60,7 @@ class Task:
         """The cost of plans that begin now.
 
         Args:
-            start: x, y (m) and yaw (rad) now, world frame; more columns may follow. (R, 3).
+            start: x, y (m) and yaw (rad) now, world frame; shape (R, 3) or more columns.
             config: weights.
             held: the skill until now. Shape (R, D).
             robot_radius_m: of the robot's footprint.

@@ -44,16 +44,31 @@ def lagging(num: int, seed: int) -> Motion:
     return Motion(skill, velocity, torch.cat([0.5 * (velocity + after), after], dim=1))
 
 
-def test_a_lag_is_learned() -> None:
-    dynamics, error = fit(lagging(20000, 0), seed=0)
+@pytest.mark.parametrize("yaw_symmetry", [False, True])
+def test_a_lag_is_learned(yaw_symmetry: bool) -> None:
+    dynamics, error = fit(lagging(20000, 0), yaw_symmetry=yaw_symmetry, seed=0)
     assert error < 0.05
     motion = lagging(500, 1)
     with torch.no_grad():
         predicted = dynamics(motion.skill, motion.velocity)
     error_m = (predicted - motion.change).norm(dim=1)
     assert error_m.mean() < 0.1 and error_m[::10].mean() < 0.2
-    again, same = fit(lagging(20000, 0), seed=0)
+    again, same = fit(lagging(20000, 0), yaw_symmetry=yaw_symmetry, seed=0)
     assert same == error and torch.equal(again.net[0].weight, dynamics.net[0].weight)
+
+
+def test_with_yaw_symmetry_what_was_seen_one_way_is_known_every_way() -> None:
+    """Skills only along +x were seen; a skill along +y moves the body to +y."""
+    motion = lagging(20000, 0)
+    skill, velocity = (
+        torch.cat([part[:, :1].abs(), torch.zeros(20000, 1)], dim=1) for part in motion[:2]
+    )
+    after = 0.5 * velocity + skill
+    ahead = Motion(skill, velocity, torch.cat([0.5 * (velocity + after), after], dim=1))
+    dynamics, _ = fit(ahead, yaw_symmetry=True, seed=0)
+    with torch.no_grad():
+        change = dynamics(torch.tensor([[0.0, 0.5]]), torch.zeros(1, 2))
+    torch.testing.assert_close(change, torch.tensor([[0.0, 0.25, 0.0, 0.5]]), rtol=0.0, atol=0.1)
 
 
 def test_a_refitted_bundle_foretells_what_a_new_skill_does(cheetah: SkillBundle) -> None:
@@ -89,8 +104,13 @@ def test_each_prediction_starts_with_the_velocity_that_the_last_one_ends_with(
     np.testing.assert_allclose(
         cheetah.rollout(start, skills, 5), np.stack(by_hand, axis=1), atol=1e-5
     )
-    halves = cheetah.rollout(start, skills, 2.5)[:, 1] - [1.0, 0.0]
-    np.testing.assert_allclose(halves, 0.5 * (by_hand[1] - [1.0, 0.0]), atol=1e-5)
+    halves = cheetah.rollout(start, skills, 2.5)
+    position, velocity = by_hand[0], np.tile(np.array([[2.0, 0.0]], np.float32), (4, 1))
+    for index in range(2):  # half of the way, and half of the way to the velocity afterwards
+        change = cheetah.delta(skills[:, index], velocity)
+        position = position + 0.5 * change[:, :2]
+        velocity = 0.5 * (velocity + change[:, 2:])
+        np.testing.assert_allclose(halves[:, index + 1], position, atol=1e-5)
 
 
 def test_what_can_be_planned_without_a_known_state_starts_at_rest(cheetah: SkillBundle) -> None:

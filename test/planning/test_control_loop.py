@@ -7,10 +7,11 @@ import numpy as np
 
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.config import PlannerConfig
-from dads_ros.observation import RobotState
-from dads_ros.planning.control_loop import ControlLoop
+from dads_ros.observation import RobotState, policy_obs_dim
+from dads_ros.planning.control_loop import ControlLoop, plan_start
 from dads_ros.planning.costs import GoalCost
 from dads_ros.planning.skill_planner import SkillPlanner, robot_rngs
+from dads_ros.prediction import BODY
 
 
 def make_state(num: int = 1, up: float = 1.0) -> RobotState:
@@ -41,6 +42,26 @@ def test_a_plan_is_due_before_the_first_command_and_after_each_skill(
         due.append(loop.plan_due)
         loop.command(make_state(), np.zeros((1, 2)))
     assert [step for step, is_due in enumerate(due) if is_due] == [0, 4, 8]
+
+
+def test_a_plan_starts_from_pose_velocity_and_observation(point_mass_bundle: Path) -> None:
+    """Facing along y, and going forward at 1 and at 1000 m/s."""
+    robot = SkillBundle(point_mass_bundle).robot
+    half = np.sqrt(0.5)
+    state = dataclasses.replace(
+        make_state(2),
+        position=np.array([[1.0, 2.0, 0.0], [3.0, 4.0, 0.0]]),
+        orientation=np.tile([half, 0.0, 0.0, half], (2, 1)),
+        linear_velocity=np.array([[1.0, 0.0, 0.0], [1000.0, 0.0, 0.0]]),
+        joint_positions=np.zeros((2, len(robot.joints))),
+        joint_velocities=np.zeros((2, len(robot.joints))),
+    )
+    start = plan_start(robot, state, np.zeros((2, robot.command_dim)))
+    fast, ahead = robot.max_velocity, np.pi / 2.0
+    np.testing.assert_allclose(
+        start[:, :5], [[1, 2, ahead, 0, 1], [3, 4, ahead, 0, fast]], atol=1e-9
+    )
+    assert start.shape == (2, BODY + policy_obs_dim(robot))
 
 
 def test_a_request_makes_a_plan_due_at_once(point_mass_bundle: Path) -> None:
