@@ -27,7 +27,8 @@ help:
 
 demo: $(VENV)/.run-time
 	@$(RUN) -m dads_ros demo $(if $(ROBOT),--robot="$(ROBOT)") $(if $(GOALS),--goals="$(GOALS)") \
-	  $(if $(SPEED),--speed="$(SPEED)") $(if $(SEED),--seed="$(SEED)")
+	  $(if $(SPEED),--speed="$(SPEED)") $(if $(SEED),--seed="$(SEED)") \
+	  $(if $(BUNDLE),--bundle="$(BUNDLE)")
 
 test: $(VENV)/.complete
 	@$(RUN) -m pytest

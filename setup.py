@@ -49,6 +49,7 @@ setup(
     extras_require={
         "ros": [
             *SIMULATION,
+            "matplotlib",
             "ros-jazzy-ament-index-python",
             "ros-jazzy-common-interfaces",
             "ros-jazzy-lifecycle-msgs",

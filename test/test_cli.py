@@ -177,6 +177,16 @@ class TestRun:
         command = (*_train(_train_config(tmp_path), tmp_path), "--resume")
         refused(*command, words=("holds no training run", "--resume"))
 
+    def test_without_config_and_without_a_run(self, refused: Refused, tmp_path: Path) -> None:
+        refused("train", "--out", tmp_path / "run", words=("--config is missing", "ant"))
+        refused("train", "--resume", words=("--config is missing", "ant"))
+
+    def test_resume_takes_the_config_of_the_run(
+        self, run_folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["train", "--resume", "--out", str(run_folder / "run")]) == 0
+        assert "1 of 1 iterations are done already" in capsys.readouterr().err
+
     def test_resume_from_another_config(
         self, refused: Refused, run_folder: Path, tmp_path: Path
     ) -> None:

@@ -63,8 +63,8 @@ class GoalResult:
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the verb ``demo``."""
     parser = subparsers.add_parser("demo", help="drive a simulated robot to goals over ROS 2")
-    parser.add_argument("--robot", default="ant", help="robot file (default: %(default)s)")
-    parser.add_argument("--bundle", help="skill bundle (default: the shipped one of the robot)")
+    parser.add_argument("--robot", default="ant", help="robot file: name or path")
+    parser.add_argument("--bundle", help="skill bundle; the robot's shipped one by default")
     parser.add_argument(
         "--goals",
         help="x,y of each goal in metres: --goals='5,5 -8,2' (before a minus only with the =)",
@@ -91,6 +91,11 @@ def run(args: argparse.Namespace) -> int:
         goals = draw_goals(robot, args.seed, args.num_goals)
     else:
         goals = parse_goals(robot, args.goals)
+    if args.bundle is None and not (share_folder() / "models" / args.robot).is_dir():
+        raise ConfigError(
+            f"robot '{robot.name}' has no shipped bundle; give --bundle, the folder of one that "
+            "'dads-ros train' made"
+        )
     bundle = find_file(args.bundle or args.robot, folder="models")
     warn_of_other_model(robot, SkillBundle(bundle, robot))
     os.environ.setdefault("ROS_DOMAIN_ID", str(free_domain()))

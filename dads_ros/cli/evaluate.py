@@ -18,6 +18,7 @@ from dads_ros.planning.skill_planner import PLANNER_PRESETS
 from dads_ros.robot import RobotSpec
 
 PROGRESS_STEPS = 100
+LEGEND = "In brackets 95 % intervals, '-': too short a run; each figure: docs/dads.md, Figures."
 
 
 def add_parser(subparsers: Any) -> None:  # noqa: ANN401
@@ -50,7 +51,9 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401
     settings.add_argument(
         "--preset", choices=PLANNER_PRESETS, default="fast", help="of the planner"
     )
-    settings.add_argument("--planner", metavar="FILE", help="YAML file with planner settings")
+    settings.add_argument(
+        "--planner", metavar="FILE", help="YAML file of its settings: num_samples: 128"
+    )
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object and nothing else"
     )
@@ -66,8 +69,10 @@ def run(args: argparse.Namespace) -> int:
         value = getattr(args, name)
         if value is not None and value < low:
             raise ConfigError(f"--{name} is {value}; it must be at least {low}")
-    if not 0.0 < args.goal_range < float("inf") or not 0.0 <= args.delay_ms < float("inf"):
-        raise ConfigError("--goal-range must be above 0 and --delay-ms at least 0")
+    if not 0.0 < args.goal_range < float("inf"):
+        raise ConfigError(f"--goal-range is {args.goal_range:g} m; it must be above 0 and finite")
+    if not 0.0 <= args.delay_ms < float("inf"):
+        raise ConfigError(f"--delay-ms is {args.delay_ms:g}; it must be at least 0 and finite")
     robot = None if args.robot is None else RobotSpec.load(args.robot)
     bundle = SkillBundle(find_file(args.bundle, folder="models"), robot)
     if args.save:
@@ -96,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
         num_threads=args.threads,
         progress=progress,
     )
-    print(json.dumps(report) if args.json else _table(report), flush=True)
+    print(json.dumps(report) if args.json else f"{_table(report)}\n\n{LEGEND}", flush=True)
     if args.save:
         _save(dataclasses.replace(bundle.manifest, evaluation=report), bundle.folder)
     return 0
@@ -123,7 +128,7 @@ def _table(report: dict[str, Any]) -> str:
         if key.endswith("_ci95"):
             continue
         interval = report.get(f"{key}_ci95")
-        text = f"{value:.3f}" if isinstance(value, float) else str(value)
+        text = f"{value:.3f}" if isinstance(value, float) else str("-" if value is None else value)
         if interval is not None:
             text += f"   [{interval[0]:.3f}, {interval[1]:.3f}]"
         lines.append(f"{key:<26}{text}")

@@ -10,7 +10,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from dads_ros import __version__
 from dads_ros.errors import DadsError
@@ -35,7 +35,7 @@ VERBS = {
     "export": Verb("export", "train", "make a skill bundle of a training run"),
     "refit": Verb("refit", "train", "fit a bundle's skill dynamics anew, with momentum"),
     "evaluate": Verb("evaluate", "ros", "measure a bundle in simulation, without ROS"),
-    "plot": Verb("plot", "train", "draw the tracks of a bundle's skills"),
+    "plot": Verb("plot", "ros", "draw the tracks of a bundle's skills"),
     "demo": Verb("demo", "ros", "drive a simulated robot to goals over ROS 2"),
     "simulate": Verb("node", "ros", "start the simulator node"),
     "plan": Verb("node", "ros", "start the planner node"),
@@ -70,8 +70,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
 
 
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Adds the default of an option, where it has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        has_one = action.default not in (None, []) and not isinstance(action.default, bool)
+        return super()._get_help_string(action) if has_one else action.help
+
+
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one sentence, like every other error of the program."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(*args, **{"formatter_class": _Formatter} | kwargs)
 
     def error(self, message: str) -> NoReturn:
         self.exit(_fail(f"{message}; '{self.prog} --help' shows how"))

@@ -9,6 +9,7 @@ from types import FrameType
 
 from tqdm import tqdm
 
+from dads_ros.errors import ConfigError
 from dads_ros.files import atomic_write, find_file
 from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.export import export_bundle
@@ -22,17 +23,24 @@ SHOWN = {"reward": "reward", "mean_displacement_m": "m", "sectors_3m": "sectors"
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the arguments."""
     parser = subparsers.add_parser("train", help="learn skills and export them as a bundle")
-    parser.add_argument("--config", required=True, help="training config: path or robot")
+    parser.add_argument(
+        "--config", help="training config: path or name of a shipped one; with --resume the run's"
+    )
     parser.add_argument("--robot", help="replaces the config's robot: robot file, name or path")
     parser.add_argument("--seed", type=int, help="replaces the config's seed")
-    parser.add_argument("--out", type=Path, help="run folder (default: runs/<robot>-seed<seed>)")
+    parser.add_argument("--out", type=Path, help="run folder; runs/<robot>-seed<seed> by default")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--iterations", type=int, help="replaces the config's num_iterations")
 
 
 def run(args: argparse.Namespace) -> int:
     """Train; Ctrl-C and SIGTERM end cleanly after the current iteration, with a checkpoint."""
-    path = find_file(args.config, folder="config/train", suffix=".yaml")
+    if args.config is not None:
+        path = find_file(args.config, folder="config/train", suffix=".yaml")
+    elif args.resume and args.out is not None:
+        path = args.out / "config.yaml"
+    else:
+        raise ConfigError("--config is missing; give a path or the name of a robot, such as ant")
     config = TrainConfig.from_yaml(path)
     name = path.stem
     if args.robot is not None:
@@ -80,9 +88,8 @@ def run(args: argparse.Namespace) -> int:
     if interrupted:
         trainer.save_checkpoint()
         print(
-            f"stopped at iteration {trainer.iteration}; go on with: dads-ros train --config "
-            f"{args.config} --robot {config.robot} --seed {config.seed} "
-            f"--iterations {config.num_iterations} --out {out} --resume",
+            f"stopped at iteration {trainer.iteration}; go on with: dads-ros train --resume "
+            f"--out {out}",
             file=sys.stderr,
         )
         return 130
