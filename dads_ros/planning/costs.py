@@ -305,13 +305,14 @@ class BoundsCost:
 
     def __init__(self, bounds_m: ArrayLike) -> None:
         """Take x_min, y_min, x_max, y_max, world frame, m. Shape (4,)."""
-        x_min, y_min, x_max, y_max = np.asarray(bounds_m, np.float32)
-        self._low, self._high = np.array([x_min, y_min]), np.array([x_max, y_max])
+        self._bounds_m = np.asarray(bounds_m, np.float32)
 
     def __call__(self, plans: Candidates) -> Array:
         """0 or inf. Shape (R, K)."""
-        positions = plans.predictions[..., :2]  # a rectangle is convex: ends of pieces do
-        outside = np.maximum(self._low - positions, positions - self._high).max(-1)
+        # A rectangle is convex: ends of pieces do. One axis after the other, as in length.
+        x, y = plans.predictions[..., 0], plans.predictions[..., 1]
+        x_min, y_min, x_max, y_max = self._bounds_m
+        outside = np.maximum(np.maximum(x_min - x, x - x_max), np.maximum(y_min - y, y - y_max))
         allowed = np.maximum(outside[..., :1], 0.0) + np.float32(1e-4)
         return np.where((outside > allowed).any(-1), np.float32(np.inf), np.float32(0.0))
 

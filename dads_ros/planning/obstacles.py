@@ -230,8 +230,9 @@ def _interpolated(values: Array, at: tuple[Array, Array]) -> tuple[Array, Array 
     inside, cells, parts = [], [], []
     for place, last in zip(at, (num_columns - 1, num_rows - 1), strict=True):
         inside.append(np.clip(place, 0, last))
-        cells.append(np.minimum(inside[-1].astype(np.int32), max(last - 1, 0)))
-        parts.append(inside[-1] - cells[-1])
+        cell = np.minimum(np.floor(inside[-1]), max(last - 1, 0))
+        cells.append(cell.astype(np.int32))
+        parts.append(inside[-1] - cell)
     index = cells[1] * num_columns + cells[0]
     flat, (u, v) = values.ravel(), parts
 
