@@ -84,7 +84,12 @@ def test_ctrl_c_ends_cleanly_with_a_checkpoint_and_says_how_to_go_on(tmp_path: P
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in output + errors
-    assert "--iterations 100000 --out" in errors and "--resume" in errors
+    hint = errors.split("go on with: dads-ros ")[1].split()
+    command = [sys.executable, "-m", "dads_ros", *hint]
+    again = subprocess.run(  # as it says, but to an end that is behind it
+        [*command, "--iterations", "1"], capture_output=True, text=True, check=True
+    )
+    assert "of 1 iterations are done already" in again.stderr
     done = len(lines(tmp_path / "run"))
     finish(train(config, tmp_path / "run", "--resume", "--iterations", str(done + 3)))
     assert [line["iteration"] for line in lines(tmp_path / "run")] == list(range(1, done + 4))
