@@ -133,6 +133,12 @@ class TestRobotFile:
         refused(*_train(config, tmp_path), words=("height", "does not observe"))
         assert not (tmp_path / "run").exists()
 
+    def test_body_that_the_model_lacks(self, refused: Refused, tmp_path: Path) -> None:
+        robot = _robot(tmp_path, base="ant")
+        _edit(Path(robot), base=_robot_values("ant")["base"] | {"body": "trunk"})
+        config = _train_config(tmp_path, robot=robot)
+        refused(*_train(config, tmp_path), words=("'trunk'", "it has torso"))
+
     def test_joint_that_the_model_lacks(self, refused: Refused, tmp_path: Path) -> None:
         config = _train_config(tmp_path, robot=_robot(tmp_path, joints=["hip"]))
         refused(*_train(config, tmp_path), words=("'hip'", "slide_x"))

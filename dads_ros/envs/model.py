@@ -47,7 +47,10 @@ class RobotModel:
             model.opt.integrator = integrators[spec.integrator]
         self.body_id = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, spec.base.body)
         if self.body_id < 0:
-            raise ConfigError(f"'base.body' is '{spec.base.body}'; the MJCF has no such body")
+            bodies = ", ".join(model.body(i).name or "(unnamed)" for i in range(1, model.nbody))
+            raise ConfigError(
+                f"'base.body' is '{spec.base.body}'; the MJCF has no such body; it has {bodies}"
+            )
         self._joint_ids = [self._joint(name) for name in spec.joints]
         self.joint_qpos = np.array([model.jnt_qposadr[j] for j in self._joint_ids], int)
         self.joint_dof = np.array([model.jnt_dofadr[j] for j in self._joint_ids], int)

@@ -114,14 +114,14 @@ class VectorEnv:
         spec = model.spec
         if delay_ms[1] > spec.control_dt * 1000.0 + 1e-9 or delay_ms[0] > delay_ms[1]:
             raise ConfigError(
-                f"delay is {delay_ms} ms; expected low <= high <= the control step of robot "
-                f"'{spec.name}', {spec.control_dt * 1000.0:g} ms"
+                f"delay is {_span(delay_ms)} ms; expected at most the control step of robot "
+                f"'{spec.name}', {spec.control_dt * 1000.0:g} ms, and the smaller number first"
             )
         steps = np.array(delay_ms) / 1000.0 / spec.sim_dt
         if np.abs(steps - np.round(steps)).max() > 1e-6:
             raise ConfigError(
-                f"delay is {delay_ms} ms; expected multiples of the simulation step 'sim_dt' of "
-                f"robot '{spec.name}', {spec.sim_dt * 1000.0:g} ms"
+                f"delay is {_span(delay_ms)} ms; expected multiples of the simulation step "
+                f"'sim_dt' of robot '{spec.name}', {spec.sim_dt * 1000.0:g} ms"
             )
         self.model, self.spec, self.num_envs = model, spec, num_envs
         self._rng, self.episode_steps, self._delay_ms = rng, episode_steps, delay_ms
@@ -227,3 +227,7 @@ def one_episode_env(
 def available_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def _span(values: tuple[float, float]) -> str:
+    return " to ".join(f"{value:g}" for value in dict.fromkeys(values))

@@ -122,7 +122,8 @@ class ReplayBuffer:
         oldest = newest - max(int(held * newest_fraction), min(held, 1)) + 1
         if oldest > newest:
             raise ConfigError(
-                "the replay buffer holds no whole prediction yet; raise 'warmup_steps'"
+                "the replay buffer holds no whole prediction yet; train for more iterations, or "
+                "raise 'collect.warmup_steps'"
             )
         device = data["action"].device
         robots = max(1, round(robot_fraction * self._num_envs))
