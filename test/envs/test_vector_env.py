@@ -133,7 +133,7 @@ def test_the_delay_is_drawn_for_each_robot_within_its_range() -> None:
 def test_a_delay_beyond_the_control_step_is_refused() -> None:
     with pytest.raises(ConfigError, match="100 ms"):
         make_env(delay_ms=(0.0, 101.0))
-    with pytest.raises(ConfigError, match="50 to 20 ms; .* the smaller number first"):
+    with pytest.raises(ConfigError, match=r"50 to 20 ms; .* the smaller number first"):
         make_env(delay_ms=(50.0, 20.0))
 
 
