@@ -17,6 +17,7 @@ from dads_ros.learning.onnx_file import check_parity
 from dads_ros.learning.trainer import Trainer
 from dads_ros.planning.costs import GoalCost
 from dads_ros.planning.skill_planner import SkillPlanner, robot_rngs
+from dads_ros.prediction import BODY
 from dads_ros.robot import RobotSpec
 
 
@@ -80,7 +81,7 @@ def test_a_bundle_whose_predictions_start_from_the_body_state(
     assert made.best is not None
     assert made.replay is not None
     obs = made.replay.sample(64, torch.Generator().manual_seed(5)).policy_obs.numpy()
-    start = np.concatenate([np.zeros((64, 3)), obs], axis=1)
+    start = np.concatenate([np.zeros((64, BODY)), obs], axis=1)
     skills = bundle.skill_space.sample(64 * 3, np.random.default_rng(0)).reshape(64, 3, 2)
     path = bundle.rollout(start, skills, 5)
     expected = made._rollout_of(made.best.skills)(start, skills, 5)
