@@ -30,7 +30,7 @@ def data_files() -> list[tuple[str, list[str]]]:
     return list(files.items())
 
 
-SIMULATION = ["mujoco", "gymnasium"]  # of gymnasium, only the MJCF files are used
+SIMULATION = ["mujoco", "gymnasium", "matplotlib"]  # of gymnasium, only the MJCF files
 
 setup(
     name=PACKAGE,
@@ -49,7 +49,6 @@ setup(
     extras_require={
         "ros": [
             *SIMULATION,
-            "matplotlib",
             "ros-jazzy-ament-index-python",
             "ros-jazzy-common-interfaces",
             "ros-jazzy-lifecycle-msgs",
@@ -58,7 +57,6 @@ setup(
         ],
         "train": [
             *SIMULATION,
-            "matplotlib",
             "onnx",
             "onnxscript",
             "tensorboard",

@@ -109,11 +109,11 @@ class SkillBundle:
         """Run both models on two rows: a graph need not declare the sizes of its outputs."""
         obs = np.zeros((2, policy_obs_dim(self.robot)), np.float32)
         skills = self.skill_space.grid(2)
-        before = [np.ones((2, size), np.float32) for size in list(self._inputs.values())[1:]]
-        size = self.prediction_dim + 2 * self.manifest.prediction.momentum
+        before = [np.ones((2, num), np.float32) for num in list(self._inputs.values())[1:]]
+        num_changes = self.prediction_dim + 2 * self.manifest.prediction.momentum
         outputs = (
             (POLICY_FILE, lambda: self.command(obs, skills), self.robot.command_dim),
-            (DYNAMICS_FILE, lambda: self.delta(skills, *before), size),
+            (DYNAMICS_FILE, lambda: self.delta(skills, *before), num_changes),
         )
         for name, run, size in outputs:
             try:

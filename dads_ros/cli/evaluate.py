@@ -9,6 +9,7 @@ from typing import Any
 
 from dads_ros.bundle.manifest import BundleManifest
 from dads_ros.bundle.runtime import SkillBundle
+from dads_ros.cli.arguments import check_at_least
 from dads_ros.config import PlannerConfig
 from dads_ros.errors import BundleError, ConfigError
 from dads_ros.evaluation.report import evaluate_bundle
@@ -65,10 +66,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401
 
 def run(args: argparse.Namespace) -> int:
     """Do it. Raises: DadsError."""
-    for name, low in (("goals", 1), ("steps", 1), ("seed", 0), ("threads", 1)):
-        value = getattr(args, name)
-        if value is not None and value < low:
-            raise ConfigError(f"--{name} is {value}; it must be at least {low}")
+    check_at_least(args, goals=1, steps=1, seed=0, threads=1)
     if not 0.0 < args.goal_range < float("inf"):
         raise ConfigError(f"--goal-range is {args.goal_range:g} m; it must be above 0 and finite")
     if not 0.0 <= args.delay_ms < float("inf"):

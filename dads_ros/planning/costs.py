@@ -5,7 +5,8 @@ docs/costs.md. Shapes: R robots, K candidates, H skills of a plan, D skill dimen
 a plan, P predicted columns, M points of a path.
 """
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -338,19 +339,18 @@ def _angle(turns: Array) -> Array:
 
 def length(vectors: Array) -> Array:
     """Euclidean, over the last axis."""
-    total = np.square(vectors[..., 0])
-    for axis in range(1, vectors.shape[-1]):  # one by one: faster than along so short an axis
-        total = total + np.square(vectors[..., axis])
-    return np.sqrt(total)
+    return _hypotenuse(vectors[..., axis] for axis in range(vectors.shape[-1]))
 
 
 def distance_from(origins: Array, places: Array) -> Array:
     """Of places (R, ..., D) from one origin for each robot (R, D). Shape (R, ...)."""
     own = origins.reshape(len(origins), *(1,) * (places.ndim - 2), -1)
-    total = np.square(places[..., 0] - own[..., 0])  # as in length; a difference in one is slower
-    for axis in range(1, places.shape[-1]):
-        total = total + np.square(places[..., axis] - own[..., axis])
-    return np.sqrt(total)
+    return _hypotenuse(places[..., axis] - own[..., axis] for axis in range(places.shape[-1]))
+
+
+def _hypotenuse(legs: Iterable[Array]) -> Array:
+    """One axis after the other: faster than numpy along so short an axis."""
+    return np.sqrt(functools.reduce(np.add, map(np.square, legs)))
 
 
 def mean_beyond(distances: Array, radius_m: float) -> Array:
