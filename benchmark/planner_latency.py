@@ -171,28 +171,32 @@ def compare(bundle: SkillBundle, config: PlannerConfig, seed: int) -> dict[str, 
     }
 
 
+def step_model(bundle: SkillBundle, config: PlannerConfig, state: Plan, skill: Plan) -> Plan:
+    """x, y and the velocity after a skill was held. Shapes (N, 4), (N, D) -> (N, 4)."""
+    prediction, steps = bundle.manifest.prediction, config.skill_duration_steps
+    if not prediction.momentum:
+        change = bundle.delta(skill) * np.float32(steps / prediction.steps)
+        return np.concatenate([state[:, :2] + change, state[:, 2:]], axis=1)
+    seconds = np.full((len(skill), 1), steps * bundle.control_dt, np.float32)
+    velocities = bundle.delta(np.concatenate([skill, state[:, 2:], seconds], axis=1))
+    return np.concatenate([state[:, :2] + velocities[:, :2] * seconds, velocities[:, 2:]], axis=1)
+
+
 def loop_planner(bundle: SkillBundle, config: PlannerConfig, seed: int) -> Planner:
     """Algorithm 2 of the paper, one call of the model at a time."""
     rng, space = np.random.default_rng(seed), bundle.skill_space
-    horizon, duration = config.planning_horizon, config.skill_duration_steps
-    prediction = bundle.manifest.prediction
+    horizon = config.planning_horizon
 
     def cost_of(skills: Plan, pose: NDArray[np.float64], goal: NDArray[np.float64]) -> float:
-        position, velocity, total = pose[0, :2], np.zeros((1, 2), np.float32), 0.0
+        state, total = np.zeros((1, 4), np.float32), 0.0
+        state[:, :2] = pose[:, :2]
         for skill in skills[:, None]:
-            left = duration
-            while left > 0:
-                part = min(1.0, left / prediction.steps)
-                before = (velocity,) if prediction.momentum else ()
-                change = bundle.delta(skill, *before)
-                moved = change[0, :2] * part
-                for point in range(1, 6):
-                    total += float(np.linalg.norm(position + moved * point / 5.0 - goal))
-                position = position + moved
-                if prediction.momentum:
-                    velocity = velocity + (change[:, 2:] - velocity) * np.float32(part)
-                left -= prediction.steps
-        return total / (5 * horizon * max(1, round(duration / prediction.steps)))
+            after = step_model(bundle, config, state, skill)
+            for point in range(1, 6):
+                place = state + (after - state) * (point / 5.0)
+                total += float(np.linalg.norm(place[0, :2] - goal))
+            state = after
+        return total / (5 * horizon)
 
     def plan(pose: NDArray[np.float64], goal: NDArray[np.float64]) -> Plan:
         mean = np.zeros((horizon, space.dim), np.float32)
@@ -213,21 +217,12 @@ def torch_planner(
     bundle: SkillBundle, config: PlannerConfig, num_refine_steps: int, seed: int
 ) -> Planner:
     """pytorch_mppi; its state is x, y, the velocity, and x, y before."""
-    space, prediction = bundle.skill_space, bundle.manifest.prediction
-    repeats = max(1, round(config.skill_duration_steps / prediction.steps))
-    part = config.skill_duration_steps / (repeats * prediction.steps)
-    goal_now = torch.zeros(2)
+    space, goal_now = bundle.skill_space, torch.zeros(2)
 
     def dynamics(state: Any, action: Any) -> Any:  # noqa: ANN401
-        skill = space.clip(action.numpy(), config.skill_range)
-        position, velocity = state[:, :2].numpy(), np.ascontiguousarray(state[:, 2:4].numpy())
-        before = position
-        for _ in range(repeats):
-            change = bundle.delta(skill, *((velocity,) if prediction.momentum else ()))
-            position = position + np.float32(part) * change[:, :2]
-            if prediction.momentum:
-                velocity = velocity + np.float32(part) * (change[:, 2:] - velocity)
-        return torch.from_numpy(np.concatenate([position, velocity, before], axis=1))
+        skill, before = space.clip(action.numpy(), config.skill_range), state[:, :4].numpy()
+        after = step_model(bundle, config, before, skill)
+        return torch.from_numpy(np.concatenate([after, before[:, :2]], axis=1))
 
     def cost(state: Any, action: Any) -> Any:  # noqa: ANN401
         at = torch.arange(1, 6)[:, None, None] / 5.0

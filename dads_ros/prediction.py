@@ -22,13 +22,16 @@ Delta = Callable[..., NDArray[np.floating]]
 """skill (N, D) -> mean change over ``steps`` control steps (N, P).
 
 With ``body_state`` there are two arguments more: policy_obs (N, O), and (N, 1) of 1 where it is
-known, else 0. With ``momentum`` one more, the velocity of the base in the world frame (N, 2), and
-two columns more: that velocity afterwards."""
+known, else 0. With ``momentum`` there is one: in its columns skill, velocity of the base (m/s) and
+the time that the skill is held (s); and what comes is its mean velocity meanwhile and its velocity
+afterwards, world frame (N, D + 3) -> (N, 4)."""
 
 PredictedField = Literal["x", "y", "yaw", ObservationField]
 POSE_FIELDS = ("x", "y", "yaw")
 POSE, BODY = 3, 5
 """A plan's start: columns of the pose, then the velocity, from BODY on policy_obs."""
+MOMENTUM_INPUT = "skill_velocity_duration"
+"""Name of the input of a skill dynamics with momentum."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +48,11 @@ class PredictionSpec(Config):
         "world", help="Axes of the predicted change of x and y: the world's, or the heading's."
     )
     steps: int = setting(
-        10, min=1, max=1000, help="Control steps that one prediction spans (k); 1 is the paper."
+        10,
+        min=1,
+        max=1000,
+        help="Control steps that one prediction spans (k), or with 'momentum' spans at most; 1 is "
+        "the paper.",
     )
     body_state: bool = setting(
         False,
@@ -57,7 +64,8 @@ class PredictionSpec(Config):
     momentum: bool = setting(
         False,
         help="Of bundles whose skill dynamics was fitted anew: the base's velocity is an input "
-        "and an output of it, q(delta, v' | v, z).",
+        "and an output of it, and the time that the skill is held an input, q(delta, v' | v, z, "
+        "t).",
     )
 
     def __post_init__(self) -> None:
@@ -145,7 +153,7 @@ class PredictionSpec(Config):
             world frame. Shape (N, H + 1, P).
         """
         if self.momentum:
-            return self._momentum_rollout(delta, start, skills, duration_steps)
+            return self._momentum_rollout(robot.control_dt, delta, start, skills, duration_steps)
         num, num_pose = len(skills), len(self.pose_fields)
         repeats = max(1, round(duration_steps / self.steps)) if self.body_state else 1
         held = np.repeat(skills, repeats, axis=1) if repeats > 1 else skills
@@ -171,27 +179,27 @@ class PredictionSpec(Config):
         return np.concatenate([poses, body], axis=-1, dtype=poses.dtype)[:, ::repeats]
 
     def _momentum_rollout(
-        self, delta: Delta, start: Array, skills: Float32, duration_steps: float
+        self, control_dt: float, delta: Delta, start: Array, skills: Float32, duration_steps: float
     ) -> Array:
         """Each prediction starts with the velocity that the one before ends with."""
-        num, horizon, _ = skills.shape
-        velocity: Array = np.zeros((num, 2), np.float32)
-        if start.shape[-1] > POSE:
-            velocity[:] = start[..., POSE:BODY]
-        repeats = max(1, round(duration_steps / self.steps))
-        part = np.float32(duration_steps / (repeats * self.steps))
-        predictions = np.empty((num, horizon + 1, 2), np.float32)
-        position: Array = start[..., :2].astype(np.float32)
-        predictions[:, 0] = position
-        for index, skill in enumerate(np.ascontiguousarray(skills.swapaxes(0, 1))):
-            for _ in range(repeats):
-                change = delta(skill, velocity)
-                moved, after = change[:, :2], change[:, 2:]
-                if part != 1.0:
-                    moved, after = moved * part, velocity + (after - velocity) * part
-                position, velocity = position + moved, after
-            predictions[:, index + 1] = position
-        return predictions
+        num, horizon, dim = skills.shape
+        repeats = int(-(-duration_steps // self.steps))
+        duration_s = np.float32(duration_steps * control_dt / repeats)
+        inputs = np.empty((num, dim + 3), np.float32)
+        velocity = inputs[:, dim:-1]
+        velocity[:] = start[..., POSE:BODY] if start.shape[-1] > POSE else 0.0
+        inputs[:, -1] = duration_s
+        # Moments first: what is asked of all candidates at once lies together.
+        predictions = np.empty((repeats * horizon + 1, num, 2), np.float32)
+        predictions[0] = start[..., :2]
+        for index in range(repeats * horizon):
+            if index % repeats == 0:
+                inputs[:, :dim] = skills[:, index // repeats]
+            velocities = delta(inputs)
+            moved = velocities[:, :2] * duration_s
+            np.add(predictions[index], moved, out=predictions[index + 1])
+            velocity[:] = velocities[:, 2:]
+        return predictions[::repeats].transpose(1, 0, 2)
 
     def _changes(
         self,

@@ -44,8 +44,8 @@ class SkillSpace:
         if self.config.kind == "box":
             return np.clip(skills, -part, part).astype(np.float32)
         limit = part * (self._gaussian_radius if self.config.kind == "gaussian" else 1.0)
-        norm = np.sqrt(np.einsum("...d,...d->...", skills, skills))[..., None]
-        return (skills * (limit / np.maximum(norm, limit))).astype(np.float32, copy=False)
+        norm = np.sqrt(np.maximum(np.vecdot(skills, skills), limit * limit))
+        return (skills * (limit / norm)[..., None]).astype(np.float32, copy=False)
 
     def grid(self, num: int) -> NDArray[np.float32]:
         """A fixed set of skills that covers p(z) evenly; the same at every call. Shape (num, D).

@@ -4,7 +4,9 @@ Shapes: B robots, K samples, H skills of a sequence, D skill dimensions, O polic
 P predicted columns.
 """
 
+import threading
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -13,11 +15,13 @@ from numpy.typing import NDArray
 from dads_ros.bundle.manifest import DYNAMICS_FILE, POLICY_FILE, BundleManifest
 from dads_ros.errors import BundleError
 from dads_ros.observation import policy_obs_dim
-from dads_ros.prediction import BODY
+from dads_ros.prediction import BODY, MOMENTUM_INPUT
 from dads_ros.robot import RobotSpec
 from dads_ros.skills import SkillSpace
 
 Float32 = NDArray[np.float32]
+MAX_BINDINGS = 16
+"""Numbers of rows that a network keeps memory for."""
 
 
 class SkillBundle:
@@ -37,24 +41,17 @@ class SkillBundle:
             self.manifest.check_robot(robot)
         self.robot = self.manifest.robot
         self.skill_space = SkillSpace(self.manifest.skill_prior)
-        self._policy = _session(self.folder / POLICY_FILE)
-        self._dynamics = _session(self.folder / DYNAMICS_FILE)
-        prediction, sizes = self.manifest.prediction, {"skill": self.skill_space.dim}
+        prediction, dim = self.manifest.prediction, self.skill_space.dim
         self.prediction_dim = prediction.dim(self.robot)
         """P."""
-        obs = {"policy_obs": policy_obs_dim(self.robot)}
-        body = obs | {"known": 1} if prediction.body_state else {}
-        body |= {"velocity": 2} if prediction.momentum else {}
-        expected = {
-            POLICY_FILE: (self._policy, obs | sizes),
-            DYNAMICS_FILE: (self._dynamics, sizes | body),
-        }
-        for name, (session, inputs) in expected.items():
-            got = {item.name: item.shape[-1] for item in session.get_inputs()}
-            if got != inputs:
-                raise BundleError(f"{name} takes inputs of sizes {got}; expected {inputs}")
-        self._inputs = expected[DYNAMICS_FILE][1]
-        self._check_outputs()
+        obs, skill = {"policy_obs": policy_obs_dim(self.robot)}, {"skill": dim}
+        if prediction.momentum:
+            inputs, num_outputs = {MOMENTUM_INPUT: dim + 3}, 4
+        else:
+            known = obs | {"known": 1} if prediction.body_state else {}
+            inputs, num_outputs = skill | known, self.prediction_dim
+        self._policy = _Network(self.folder / POLICY_FILE, obs | skill, self.robot.command_dim)
+        self._dynamics = _Network(self.folder / DYNAMICS_FILE, inputs, num_outputs)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -74,21 +71,11 @@ class SkillBundle:
             skill: shape (B, D).
         Returns: commands in the actuator's unit. Shape (B, A).
         """
-        inputs = {"policy_obs": policy_obs, "skill": skill}
-        return self._policy.run(["command"], inputs)[0]
+        return self._policy(policy_obs, skill)
 
-    def delta(self, skill: Float32, *before: Float32) -> Float32:
-        """Mean predicted change over ``prediction.steps`` control steps.
-
-        Args:
-            skill: shape (N, D).
-            *before: with ``prediction.body_state`` policy_obs (N, O) and 1 where that is known,
-                else 0 (N, 1); with ``prediction.momentum`` the base's velocity (N, 2), m/s.
-        Returns: shape (N, P); with ``prediction.momentum`` and the velocity after it (N, P + 2).
-        """
-        return self._dynamics.run(
-            ["delta"], dict(zip(self._inputs, (skill, *before), strict=True))
-        )[0]
+    def delta(self, *inputs: Float32) -> Float32:
+        """What the skill dynamics predicts: arguments and shapes as ``prediction.Delta``."""
+        return self._dynamics(*inputs)
 
     def rollout(
         self, start: NDArray[np.floating], skills: Float32, duration_steps: float
@@ -105,35 +92,79 @@ class SkillBundle:
             start = np.zeros(BODY + obs.shape[1])
             self.rollout(start, self.skill_space.grid(num)[:, None], 1)
 
-    def _check_outputs(self) -> None:
-        """Run both models on two rows: a graph need not declare the sizes of its outputs."""
-        obs = np.zeros((2, policy_obs_dim(self.robot)), np.float32)
-        skills = self.skill_space.grid(2)
-        before = [np.ones((2, num), np.float32) for num in list(self._inputs.values())[1:]]
-        num_changes = self.prediction_dim + 2 * self.manifest.prediction.momentum
-        outputs = (
-            (POLICY_FILE, lambda: self.command(obs, skills), self.robot.command_dim),
-            (DYNAMICS_FILE, lambda: self.delta(skills, *before), num_changes),
+
+class _Network:
+    """An ONNX file.
+
+    Inputs and output stay bound to onnxruntime, for that is half the time of a call on few rows.
+    """
+
+    def __init__(self, path: Path, inputs: dict[str, int], num_outputs: int) -> None:
+        """Load it, with the sizes that its inputs and its output must have.
+
+        Raises: BundleError.
+        """
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime raises a dozen types without a common base
+            raise BundleError(
+                f"'{path}' is not a model that onnxruntime loads: {error}"
+            ) from error
+        self._inputs, self._num_outputs = inputs, num_outputs
+        self._lock = threading.Lock()
+        self._bindings: dict[int, _Binding] = {}
+        got = {item.name: item.shape[-1] for item in self._session.get_inputs()}
+        if got != inputs:
+            raise BundleError(f"{path.name} takes inputs of sizes {got}; expected {inputs}")
+        # Two rows are run: a graph need not declare the size of its output.
+        rows = {name: np.ones((2, size), np.float32) for name, size in inputs.items()}
+        try:
+            shape = self._session.run(None, rows)[0].shape
+        except Exception as error:  # as above
+            raise BundleError(f"{path.name} does not run: {error}; export it again") from error
+        if shape != (2, num_outputs):
+            raise BundleError(
+                f"{path.name} gives numbers of shape {shape} for two inputs; expected "
+                f"{(2, num_outputs)}: export it again"
+            )
+
+    def __call__(self, *inputs: NDArray[np.floating]) -> Float32:
+        """The output for rows of all inputs, from whichever thread. Shape (N, outputs)."""
+        num = len(inputs[0])
+        with self._lock:
+            binding = self._bindings.get(num) or self._bind(num)
+            for bound, values in zip(binding.inputs, inputs, strict=True):
+                bound[:] = values
+            self._session.run_with_iobinding(binding.io)
+            return binding.output.copy()
+
+    def _bind(self, num: int) -> "_Binding":
+        if len(self._bindings) >= MAX_BINDINGS:
+            self._bindings.clear()
+        io, output = self._session.io_binding(), np.empty((num, self._num_outputs), np.float32)
+        inputs = {name: np.empty((num, size), np.float32) for name, size in self._inputs.items()}
+        for name, values in inputs.items():
+            io.bind_cpu_input(name, values)
+        io.bind_output(
+            self._session.get_outputs()[0].name,
+            element_type=np.float32,
+            shape=output.shape,
+            buffer_ptr=output.ctypes.data,
         )
-        for name, run, size in outputs:
-            try:
-                shape = run().shape
-            except Exception as error:  # as in _session
-                raise BundleError(f"{name} does not run: {error}; export it again") from error
-            if shape != (2, size):
-                raise BundleError(
-                    f"{name} gives numbers of shape {shape} for two inputs; expected {(2, size)}: "
-                    "export it again"
-                )
+        self._bindings[num] = _Binding(io, tuple(inputs.values()), output)
+        return self._bindings[num]
 
 
-def _session(path: Path) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises a dozen types without a common base
-        raise BundleError(f"'{path}' is not a model that onnxruntime loads: {error}") from error
+class _Binding(NamedTuple):
+    """Memory that a network reads and writes, for one number of rows."""
+
+    io: onnxruntime.IOBinding
+    inputs: tuple[Float32, ...]
+    output: Float32

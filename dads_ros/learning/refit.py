@@ -2,11 +2,12 @@
 
 What training leaves behind is the mean over a robot that explores, at whatever speed it had. Here
 the mean action drives, skills change as they do in planning, and the velocity of the base is an
-input and an output: q(delta, v' | v, z), so that a plan knows how long the robot takes to turn
-about. Not in the paper, whose x-y skill dynamics sees the skill alone. Works on every bundle that
-predicts x and y in the world frame; the policy is not touched.
+input and an output: q(delta, v' | v, z, t), so that a plan knows how long the robot takes to turn
+about. The time t that the skill is held is an input as well, so that each skill of a plan is one
+prediction however long it is held. Not in the paper, whose x-y skill dynamics sees the skill
+alone. Works on every bundle that predicts x and y in the world frame; the policy is not touched.
 
-Shapes: N rows, D skill dimensions.
+Shapes: N rows, L control steps of the longest prediction, D skill dimensions.
 """
 
 import dataclasses
@@ -29,50 +30,49 @@ from dads_ros.errors import ConfigError
 from dads_ros.files import atomic_write, make_output_folder, sha256, source_commit
 from dads_ros.learning.networks import mlp
 from dads_ros.learning.onnx_file import check_parity, write_onnx
-from dads_ros.prediction import PredictionSpec
+from dads_ros.prediction import MOMENTUM_INPUT, PredictionSpec
 from dads_ros.robot import RobotSpec
 from dads_ros.skills import SkillSpace
 
 logger = logging.getLogger(__name__)
 
-STEPS = 5
-"""Control steps of one prediction: as long as the planner holds a skill by default."""
-NUM_ROBOTS, NUM_PREDICTIONS, EPISODE_STEPS = 256, 320, 400
+HELD_STEPS, MAX_STEPS = 5, 25
+"""Control steps that a skill is held at least here, which is the planner's default, and those of
+the longest prediction."""
+NUM_ROBOTS, NUM_PERIODS, EPISODE_STEPS = 256, 320, 400
 CHANGE_PROBABILITY = (0.1, 0.6)
-"""Of the skill at each prediction: the first robot's to the last one's."""
+"""Of the skill after each ``HELD_STEPS``: the first robot's to the last one's."""
 NEARBY, STILL = 0.4, 0.1
 """Parts of the changes to a skill near the last one, and to the one that stands."""
 NEARBY_STD = 0.3
-HIDDEN, EPOCHS, BATCH, LEARNING_RATE = (48, 48), 40, 512, 2e-3
+HIDDEN, EPOCHS, BATCH, LEARNING_RATE = (64,), 40, 512, 2e-3
 TEST_FRACTION = 0.1
 
 
 class Motion(NamedTuple):
-    """What was seen, one row for each prediction; x and y in the world frame."""
+    """What was seen, one row for each skill from some moment on; x and y in the world frame."""
 
     skill: Tensor
     """Shape (N, D)."""
     velocity: Tensor
-    """Of the base before, m/s. Shape (N, 2)."""
-    change: Tensor
-    """Displacement, m, and velocity after, m/s. Shape (N, 4)."""
+    """Of the base at first, m/s. Shape (N, 2)."""
+    track: Tensor
+    """Mean velocity until 1, 2, ... L control steps later and velocity then, m/s. (N, L, 4)."""
+    num_steps: Tensor
+    """Of the track, during which the skill was held. Shape (N,), 1 to L."""
+    control_dt: float
+    """Duration of a control step, s."""
 
+    def rows(self, which: Tensor) -> "Motion":
+        """Some of them."""
+        skill, velocity, track, num_steps = (values[which] for values in self[:4])
+        return Motion(skill, velocity, track, num_steps, self.control_dt)
 
-class MomentumDynamics(nn.Module):
-    """Mean displacement over one prediction and velocity after it, from skill and velocity.
-
-    It runs thousands of times a second on few rows, so it is made of few operations: that
-    everything may be turned is learned, not built in.
-    """
-
-    def __init__(self, net: nn.Sequential) -> None:
-        """Take a network (N, D + 2) -> (N, 4)."""
-        super().__init__()
-        self.net = net
-
-    def forward(self, skill: Tensor, velocity: Tensor) -> Tensor:
-        """World frame. Shapes (N, D), (N, 2) -> (N, 4)."""
-        return self.net(torch.cat([skill, velocity], dim=1))
+    def at(self, steps: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs (N, D + 3) and outputs (N, 4) after so many control steps of each row (N,)."""
+        duration = self.control_dt * steps[:, None].float()
+        inputs = torch.cat([self.skill, self.velocity, duration], dim=1)
+        return inputs, self.track[torch.arange(len(steps)), steps - 1]
 
 
 def refit_bundle(
@@ -99,7 +99,7 @@ def refit_bundle(
     yaw_symmetry = bool(settings.get("symmetry", {}).get("yaw", False))
     dynamics, error = fit(motion, yaw_symmetry=yaw_symmetry, seed=seed)
     logger.info(
-        "skill dynamics fitted to %d predictions; error on others %.0f %% of the displacement",
+        "skill dynamics fitted to %d motions; error on others %.0f %% of the displacement",
         len(motion.skill),
         100.0 * error,
     )
@@ -107,12 +107,12 @@ def refit_bundle(
     if folder.resolve() != bundle.folder.resolve():
         shutil.copyfile(bundle.folder / POLICY_FILE, folder / POLICY_FILE)
     with atomic_write(folder / DYNAMICS_FILE) as temporary:
-        examples = {"skill": motion.skill[:1024], "velocity": motion.velocity[:1024]}
+        examples = {MOMENTUM_INPUT: motion.at(motion.num_steps)[0][:1024]}
         write_onnx(dynamics, examples, "delta", temporary)
         check_parity(dynamics, temporary, examples)
     manifest = dataclasses.replace(
         bundle.manifest,
-        prediction=PredictionSpec(steps=STEPS, momentum=True),
+        prediction=PredictionSpec(steps=MAX_STEPS, momentum=True),
         files=bundle.manifest.files | {DYNAMICS_FILE: sha256(folder / DYNAMICS_FILE)},
         refit_commit=source_commit(),
         evaluation=None,
@@ -131,7 +131,8 @@ def watch(
 ) -> Motion:
     """Let the policy's mean action drive robots whose skills change, some often and some seldom.
 
-    Predictions during which a robot fell or was reset are left out.
+    A motion ends where the skill changes, or where the robot falls or is reset; those shorter than
+    ``HELD_STEPS`` are left out.
     """
     rng = np.random.default_rng(seed)
     env = VectorEnv(
@@ -143,45 +144,80 @@ def watch(
         staggered=True,
         num_threads=available_cores(),
     )
-    change = np.linspace(*CHANGE_PROBABILITY, NUM_ROBOTS)
-    skills = skill_space.sample(NUM_ROBOTS, rng)
-    rows: list[list[NDArray[np.floating]]] = []
-    for _ in range(NUM_PREDICTIONS):
-        changes = rng.random(NUM_ROBOTS) < change
-        skills = np.where(changes[:, None], _next_skills(skill_space, skills, rng), skills)
-        start, velocity = env.state.position[:, :2].copy(), env.state.ground_velocity(model.spec)
-        whole = ~env.state.has_fallen(model.spec)
-        for _ in range(STEPS):
-            whole &= ~env.needs_reset
-            env.step(policy(env.policy_obs(), skills))
-        whole &= ~(env.diverged | env.state.has_fallen(model.spec))
-        moved = env.state.position[:, :2] - start
-        after = np.concatenate([moved, env.state.ground_velocity(model.spec)], axis=1)
-        row: list[NDArray[np.floating]] = [skills, velocity, after]
-        rows.append([values[whole] for values in row])
-    columns = (np.concatenate(values) for values in zip(*rows, strict=True))
-    return Motion(*(torch.tensor(values, dtype=torch.float32) for values in columns))
+    probability = np.linspace(*CHANGE_PROBABILITY, NUM_ROBOTS)
+    held = skill_space.sample(NUM_ROBOTS, rng)
+
+    def look() -> NDArray[np.floating]:
+        """Position and velocity. Shape (R, 4)."""
+        place, velocity = env.state.position[:, :2], env.state.ground_velocity(model.spec)
+        return np.concatenate([place, velocity], axis=1, dtype=np.float32)
+
+    skills, changes, states, stands = [], [], [look()], []
+    for _ in range(NUM_PERIODS):
+        changes.append(rng.random(NUM_ROBOTS) < probability)
+        held = np.where(changes[-1][:, None], _next_skills(skill_space, held, rng), held)
+        skills.append(held)
+        for _ in range(HELD_STEPS):
+            before = ~env.needs_reset & ~env.state.has_fallen(model.spec)
+            env.step(policy(env.policy_obs(), held))
+            stands.append(before & ~env.diverged & ~env.state.has_fallen(model.spec))
+            states.append(look())
+    num_steps = _num_steps(np.stack(stands), np.stack(changes))
+    seen, starts, dt = np.stack(states), HELD_STEPS * np.arange(NUM_PERIODS), model.spec.control_dt
+    steps = np.arange(1, MAX_STEPS + 1)
+    later = np.minimum(starts[:, None] + steps, len(states) - 1)
+    track = np.moveaxis(seen[later], 1, 2)  # (periods, robots, L, 4)
+    track[..., :2] -= seen[starts][:, :, None, :2]
+    track[..., :2] /= np.float32(dt) * steps[:, None]
+    whole = num_steps >= HELD_STEPS
+    columns = (np.stack(skills), seen[starts][..., 2:], track, num_steps)
+    skill, velocity, tracks, lengths = (torch.from_numpy(values[whole]) for values in columns)
+    return Motion(skill, velocity, tracks, lengths, dt)
 
 
-def fit(motion: Motion, *, yaw_symmetry: bool, seed: int) -> tuple[MomentumDynamics, float]:
-    """A network, and its mean error on rows that it was not fitted to, in displacements.
+def _num_steps(stands: NDArray[np.bool_], changes: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Of the motions that begin with each period, at most ``MAX_STEPS``. (periods, robots).
 
-    Least squares, which is a Gaussian's maximum likelihood. With ``yaw_symmetry`` every row is
-    seen at another random yaw in each epoch.
+    Args:
+        stands: whether each control step was one of an upright robot. Shape (steps, robots).
+        changes: whether the skill is a new one in each period. Shape (periods, robots).
+    """
+    num_steps = np.zeros((len(stands) + 1, stands.shape[1]), np.int64)
+    for index in reversed(range(len(stands))):
+        period, step = divmod(index + 1, HELD_STEPS)
+        after = num_steps[index + 1]
+        if step == 0 and period < len(changes):
+            after = np.where(changes[period], 0, after)
+        num_steps[index] = np.where(stands[index], 1 + after, 0)
+    return np.minimum(num_steps[:-1:HELD_STEPS], MAX_STEPS)
+
+
+def fit(motion: Motion, *, yaw_symmetry: bool, seed: int) -> tuple[nn.Sequential, float]:
+    """The skill dynamics, and its mean error on rows that it was not fitted to, in displacements.
+
+    Its input is skill, velocity (m/s) and the time that the skill is held (s), its output the mean
+    velocity meanwhile and the velocity afterwards (m/s), world frame. Shapes (N, D + 3) -> (N, 4).
+
+    Least squares, which is a Gaussian's maximum likelihood. In each epoch every row is seen for
+    another time of its track, and with ``yaw_symmetry`` at another random yaw. That everything may
+    be turned is learned, not built in, for the network runs thousands of times a second on few
+    rows, and the time that takes is that of its operations.
     """
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(motion.skill), generator=generator)
     num_test = int(TEST_FRACTION * len(order))
-    test, train = (Motion(*(v[i] for v in motion)) for i in (order[:num_test], order[num_test:]))
+    test, train = (motion.rows(rows) for rows in (order[:num_test], order[num_test:]))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = mlp(motion.skill.shape[1] + 2, HIDDEN, 4)
+        net = mlp(motion.skill.shape[1] + 3, HIDDEN, 4)
 
     def epoch() -> tuple[Tensor, Tensor]:
-        """Inputs (N, D + 2) and outputs (N, 4)."""
-        angle = 2.0 * np.pi * torch.rand(len(train.skill), generator=generator)
-        seen = _turned(train, angle) if yaw_symmetry else train
-        return torch.cat([seen.skill, seen.velocity], dim=1), seen.change
+        part = torch.rand(len(train.skill), generator=generator)
+        inputs, outputs = train.at(1 + (part * train.num_steps).long())
+        if yaw_symmetry:
+            angle = 2.0 * np.pi * torch.rand(len(inputs), generator=generator)
+            inputs, outputs = _turned(inputs, (0, -3), angle), _turned(outputs, (0, 2), angle)
+        return inputs, outputs
 
     inputs, outputs = epoch()
     mean, std = inputs.mean(0), inputs.std(0).clamp_min(1e-3)
@@ -201,27 +237,24 @@ def fit(motion: Motion, *, yaw_symmetry: bool, seed: int) -> tuple[MomentumDynam
             optimizer.step()
             schedule.step()
     first, last = net[0], net[-1]
-    dynamics = MomentumDynamics(net)
     with torch.no_grad():  # what was normalised by hand, the weights do from now on
         first.weight.div_(std)
         first.bias.sub_(first.weight @ mean)
         last.weight.mul_(scale[:, None])
         last.bias.mul_(scale)
-        predicted = dynamics(test.skill, test.velocity)[:, :2]
-    moved = test.change[:, :2]
-    return dynamics, float((predicted - moved).norm(dim=1).mean() / moved.norm(dim=1).mean())
+        inputs, moved = test.at(torch.full_like(test.num_steps, HELD_STEPS))
+        error, moved = (net(inputs) - moved)[:, :2], moved[:, :2]
+    return net, float(error.norm(dim=1).mean() / moved.norm(dim=1).mean())
 
 
-def _turned(motion: Motion, angle: Tensor) -> Motion:
-    """The same, each row turned to the left by its own angle, rad. Shape (N,)."""
+def _turned(rows: Tensor, pairs: tuple[int, int], angle: Tensor) -> Tensor:
+    """Rows whose columns from each of ``pairs`` on are x and y, turned to the left, rad. (N,)."""
     cos, sin = angle.cos(), angle.sin()
-    turns = torch.stack([torch.stack([cos, sin], 1), torch.stack([-sin, cos], 1)], 1)  # (N, 2, 2)
-    skill = (motion.skill[:, None, :2] @ turns)[:, 0]
-    return Motion(
-        skill=torch.cat([skill, motion.skill[:, 2:]], dim=1),
-        velocity=(motion.velocity[:, None] @ turns)[:, 0],
-        change=(motion.change.unflatten(1, (2, 2)) @ turns).flatten(1),
-    )
+    turned = rows.clone()
+    for x in pairs:
+        turned[:, x] = cos * rows[:, x] - sin * rows[:, x + 1]
+        turned[:, x + 1] = sin * rows[:, x] + cos * rows[:, x + 1]
+    return turned
 
 
 def _next_skills(

@@ -5,7 +5,6 @@ docs/costs.md. Shapes: R robots, K candidates, H skills of a plan, D skill dimen
 a plan, P predicted columns, M points of a path.
 """
 
-import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -350,13 +349,18 @@ def distance_from(origins: Array, places: Array) -> Array:
 
 def _hypotenuse(legs: Iterable[Array]) -> Array:
     """One axis after the other: faster than numpy along so short an axis."""
-    return np.sqrt(functools.reduce(np.add, map(np.square, legs)))
+    squares = map(np.square, legs)
+    total = next(squares)
+    for square in squares:
+        total += square
+    return np.sqrt(total, out=total)
 
 
 def mean_beyond(distances: Array, radius_m: float) -> Array:
     """Mean over the last axis of what distances (R, K, T) exceed a radius by. Shape (R, K)."""
-    beyond = np.maximum(distances - np.float32(radius_m), np.float32(0.0))
-    return beyond.sum(axis=-1) / np.float32(beyond.shape[-1])
+    if radius_m > 0.0:
+        distances = np.maximum(distances - np.float32(radius_m), np.float32(0.0))
+    return distances.sum(axis=-1) * np.float32(1.0 / distances.shape[-1])
 
 
 def turned(vectors: Array, angle: Array | float) -> Array:

@@ -147,7 +147,9 @@ class Mppi:
 
     def candidates(self, skills: Float32, predictions: Array) -> Candidates:
         """What costs look at. Shapes (R, K, H, D), (R, K, H + 1, P)."""
-        points = self._interpolation @ predictions.astype(np.float32, copy=False)
+        moments = np.ascontiguousarray(predictions.transpose(2, 0, 1, 3), np.float32)
+        points = self._interpolation @ moments.reshape(len(moments), -1)
+        points = points.reshape(-1, *moments.shape[1:]).transpose(1, 2, 0, 3)
         return Candidates(skills, predictions, points, self._fields, self._duration_s)
 
     def predict(self, start: Array, skills: Float32) -> Array:
@@ -195,14 +197,14 @@ class Mppi:
 
 def _weighted_mean(skills: Float32, costs: Array, lowest: Array, temperature: float) -> Float32:
     """Mean of candidates (R, K, H, D) under softmax(-cost / temperature). Shape (R, H, D)."""
-    is_blocked = np.isinf(lowest)
-    if is_blocked.any():  # all are forbidden: all count alike
+    if np.inf in lowest.tolist():  # all are forbidden: all count alike
+        is_blocked = np.isinf(lowest)
         lowest = np.where(is_blocked, 0.0, lowest)
         costs = np.where(is_blocked[:, None], 0.0, costs)
-    weights = np.exp((lowest[:, None] - costs) / temperature, dtype=np.float32)
-    weights /= weights.sum(axis=1, keepdims=True)
+    weights = np.exp((lowest[:, None] - costs) / temperature, dtype=np.float32)[:, None]
     num, count, horizon, dim = skills.shape
-    mean = weights[:, None] @ skills.reshape(num, count, horizon * dim)
+    mean = weights @ skills.reshape(num, count, horizon * dim)
+    mean /= weights.sum(axis=2, keepdims=True)
     return mean.reshape(num, horizon, dim)
 
 

@@ -34,7 +34,7 @@ def test_the_quadruped_stands_on_its_standing_command() -> None:
 def test_it_trains_and_drives_from_its_robot_file_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refit, "NUM_PREDICTIONS", 40)
+    monkeypatch.setattr(refit, "NUM_PERIODS", 40)
     values = read_yaml(share_folder() / "config" / "train" / "ant.yaml")
     values["collect"] |= {"num_envs": 32, "warmup_steps": 1000, "replay_capacity": 20000}
     values["sac"] |= {"gradient_steps": 8}

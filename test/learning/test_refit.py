@@ -15,7 +15,7 @@ from dads_ros.evaluation.skills import evaluate_switching
 from dads_ros.files import find_file
 from dads_ros.learning import refit
 from dads_ros.learning.config import TrainConfig
-from dads_ros.learning.refit import Motion, fit, refit_bundle
+from dads_ros.learning.refit import Motion, fit, refit_bundle, watch
 from dads_ros.observation import policy_obs_dim
 from dads_ros.planning.costs import GoalCost
 from dads_ros.planning.mppi import Array, Float32
@@ -28,33 +28,45 @@ def cheetah(tmp_path_factory: pytest.TempPathFactory) -> SkillBundle:
     folder = tmp_path_factory.mktemp("refit") / "bundle"
     bundle = SkillBundle(find_file("half_cheetah", folder="models"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(refit, "NUM_PREDICTIONS", 60)
+        patch.setattr(refit, "NUM_PERIODS", 60)
         manifest = refit_bundle(bundle, folder)
     assert manifest.prediction.momentum and manifest.refit_commit and manifest.evaluation is None
     return SkillBundle(folder)
 
 
 def lagging(num: int, seed: int) -> Motion:
-    """A body whose velocity goes half of the way to 2 z in one prediction of 1 s."""
+    """A body whose velocity is drawn to 2 z, with a time constant of 1 s; steps of 0.1 s."""
     generator = torch.Generator().manual_seed(seed)
     skill = torch.rand(num, 2, generator=generator) * 2.0 - 1.0
     skill[::10] = 0.0  # to stand is not to stop at once
     velocity = torch.randn(num, 2, generator=generator)
-    after = 0.5 * velocity + skill
-    return Motion(skill, velocity, torch.cat([0.5 * (velocity + after), after], dim=1))
+    return seen_of(skill, velocity, torch.randint(5, 21, (num,), generator=generator))
+
+
+def seen_of(skill: torch.Tensor, velocity: torch.Tensor, num_steps: torch.Tensor) -> Motion:
+    """Its motions; what comes after the last step of each is nonsense."""
+    time = 0.1 * torch.arange(1, 21)[:, None]
+    lag = (velocity - 2.0 * skill)[:, None]
+    after = 2.0 * skill[:, None] + lag * torch.exp(-time)
+    mean = 2.0 * skill[:, None] + lag * (1.0 - torch.exp(-time)) / time
+    track = torch.cat([mean, after], dim=2)
+    track[torch.arange(20) >= num_steps[:, None]] = 1e3
+    return Motion(skill, velocity, track, num_steps, control_dt=0.1)
 
 
 @pytest.mark.parametrize("yaw_symmetry", [False, True])
-def test_a_lag_is_learned(yaw_symmetry: bool) -> None:
-    dynamics, error = fit(lagging(20000, 0), yaw_symmetry=yaw_symmetry, seed=0)
+def test_a_lag_is_learned_for_every_time_that_a_skill_is_held(yaw_symmetry: bool) -> None:
+    net, error = fit(lagging(20000, 0), yaw_symmetry=yaw_symmetry, seed=0)
     assert error < 0.05
-    motion = lagging(500, 1)
-    with torch.no_grad():
-        predicted = dynamics(motion.skill, motion.velocity)
-    error_m = (predicted - motion.change).norm(dim=1)
-    assert error_m.mean() < 0.1 and error_m[::10].mean() < 0.2
+    motion = lagging(2000, 1)
+    for steps in (1, 5, 20):
+        longer = motion.rows(motion.num_steps >= steps)
+        inputs, expected = longer.at(torch.full((len(longer.skill),), steps))
+        with torch.no_grad():
+            error_m_s = (net(inputs) - expected).norm(dim=1)
+        assert len(inputs) > 90 and error_m_s.mean() < 0.25
     again, same = fit(lagging(20000, 0), yaw_symmetry=yaw_symmetry, seed=0)
-    assert same == error and torch.equal(again.net[0].weight, dynamics.net[0].weight)
+    assert same == error and torch.equal(again[0].weight, net[0].weight)
 
 
 def test_with_yaw_symmetry_what_was_seen_one_way_is_known_every_way() -> None:
@@ -63,12 +75,32 @@ def test_with_yaw_symmetry_what_was_seen_one_way_is_known_every_way() -> None:
     skill, velocity = (
         torch.cat([part[:, :1].abs(), torch.zeros(20000, 1)], dim=1) for part in motion[:2]
     )
-    after = 0.5 * velocity + skill
-    ahead = Motion(skill, velocity, torch.cat([0.5 * (velocity + after), after], dim=1))
-    dynamics, _ = fit(ahead, yaw_symmetry=True, seed=0)
+    net, _ = fit(seen_of(skill, velocity, motion.num_steps), yaw_symmetry=True, seed=0)
     with torch.no_grad():
-        change = dynamics(torch.tensor([[0.0, 0.5]]), torch.zeros(1, 2))
-    torch.testing.assert_close(change, torch.tensor([[0.0, 0.25, 0.0, 0.5]]), rtol=0.0, atol=0.1)
+        velocities = net(torch.tensor([[0.0, 0.5, 0.0, 0.0, 1.0]]))
+    expected = torch.tensor([[0.0, float(np.exp(-1.0)), 0.0, 1.0 - float(np.exp(-1.0))]])
+    torch.testing.assert_close(velocities, expected, rtol=0.0, atol=0.1)
+
+
+def test_a_motion_ends_where_the_skill_changes_or_the_robot_falls() -> None:
+    bundle = SkillBundle(find_file("half_cheetah", folder="models"))
+    model = RobotModel(bundle.robot)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(refit, "NUM_PERIODS", 20)
+        patch.setattr(refit, "CHANGE_PROBABILITY", (0.0, 1.0))
+        patch.setattr(refit, "EPISODE_STEPS", 37)
+        motion = watch(model, bundle.skill_space, bundle.command, seed=0, delay_ms=(0.0, 0.0))
+    counts = torch.bincount(motion.num_steps, minlength=26)
+    # Whole periods, but for the few motions that a reset ends; the last robots change each period.
+    assert counts[:5].sum() == 0 and counts[5] > counts[10] > 0 and counts[25] > 0
+    assert motion.track.shape[1:] == (25, 4)
+    # Mean velocity and velocity belong together: their difference over a step is acceleration.
+    rows = motion.rows(motion.num_steps >= 10)
+    moved = rows.track[..., :2] * rows.control_dt * torch.arange(1, 26)[:, None]
+    by_difference = torch.diff(moved[:, :10], dim=1) / rows.control_dt
+    mean = 0.5 * (rows.track[:, :9, 2:] + rows.track[:, 1:10, 2:])
+    error = (by_difference - mean).norm(dim=2).mean() / mean.norm(dim=2).mean()
+    assert error < 0.2
 
 
 def test_a_refitted_bundle_foretells_what_a_new_skill_does(cheetah: SkillBundle) -> None:
@@ -94,23 +126,23 @@ def test_each_prediction_starts_with_the_velocity_that_the_last_one_ends_with(
     obs = np.zeros(policy_obs_dim(cheetah.robot))
     start = np.concatenate([[1.0, 0.0, 0.0, 2.0, 0.0], obs])  # forward at 2 m/s
     skills = cheetah.skill_space.grid(4)[:, None].repeat(3, axis=1)
-    velocity = np.tile(np.array([[2.0, 0.0]], np.float32), (4, 1))
-    position = np.tile(np.array([[1.0, 0.0]]), (4, 1))
-    by_hand = [position]
-    for index in range(3):
-        change = cheetah.delta(skills[:, index], velocity)
-        position, velocity = position + change[:, :2], change[:, 2:]
-        by_hand.append(position)
-    np.testing.assert_allclose(
-        cheetah.rollout(start, skills, 5), np.stack(by_hand, axis=1), atol=1e-5
-    )
-    halves = cheetah.rollout(start, skills, 2.5)
-    position, velocity = by_hand[0], np.tile(np.array([[2.0, 0.0]], np.float32), (4, 1))
-    for index in range(2):  # half of the way, and half of the way to the velocity afterwards
-        change = cheetah.delta(skills[:, index], velocity)
-        position = position + 0.5 * change[:, :2]
-        velocity = 0.5 * (velocity + change[:, 2:])
-        np.testing.assert_allclose(halves[:, index + 1], position, atol=1e-5)
+
+    def by_hand(num: int, duration_s: float) -> np.ndarray:
+        velocity, positions = np.tile([[2.0, 0.0]], (4, 1)), [np.tile([[1.0, 0.0]], (4, 1))]
+        for _ in range(num):
+            seconds = np.full((4, 1), duration_s)
+            velocities = cheetah.delta(np.concatenate([skills[:, 0], velocity, seconds], axis=1))
+            positions.append(positions[-1] + velocities[:, :2] * duration_s)
+            velocity = velocities[:, 2:]
+        return np.stack(positions, axis=1)
+
+    dt = cheetah.control_dt
+    for steps in (2.5, 5, 25):
+        found = cheetah.rollout(start, skills, steps)
+        np.testing.assert_allclose(found, by_hand(3, steps * dt), atol=1e-4)
+    # Longer than the longest prediction: several, of which each is as long as the others.
+    found = cheetah.rollout(start, skills, 40)
+    np.testing.assert_allclose(found, by_hand(6, 20 * dt)[:, ::2], atol=1e-4)
 
 
 def test_what_can_be_planned_without_a_known_state_starts_at_rest(cheetah: SkillBundle) -> None:
@@ -145,11 +177,12 @@ def test_settings_that_do_not_go_together_are_refused(
 def test_the_command_fits_a_robot_whatever_it_observes(
     point_mass_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refit, "NUM_PREDICTIONS", 60)
+    monkeypatch.setattr(refit, "NUM_PERIODS", 60)
     assert main(["refit", str(point_mass_bundle), "--out", str(tmp_path / "new")]) == 0
     bundle = SkillBundle(tmp_path / "new")
     assert "orientation" not in bundle.robot.observation and bundle.manifest.prediction.momentum
-    velocity = np.array([[1.0, 0.0], [0.0, -1.0]], np.float32)
-    at_rest = bundle.delta(np.zeros((2, 2), np.float32), 0.0 * velocity)
-    moved = bundle.delta(np.zeros((2, 2), np.float32), velocity) - at_rest
+    velocity = np.array([[1.0, 0.0], [0.0, -1.0]])
+    still, second = np.zeros((2, 2)), np.ones((2, 1))
+    at_rest = bundle.delta(np.concatenate([still, still, second], axis=1))
+    moved = bundle.delta(np.concatenate([still, velocity, second], axis=1)) - at_rest
     assert ((moved[:, :2] * velocity).sum(1) > 0.0).all()  # it drifts on the way it was going
