@@ -3,9 +3,9 @@
     python benchmark/control_latency.py [--bundle ant] [--minutes 1] [--seed 0]
 
 Starts the simulator in real time, the planner, and a bare rclpy node that publishes an array of
-zeros for each pair of joint_states and odom. This process notes when each state and both answers
-come, sends a goal every 5 s, listens to every marker, and has the bundle loaded again every 20 s.
-Ticks that are lost: states that no command answers.
+zeros for each pair of joint_states and odom. This process notes when DDS receives each state and
+both answers, whatever it is at itself then, sends a goal every 5 s, listens to every marker, and
+has the bundle loaded again every 20 s. Ticks that are lost: states that no command answers.
 """
 
 import argparse
@@ -103,10 +103,10 @@ class Watch:
     def run(self, duration_s: float) -> None:
         """Wait until everybody answers, settle, and measure."""
         self._spin_until(lambda: all(self._answers.values()) and self._load.service_is_ready())
-        end = time.monotonic() + SETTLE_S + duration_s
-        next_goal = next_load = time.monotonic()
+        end = time.time() + SETTLE_S + duration_s
+        next_goal = next_load = time.time()
         self._begin = next_goal + SETTLE_S
-        while (now := time.monotonic()) < end + LAST_S:
+        while (now := time.time()) < end + LAST_S:
             if now >= next_goal:
                 next_goal += GOAL_S
                 goal = PoseStamped()
@@ -144,19 +144,26 @@ class Watch:
                 raise RuntimeError("simulator, planner or echo did not answer within 30 s")
             rclpy.spin_once(self._node, timeout_sec=0.05)
 
-    def _take_state(self, message: Odometry) -> None:
-        self._states[to_ns(message.header.stamp)] = time.monotonic()
+    def _take_state(self, message: Odometry, info: dict[str, int]) -> None:
+        self._states[to_ns(message.header.stamp)] = received_s(info)
 
     def _take_markers(self, _: MarkerArray) -> None:
         self._num_markers += 1
 
-    def _taker(self, answers: dict[int, float]) -> Callable[[Float64MultiArray], None]:
-        def take(message: Float64MultiArray) -> None:
+    def _taker(
+        self, answers: dict[int, float]
+    ) -> Callable[[Float64MultiArray, dict[str, int]], None]:
+        def take(message: Float64MultiArray, info: dict[str, int]) -> None:
             stamp_ns = answered_stamp_ns(message)
             if stamp_ns is not None:
-                answers.setdefault(stamp_ns, time.monotonic())
+                answers.setdefault(stamp_ns, received_s(info))
 
         return take
+
+
+def received_s(info: dict[str, int]) -> float:
+    """When DDS received a message, by the system's clock."""
+    return info["received_timestamp"] / 1e9
 
 
 def echo() -> None:

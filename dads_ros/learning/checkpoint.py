@@ -9,7 +9,7 @@ import torch
 from dads_ros.errors import CheckpointError
 from dads_ros.files import atomic_write
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 CHECKPOINT_FILE = "checkpoint.pt"
 
 

@@ -41,8 +41,8 @@ class MeanPolicy(nn.Module):
         """Mean action in the actuator's unit. Shapes (B, O), (B, D) -> (B, A)."""
         features, turns = self.features(policy_obs, skill)
         action = torch.tanh(self.actor(self.normalizer(features))[0])
-        fraction = (self.features.to_robot(action, turns) + 1.0) * 0.5
-        return self.low + fraction * (self.high - self.low)
+        middle, half = (self.high + self.low) * 0.5, (self.high - self.low) * 0.5
+        return middle + half * self.features.to_robot(action, turns)
 
 
 class MeanDynamics(nn.Module):

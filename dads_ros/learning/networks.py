@@ -33,11 +33,16 @@ class Features(nn.Module):
     actions.
     """
 
-    turn_joint_index: Tensor
-    turn_joint_sign: Tensor
-    turn_command_index: Tensor
-    turn_command_sign: Tensor
-    turn_cos_sin: Tensor
+    rotation_of: Tensor
+    turn_of: Tensor
+    turn_columns: Tensor
+    turn_signs: Tensor
+    turn_axes: Tensor
+    turn_scores: Tensor
+    turn_from_robot: Tensor
+    turn_from_robot_signs: Tensor
+    turn_to_robot: Tensor
+    turn_to_robot_signs: Tensor
 
     def __init__(self, model: RobotModel, config: TrainConfig) -> None:
         """Read the robot file. Raises: ConfigError when it lacks what a symmetry needs."""
@@ -59,6 +64,13 @@ class Features(nn.Module):
                 "'symmetry.body: false' in the training config, or declare it in the robot file"
             )
         self.skill_dim = config.skill_prior.dim
+        vectors = {"angular_velocity"}
+        if self.has_orientation:
+            self._constant("rotation_of", _rotation_of())
+            # u_x, u_y -> (u_x, u_y), (-u_y, u_x): u and what is to the left of it
+            self._constant("turn_of", np.array([[1.0, 0.0, 0.0, 1.0], [0.0, 1.0, -1.0, 0.0]]))
+            vectors |= {"orientation", "linear_velocity"}
+        self.plain = {name: part for name, part in self.slices.items() if name not in vectors}
         if self.body_symmetry:
             assert spec.symmetry is not None
             self._add_turns(
@@ -69,66 +81,85 @@ class Features(nn.Module):
         obs_dim = max(part.stop for part in self.slices.values())
         self.dim = int(self(torch.zeros(1, obs_dim), torch.zeros(1, self.skill_dim))[0].shape[1])
 
+    def _constant(self, name: str, values: NDArray[np.generic]) -> None:
+        """What the robot file says, and no checkpoint needs to."""
+        tensor = torch.tensor(values)
+        if tensor.is_floating_point():
+            tensor = tensor.float()
+        self.register_buffer(name, tensor, persistent=False)
+
     def _add_turns(self, order: int, joints: Turn, commands: Turn) -> None:
         """Tables of relabelling by 0 .. order - 1 turns."""
-        for name, (permutation, signs) in (("joint", joints), ("command", commands)):
-            index, sign = [np.arange(len(permutation))], [np.ones(len(permutation))]
-            for _ in range(order - 1):
-                index.append(index[-1][permutation])
-                sign.append(signs * sign[-1][permutation])
-            self.register_buffer(f"turn_{name}_index", torch.tensor(np.array(index)))
-            self.register_buffer(f"turn_{name}_sign", torch.tensor(np.array(sign)).float())
+        columns, signs = [], []
+        for name, part in self.plain.items():
+            num = part.stop - part.start
+            same = np.arange(num), np.ones(num)
+            one = commands if name == "last_command" else joints if "joint" in name else same
+            index, sign = _repeated(one, order)
+            columns.append(part.start + index)
+            signs.append(sign)
+        if columns:
+            self._constant("turn_columns", np.concatenate(columns, axis=1))
+            self._constant("turn_signs", np.concatenate(signs, axis=1))
+        index, sign = _repeated(commands, order)
+        self._constant("turn_from_robot", index)
+        self._constant("turn_from_robot_signs", sign)
+        back = -np.arange(order) % order
+        self._constant("turn_to_robot", index[back])
+        self._constant("turn_to_robot_signs", sign[back])
         angle = 2.0 * np.pi * np.arange(order) / order
-        cos_sin = torch.tensor(np.stack([np.cos(angle), np.sin(angle)]))
-        self.register_buffer("turn_cos_sin", cos_sin.float())
+        cos, sin, zero = np.cos(angle), np.sin(angle), np.zeros(order)
+        axes = [[cos, -sin, zero], [sin, cos, zero], [zero, zero, zero + 1.0]]
+        self._constant("turn_axes", np.moveaxis(np.array(axes), 2, 0))
+        # Twist about z relative to u, as (cos, sin) x (u_x, u_y), against each turn.
+        self._constant("turn_scores", np.array([cos, sin, -sin, cos]))
 
     def forward(self, policy_obs: Tensor, skill: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (B, F) and number of turns of the body (B,)."""
-        field = {name: policy_obs[:, part] for name, part in self.slices.items()}
-        zero = torch.zeros_like(skill[:, 0])
-        turns = torch.zeros_like(zero, dtype=torch.long)
-        u_x, u_y = zero + 1.0, zero
-        if self.yaw_symmetry:
-            length = skill[:, :2].norm(dim=1).clamp_min(1e-6)
-            u_x, u_y = skill[:, 0] / length, skill[:, 1] / length
-        rows: list[Tensor] = []
+        """Features (B, F) and number of turns of the body (B,).
+
+        A few products with constant matrices: the policy runs on one row in each control step,
+        where what costs is the number of operations.
+        """
+        turns = torch.zeros_like(skill[:, 0], dtype=torch.long)
         columns: list[Tensor] = []
+        vectors: list[Tensor] = []
         if self.has_orientation:
-            w, x, y, z = field.pop("orientation").unbind(1)
-            row_x = torch.stack(
-                [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)], 1
-            )
-            row_y = torch.stack(
-                [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)], 1
-            )
-            row_z = torch.stack(
-                [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)], 1
-            )
+            quaternion = policy_obs[:, self.slices["orientation"]]
+            products = (quaternion[:, :, None] * quaternion[:, None]).flatten(1) @ self.rotation_of
+            axes = products[:, :9].unflatten(1, (3, 3))  # rows are the world's x, y, z in the body
+            u = None
             if self.heading_frame:
-                length = (row_x[:, 0] ** 2 + row_y[:, 0] ** 2).sqrt().clamp_min(1e-6)
-                u_x, u_y = row_x[:, 0] / length, row_y[:, 0] / length
-            toward = u_x[:, None] * row_x + u_y[:, None] * row_y
-            left = u_x[:, None] * row_y - u_y[:, None] * row_x
-            if "linear_velocity" in field:
-                velocity = field.pop("linear_velocity")
-                columns += [(row * velocity).sum(1, keepdim=True) for row in (toward, left, row_z)]
+                u = _unit(axes[:, :2, 0])
+            elif self.yaw_symmetry:
+                u = _unit(skill[:, :2])
+            if u is not None:
+                ground = (u @ self.turn_of).unflatten(1, (2, 2)) @ axes[:, :2]
+                axes = torch.cat([ground, axes[:, 2:]], dim=1)
+            if "linear_velocity" in self.slices:
+                velocity = policy_obs[:, self.slices["linear_velocity"]]
+                columns.append((axes @ velocity[:, :, None]).squeeze(2))
             if self.body_symmetry:
-                # Twist about the z-axis of (w, x, y, z), relative to u, times a positive number.
-                cos, sin = w * w - z * z, 2 * w * z
-                cos, sin = cos * u_x + sin * u_y, sin * u_x - cos * u_y
-                score = cos[:, None] * self.turn_cos_sin[0] - sin[:, None] * self.turn_cos_sin[1]
+                twist = products[:, 9:]
+                if u is None:
+                    score = twist @ self.turn_scores[::2]
+                else:
+                    score = (twist[:, :, None] * u[:, None]).flatten(1) @ self.turn_scores
                 turns = score.argmax(1)
-            rows = [toward, row_z]
-        if "angular_velocity" in field:
-            rows.append(field.pop("angular_velocity"))
-        columns += [self._turn_vector(row, turns) for row in rows]
-        for name, values in field.items():
-            if self.body_symmetry and name.startswith("joint"):
-                index = self.turn_joint_index[turns]
-                values = values.gather(1, index) * self.turn_joint_sign[turns]
-            elif self.body_symmetry and name == "last_command":
-                values = self.from_robot(values, turns)
-            columns.append(values)
+            vectors += [axes[:, :1], axes[:, 2:]]
+        if "angular_velocity" in self.slices:
+            vectors.append(policy_obs[:, None, self.slices["angular_velocity"]])
+        if vectors:
+            rows = torch.cat(vectors, dim=1)
+            if self.body_symmetry:
+                rows = rows @ self.turn_axes.index_select(0, turns)
+            columns.append(rows.flatten(1))
+        if self.plain and self.body_symmetry:
+            columns.append(
+                policy_obs.gather(1, self.turn_columns.index_select(0, turns))
+                * self.turn_signs.index_select(0, turns)
+            )
+        else:
+            columns += [policy_obs[:, part] for part in self.plain.values()]
         if self.yaw_symmetry:
             columns += [skill[:, :2].norm(dim=1, keepdim=True), skill[:, 2:]]
         else:
@@ -139,22 +170,45 @@ class Features(nn.Module):
         """An action of the robot as one of the relabelled robot. Shape (B, A)."""
         if not self.body_symmetry:
             return action
-        return action.gather(1, self.turn_command_index[turns]) * self.turn_command_sign[turns]
+        index = self.turn_from_robot.index_select(0, turns)
+        return action.gather(1, index) * self.turn_from_robot_signs.index_select(0, turns)
 
     def to_robot(self, action: Tensor, turns: Tensor) -> Tensor:
         """Inverse of ``from_robot``. Shape (B, A)."""
         if not self.body_symmetry:
             return action
-        order = self.turn_cos_sin.shape[1]
-        return self.from_robot(action, (order - turns) % order)
+        index = self.turn_to_robot.index_select(0, turns)
+        return action.gather(1, index) * self.turn_to_robot_signs.index_select(0, turns)
 
-    def _turn_vector(self, vector: Tensor, turns: Tensor) -> Tensor:
-        """A body-frame vector in the axes of the relabelled body. Shape (B, 3)."""
-        if not self.body_symmetry:
-            return vector
-        cos, sin = self.turn_cos_sin[:, turns]
-        x, y, z = vector.unbind(1)
-        return torch.stack([cos * x + sin * y, cos * y - sin * x, z], dim=1)
+
+def _unit(vectors: Tensor) -> Tensor:
+    """Of length 1, or shorter near 0. Shape (B, 2)."""
+    return vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-6)
+
+
+def _rotation_of() -> NDArray[np.float64]:
+    """From products of a unit quaternion's entries (w, x, y, z) to what is made of them.
+
+    Columns: the rotation matrix from body to world, row by row, then cosine and sine of the twist
+    about the z-axis, times a positive number. Shape (16, 11).
+    """
+    ww, wx, wy, wz, _, xx, xy, xz, _, _, yy, yz, _, _, _, zz = np.eye(16)
+    columns = [
+        [ww + xx - yy - zz, 2 * (xy - wz), 2 * (xz + wy)],
+        [2 * (xy + wz), ww - xx + yy - zz, 2 * (yz - wx)],
+        [2 * (xz - wy), 2 * (yz + wx), ww - xx - yy + zz],
+    ]
+    return np.stack([column for row in columns for column in row] + [ww - zz, 2 * wz], axis=1)
+
+
+def _repeated(turn: Turn, order: int) -> Turn:
+    """Permutations and signs of 0 .. order - 1 turns. Two of shape (order, N)."""
+    permutation, signs = turn
+    index, sign = [np.arange(len(permutation))], [np.ones(len(permutation))]
+    for _ in range(order - 1):
+        index.append(index[-1][permutation])
+        sign.append(signs * sign[-1][permutation])
+    return np.array(index), np.array(sign)
 
 
 class RunningNormalizer(nn.Module):
