@@ -39,7 +39,8 @@ class RobotState:
 
     def is_finite(self) -> bool:
         """Whether every number is finite."""
-        return all(np.isfinite(getattr(self, name)).all() for name in self.__dataclass_fields__)
+        numbers = [getattr(self, name) for name in self.__dataclass_fields__]
+        return bool(np.isfinite(np.concatenate(numbers, axis=-1)).all())
 
     def up_z(self) -> Array:
         """World z of the body z-axis: 1 upright, -1 on its back. Shape (...)."""
@@ -98,19 +99,19 @@ def build_policy_obs(
     Returns: fields of ``spec.observation`` one after the other. Shape (..., O).
     """
     columns = {
-        "height": lambda: state.position[..., 2:3],
-        "orientation": lambda: state.orientation,
-        "linear_velocity": lambda: state.linear_velocity,
-        "angular_velocity": lambda: state.angular_velocity,
-        "joint_positions": lambda: state.joint_positions,
-        "joint_velocities": lambda: state.joint_velocities,
-        "last_command": lambda: last_command,
+        "height": state.position[..., 2:3],
+        "orientation": state.orientation,
+        "linear_velocity": state.linear_velocity,
+        "angular_velocity": state.angular_velocity,
+        "joint_positions": state.joint_positions,
+        "joint_velocities": state.joint_velocities,
+        "last_command": last_command,
     }
     parts = []
     for field in spec.observation:
-        values = columns[field]()
+        values = columns[field]
         if field.endswith("velocity") or field.endswith("velocities"):
-            values = np.clip(values, -spec.max_velocity, spec.max_velocity)
+            values = np.minimum(np.maximum(values, -spec.max_velocity), spec.max_velocity)
         parts.append(values)
     return np.concatenate(parts, axis=-1, dtype=np.float32)
 

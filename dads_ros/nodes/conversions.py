@@ -6,6 +6,8 @@ file's order. Shapes: J joints, A actuators, P predicted fields, T points.
 """
 
 import array
+import functools
+import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -92,32 +94,39 @@ def robot_state(spec: RobotSpec, joints: JointState, odometry: Odometry) -> Robo
 
     Raises: MessageError when a joint is missing or has no velocity, or a quaternion is none.
     """
-    index = {name: i for i, name in enumerate(joints.name)}
-    missing = [name for name in spec.joints if name not in index]
-    if missing:
-        raise MessageError(
-            f"joint_states lacks {', '.join(missing)}; it has {', '.join(joints.name) or 'none'}; "
-            f"check that it comes from robot '{spec.name}'"
-        )
-    num = len(joints.name)
+    order, num = _joint_order(spec.joints, tuple(joints.name), spec.name), len(joints.name)
     if len(joints.position) != num or len(joints.velocity) != num:
         raise MessageError(
             f"joint_states names {num} joints but has {len(joints.position)} positions and "
             f"{len(joints.velocity)} velocities; publish both for every joint"
         )
-    turn = _wxyz(odometry.pose.pose.orientation)
-    if abs(np.linalg.norm(turn) - 1.0) > MAX_QUATERNION_ERROR:
-        raise MessageError(f"odom has quaternion w, x, y, z {turn.tolist()}; its length must be 1")
-    order = np.array([index[name] for name in spec.joints], int)
     pose, twist = odometry.pose.pose, odometry.twist.twist
+    place, turn, linear, angular = pose.position, pose.orientation, twist.linear, twist.angular
+    wxyz = [turn.w, turn.x, turn.y, turn.z]
+    if abs(math.hypot(*wxyz) - 1.0) > MAX_QUATERNION_ERROR:
+        raise MessageError(f"odom has quaternion w, x, y, z {wxyz}; its length must be 1")
+    velocities = [linear.x, linear.y, linear.z, angular.x, angular.y, angular.z]
+    base = np.array([place.x, place.y, place.z, *wxyz, *velocities])
     return RobotState(
-        position=np.array([pose.position.x, pose.position.y, pose.position.z]),
-        orientation=turn,
-        linear_velocity=np.array([twist.linear.x, twist.linear.y, twist.linear.z]),
-        angular_velocity=np.array([twist.angular.x, twist.angular.y, twist.angular.z]),
+        position=base[:3],
+        orientation=base[3:7],
+        linear_velocity=base[7:10],
+        angular_velocity=base[10:],
         joint_positions=np.frombuffer(joints.position, np.float64)[order],
         joint_velocities=np.frombuffer(joints.velocity, np.float64)[order],
     )
+
+
+@functools.lru_cache
+def _joint_order(joints: tuple[str, ...], names: tuple[str, ...], robot: str) -> NDArray[np.int64]:
+    """Where a robot file's joints stand in a message. Shape (J,). Raises: MessageError."""
+    missing = [name for name in joints if name not in names]
+    if missing:
+        raise MessageError(
+            f"joint_states lacks {', '.join(missing)}; it has {', '.join(names) or 'none'}; "
+            f"check that it comes from robot '{robot}'"
+        )
+    return np.array([names.index(name) for name in joints], int)
 
 
 def command_message(spec: RobotSpec, command: Array, stamp_ns: int) -> Float64MultiArray:

@@ -10,7 +10,7 @@ from visualization_msgs.msg import MarkerArray
 
 from dads_ros.nodes.conversions import Frames, labelled_array, path_message, to_stamp
 from dads_ros.nodes.markers import rollout_markers
-from dads_ros.nodes.runner import RELIABLE_QOS
+from dads_ros.nodes.runner import NO_PUBLISHER_EVENTS, RELIABLE_QOS
 from dads_ros.nodes.settings import SkillPlannerConfig
 from dads_ros.planning.mppi import SkillModel
 from dads_ros.planning.skill_planner import Plan
@@ -22,9 +22,14 @@ class PlanDisplay:
     def __init__(self, node: Node, frames: Frames) -> None:
         """Make the publishers."""
         self._node, self._frames = node, frames
-        self._path = node.create_publisher(Path, "~/plan", RELIABLE_QOS)
-        self._skill = node.create_publisher(Float64MultiArray, "~/skill", RELIABLE_QOS)
-        self._rollouts = node.create_publisher(MarkerArray, "~/rollouts", RELIABLE_QOS)
+        self._path, self._skill, self._rollouts = (
+            node.create_publisher(kind, topic, RELIABLE_QOS, event_callbacks=NO_PUBLISHER_EVENTS)
+            for kind, topic in (
+                (Path, "~/plan"),
+                (Float64MultiArray, "~/skill"),
+                (MarkerArray, "~/rollouts"),
+            )
+        )
         self._rollouts_time = -np.inf
 
     def show(

@@ -45,6 +45,8 @@ from dads_ros.nodes.planning_thread import PlanningThread
 from dads_ros.nodes.runner import (
     ERROR,
     LATCHED_QOS,
+    NO_PUBLISHER_EVENTS,
+    NO_SUBSCRIPTION_EVENTS,
     OK,
     RELIABLE_QOS,
     STATE_QOS,
@@ -458,10 +460,12 @@ class SkillPlannerNode(LifecycleNode):
 
     def _connect(self) -> None:
         self._command_publisher = self.create_lifecycle_publisher(
-            Float64MultiArray, "joint_commands", RELIABLE_QOS
+            Float64MultiArray, "joint_commands", RELIABLE_QOS, event_callbacks=NO_PUBLISHER_EVENTS
         )
         self._display = PlanDisplay(self, self._frames)
-        self._reached_publisher = self.create_publisher(Bool, "~/goal_reached", LATCHED_QOS)
+        self._reached_publisher = self.create_publisher(
+            Bool, "~/goal_reached", LATCHED_QOS, event_callbacks=NO_PUBLISHER_EVENTS
+        )
         self._inbox = TaskInbox(
             self,
             self._frames,
@@ -470,8 +474,13 @@ class SkillPlannerNode(LifecycleNode):
             errand=lambda: self._errand,
             take=self._turn_to,
         )
-        self.create_subscription(JointState, "joint_states", self._take_joints, STATE_QOS)
-        self.create_subscription(Odometry, "odom", self._take_odometry, STATE_QOS)
+        for kind, topic, take in (
+            (JointState, "joint_states", self._take_joints),
+            (Odometry, "odom", self._take_odometry),
+        ):
+            self.create_subscription(
+                kind, topic, take, STATE_QOS, event_callbacks=NO_SUBSCRIPTION_EVENTS
+            )
         self.create_service(Trigger, "~/cancel", self._cancel)
         self.create_service(
             Trigger,

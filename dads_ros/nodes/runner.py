@@ -10,6 +10,7 @@ from typing import TypeVar
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
+from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.logging import get_logger
 from rclpy.node import Node
@@ -31,6 +32,12 @@ LATCHED_QOS = QoSProfile(
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
 """The newest message also reaches those who come later."""
+
+NO_PUBLISHER_EVENTS = PublisherEventCallbacks(use_default_callbacks=False)
+NO_SUBSCRIPTION_EVENTS = SubscriptionEventCallbacks(use_default_callbacks=False)
+"""For nodes that must answer soon: rclpy looks through all events of all publishers and
+subscriptions before each message. Whoever subscribes with a QoS that does not match is warned all
+the same, by its own side; subscriptions with STATE_QOS match every publisher."""
 
 Level = int
 OK, WARN, ERROR = (
@@ -138,7 +145,9 @@ class Diagnostics:
         """Start. ``read`` gives level, message and values."""
         self._node, self._read = node, read
         self._name = f"{node.get_fully_qualified_name().lstrip('/')}: {thing}"
-        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", RELIABLE_QOS)
+        self._publisher = node.create_publisher(
+            DiagnosticArray, "/diagnostics", RELIABLE_QOS, event_callbacks=NO_PUBLISHER_EVENTS
+        )
         node.create_timer(1.0, self.publish, clock=STEADY)
 
     def publish(self) -> None:

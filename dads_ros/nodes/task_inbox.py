@@ -22,7 +22,7 @@ from dads_ros.nodes.conversions import (
     path_of,
     velocity_of,
 )
-from dads_ros.nodes.runner import LATCHED_QOS, RELIABLE_QOS
+from dads_ros.nodes.runner import LATCHED_QOS, NO_PUBLISHER_EVENTS, RELIABLE_QOS
 from dads_ros.nodes.settings import SkillPlannerConfig
 from dads_ros.observation import RobotState
 from dads_ros.planning.costs import PathCost
@@ -86,7 +86,9 @@ class TaskInbox:
         self._node, self._frames, self._config = node, frames, config
         self._bundle, self._errand, self._take = bundle, errand, take
         self._map: ObstacleMap | None = None
-        self._goal_publisher = node.create_publisher(PoseStamped, "~/goal", LATCHED_QOS)
+        self._goal_publisher = node.create_publisher(
+            PoseStamped, "~/goal", LATCHED_QOS, event_callbacks=NO_PUBLISHER_EVENTS
+        )
         velocity = self._guarded(self._use_velocity)
         node.create_subscription(
             PoseStamped, "goal_pose", self._guarded(self._use_goal), RELIABLE_QOS

@@ -33,7 +33,9 @@ class CommandGate:
 
     def __init__(self, robot: RobotSpec, state_timeout_s: float) -> None:
         """Guard a robot whose states may be at most ``state_timeout_s`` old."""
-        self._low, self._high = robot.command_limits
+        self._low, self._high = low, high = robot.command_limits
+        slack = _ROUNDING * (high - low)
+        self._lowest, self._highest = low - slack, high + slack
         self._safe = np.array(robot.safe_command)
         self._names = robot.actuators
         self.state_timeout_s = state_timeout_s
@@ -93,8 +95,7 @@ class CommandGate:
             return f"the command has shape {np.shape(command)}; expected {self._safe.shape}"
         if not np.isfinite(command).all():
             return "the command is not finite"
-        slack = _ROUNDING * (self._high - self._low)
-        outside = (command < self._low - slack) | (command > self._high + slack)
+        outside = (command < self._lowest) | (command > self._highest)
         if outside.any():
             worst = int(np.flatnonzero(outside)[0])
             return (

@@ -71,8 +71,9 @@ class ControlLoop:
         """
         self._steps += 1
         standing, still = self.robot.standing_command, self.planner.stillest_skill
-        stands = np.ones(1, bool) if self.skill is None else self._stands
-        stands = np.broadcast_to(stands[:, None], (len(last_command), 1))
+        stands = (np.ones(len(last_command), bool) if self.skill is None else self._stands)[
+            :, None
+        ]
         if standing is not None and stands.all():
             command = np.broadcast_to(standing, last_command.shape)
         else:
@@ -81,7 +82,7 @@ class ControlLoop:
             if standing is not None:
                 command = np.where(stands, standing, command)
         fallen = state.has_fallen(self.robot)[:, None]
-        return np.where(fallen, self.robot.safe_command, command)
+        return np.where(fallen, self.robot.safe_command, command) if fallen.any() else command
 
 
 def plan_start(robot: RobotSpec, state: RobotState, last_command: Array) -> Array:
