@@ -3,7 +3,7 @@
 Shapes: R robots, T steps, M points of a path.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from dads_ros.envs.model import RobotModel
 from dads_ros.errors import ConfigError
 from dads_ros.evaluation.driving import Array, Driver
 from dads_ros.evaluation.goals import GOAL_STEPS, evaluate_goals, sample_goals
+from dads_ros.evaluation.skills import evaluate_skills
 from dads_ros.evaluation.statistics import Values
 from dads_ros.observation import RobotState
 from dads_ros.planning.costs import PathCost, WaypointsCost, length, turned
@@ -23,11 +24,11 @@ from dads_ros.robot import RobotSpec
 GOAL_RANGE_M = 15.0
 NUM_WAYPOINTS, LEG_M, VISITED_M, TURN_M = 5, 10.0, 1.0, 0.75
 PATH_SIZE_M, PATH_POINTS, PATH_END_M = 8.0, 400, 0.5
-COMMAND_S, WINDOW_S = 5.0, 1.0
+COMMAND_S, WINDOW_S, SETTLE_S = 5.0, 1.0, 2.0
 FIELD_M, FIELD_WIDTH_M, FIELD_DISTANCE_M, FILLED = 10.0, 20.0, 2.0, 0.15
 BOX_M, RESOLUTION_M = (0.5, 1.5), 0.1
 _REACHED_M = 0.5
-_NUM_DIRECTIONS, _NUM_SKILLS = 12, 1024
+_NUM_DIRECTIONS, _NUM_SKILLS, _NUM_HELD = 12, 1024, 32
 
 
 class EvaluationTask(NamedTuple):
@@ -183,6 +184,7 @@ def _velocity(driver: Driver, num: int, steps: int) -> Values:
         "velocity_error_half": error[~is_fast] if not is_fast.all() else None,
         "velocity_error_full": error[is_fast] if is_fast.any() else None,
         "velocity_error_settled": error[:, is_settled].mean(axis=1) if any(settled) else None,
+        "velocity_wobble": velocity_wobble(driver, [0.5 * speed, speed]),
         "full_speed_mps": speed,
         "fall_fraction": drive.fell,
     }
@@ -205,6 +207,36 @@ def full_speed(driver: Driver) -> float:
     else:
         directions = np.outer(model.spec.ground_axes, [1.0, -1.0])
     return float((ends @ directions).max(axis=0).min())
+
+
+def velocity_wobble(driver: Driver, speeds: Sequence[float]) -> Array:
+    """How far mean velocities over seconds stray from their own mean while one skill is held.
+
+    That no plan can do anything about: it is how steadily the policy goes.
+
+    Args:
+        driver: whose skills are held, after ``SETTLE_S`` for ``COMMAND_S``.
+        speeds: of each, the skills that go nearest to so fast count, m/s.
+    Returns: parts of their mean speeds. Shape (speeds * skills,).
+    """
+    dt = driver.model.spec.control_dt
+    settle, held, window = (max(1, round(s / dt)) for s in (SETTLE_S, COMMAND_S, WINDOW_S))
+    tracks = evaluate_skills(
+        driver.model,
+        driver.skills.skill_space,
+        driver.policy,
+        driver.skills.rollout,
+        settle + held,
+        seed=driver.seed,
+        delay_ms=driver.delay_ms,
+        steps=settle + held,
+        num_threads=driver.num_threads,
+    ).tracks
+    means = np.diff(tracks[:, settle::window], axis=1) / (window * dt)
+    own = means.mean(axis=1)
+    wobble = length(means - own[:, None]).mean(axis=1) / np.maximum(length(own), 1e-6)
+    nearest = [np.abs(length(own) - speed).argsort()[:_NUM_HELD] for speed in speeds]
+    return wobble[np.concatenate(nearest)]
 
 
 def _obstacles(driver: Driver, num: int, steps: int) -> Values:

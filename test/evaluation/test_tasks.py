@@ -1,5 +1,7 @@
 """Tasks of evaluate --task: tracks made by hand, and a robot that does them all."""
 
+import dataclasses
+import itertools
 import json
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from dads_ros.evaluation.tasks import (
     evaluate_task,
     full_speed,
     random_field,
+    velocity_wobble,
 )
 from dads_ros.robot import RobotSpec
 from dads_ros.skills import SkillSpace
@@ -108,6 +111,20 @@ def test_full_speed_is_what_is_possible_in_every_direction() -> None:
     )
     # |z| metres in 10 of the 20 control steps of a second
     assert full_speed(driver) == pytest.approx(0.5 * 2.0, rel=0.05)
+
+
+def test_wobble_is_that_of_a_skill_that_is_held(point_mass_bundle: Path) -> None:
+    bundle = SkillBundle(point_mass_bundle)
+    driver, steps = driver_of(bundle), itertools.count()
+    per_second = round(1.0 / bundle.control_dt)
+
+    def now_and_then(policy_obs: np.ndarray, skill: np.ndarray) -> np.ndarray:
+        return bundle.command(policy_obs, skill) * (next(steps) // per_second % 2)
+
+    speeds = [0.5 * full_speed(driver), full_speed(driver)]
+    steady = velocity_wobble(driver, speeds)
+    unsteady = velocity_wobble(dataclasses.replace(driver, policy=now_and_then), speeds)
+    assert 2.0 * steady.mean() < 0.1 < unsteady.mean()
 
 
 def test_a_robot_on_a_line_has_velocities_but_no_paths() -> None:
