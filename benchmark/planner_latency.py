@@ -8,7 +8,8 @@ distance from the goal over its duration, in units of the distance at the start:
 Beside it, in turn and on the same poses, goals, model and cost: MPPI as it is written down first,
 with one call of the model for each skill of each candidate, and pytorch_mppi where it is installed
 (extra ``benchmark``), which runs the model on all candidates at once as we do; with as many
-refinements as ours, and with more, to see what it takes to reach our cost.
+refinements as ours, and with more, to see what it takes to reach our cost; and ours with two, to
+see what it takes to reach theirs.
 """
 
 import argparse
@@ -48,6 +49,8 @@ OBSTACLES = PlannerConfig(num_samples=2000, planning_horizon=4, num_refine_steps
 COMPARED_PLANS = 100
 REFINEMENT_FACTORS = (1, 4, 16)
 """Of pytorch_mppi."""
+FEW_REFINEMENTS = 2
+"""Of ours."""
 Plan = NDArray[np.float32]
 Planner = Callable[[NDArray[np.float64], NDArray[np.float64]], Plan]
 """Start (1, 3) and goal (2,), world frame -> skills (H, D)."""
@@ -135,9 +138,10 @@ def time_obstacles(bundle: SkillBundle, num_plans: int, seed: int) -> dict[str, 
 def compare(bundle: SkillBundle, config: PlannerConfig, seed: int) -> dict[str, Any]:
     """Ours and others in turn: latency, quality, and how many times ours is faster at p50."""
     config = dataclasses.replace(config, warm_start=False, standing_radius_m=0.0)
-    planner = SkillPlanner(bundle, config, rngs=robot_rngs(seed, 1))
+    few = dataclasses.replace(config, num_refine_steps=FEW_REFINEMENTS)
     planners: dict[str, Planner] = {
-        "dads_ros": lambda pose, goal: planner.plan(pose, GoalCost(goal[None])).skills[0],
+        "dads_ros": our_planner(bundle, config, seed),
+        f"dads_ros_{FEW_REFINEMENTS}_refinements": our_planner(bundle, few, seed),
         "python_loop": loop_planner(bundle, config, seed),
     }
     if MPPI is not None:
@@ -169,6 +173,12 @@ def compare(bundle: SkillBundle, config: PlannerConfig, seed: int) -> dict[str, 
         }
         for name in planners
     }
+
+
+def our_planner(bundle: SkillBundle, config: PlannerConfig, seed: int) -> Planner:
+    """The one that is measured."""
+    planner = SkillPlanner(bundle, config, rngs=robot_rngs(seed, 1))
+    return lambda pose, goal: planner.plan(pose, GoalCost(goal[None])).skills[0]
 
 
 def step_model(bundle: SkillBundle, config: PlannerConfig, state: Plan, skill: Plan) -> Plan:
