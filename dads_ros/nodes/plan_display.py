@@ -22,14 +22,10 @@ class PlanDisplay:
     def __init__(self, node: Node, frames: Frames) -> None:
         """Make the publishers."""
         self._node, self._frames = node, frames
-        self._path, self._skill, self._rollouts = (
-            node.create_publisher(kind, topic, RELIABLE_QOS, event_callbacks=NO_PUBLISHER_EVENTS)
-            for kind, topic in (
-                (Path, "~/plan"),
-                (Float64MultiArray, "~/skill"),
-                (MarkerArray, "~/rollouts"),
-            )
-        )
+        quiet = {"event_callbacks": NO_PUBLISHER_EVENTS}
+        self._path = node.create_publisher(Path, "~/plan", RELIABLE_QOS, **quiet)
+        self._skill = node.create_publisher(Float64MultiArray, "~/skill", RELIABLE_QOS, **quiet)
+        self._rollouts = node.create_publisher(MarkerArray, "~/rollouts", RELIABLE_QOS, **quiet)
         self._rollouts_time = -np.inf
 
     def show(

@@ -474,13 +474,9 @@ class SkillPlannerNode(LifecycleNode):
             errand=lambda: self._errand,
             take=self._turn_to,
         )
-        for kind, topic, take in (
-            (JointState, "joint_states", self._take_joints),
-            (Odometry, "odom", self._take_odometry),
-        ):
-            self.create_subscription(
-                kind, topic, take, STATE_QOS, event_callbacks=NO_SUBSCRIPTION_EVENTS
-            )
+        quiet = {"event_callbacks": NO_SUBSCRIPTION_EVENTS}
+        self.create_subscription(JointState, "joint_states", self._take_joints, STATE_QOS, **quiet)
+        self.create_subscription(Odometry, "odom", self._take_odometry, STATE_QOS, **quiet)
         self.create_service(Trigger, "~/cancel", self._cancel)
         self.create_service(
             Trigger,
