@@ -4,6 +4,7 @@ Shapes: N candidates, H skills of a sequence, D skill dimensions, P predicted co
 policy_obs.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -138,7 +139,8 @@ class PredictionSpec(Config):
         """Predictions when each skill of a sequence is held in turn.
 
         A skill that is held for longer than a prediction spans is one longer prediction; with
-        ``body_state``, where the next one starts from another state, it is several.
+        ``body_state`` and with ``momentum``, where the next one starts from another state, it is
+        several.
 
         Args:
             robot: whose skills they are.
@@ -183,7 +185,7 @@ class PredictionSpec(Config):
     ) -> Array:
         """Each prediction starts with the velocity that the one before ends with."""
         num, horizon, dim = skills.shape
-        repeats = int(-(-duration_steps // self.steps))
+        repeats = max(1, math.ceil(duration_steps / self.steps))
         duration_s = np.float32(duration_steps * control_dt / repeats)
         inputs = np.empty((num, dim + 3), np.float32)
         velocity = inputs[:, dim:-1]

@@ -44,7 +44,8 @@ class SkillSpace:
         if self.config.kind == "box":
             return np.clip(skills, -part, part).astype(np.float32)
         limit = part * (self._gaussian_radius if self.config.kind == "gaussian" else 1.0)
-        norm = np.sqrt(np.maximum(np.vecdot(skills, skills), limit * limit))
+        square = np.einsum("...d,...d->...", skills, skills)
+        norm = np.sqrt(np.maximum(square, limit * limit))
         return (skills * (limit / norm)[..., None]).astype(np.float32, copy=False)
 
     def grid(self, num: int) -> NDArray[np.float32]:

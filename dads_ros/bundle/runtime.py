@@ -44,14 +44,14 @@ class SkillBundle:
         prediction, dim = self.manifest.prediction, self.skill_space.dim
         self.prediction_dim = prediction.dim(self.robot)
         """P."""
-        obs, skill = {"policy_obs": policy_obs_dim(self.robot)}, {"skill": dim}
         if prediction.momentum:
             inputs, num_outputs = {MOMENTUM_INPUT: dim + 3}, 4
         else:
-            known = obs | {"known": 1} if prediction.body_state else {}
-            inputs, num_outputs = skill | known, self.prediction_dim
-        self._policy = _Network(self.folder / POLICY_FILE, obs | skill, self.robot.command_dim)
-        self._dynamics = _Network(self.folder / DYNAMICS_FILE, inputs, num_outputs)
+            body = {"policy_obs": policy_obs_dim(self.robot), "known": 1}
+            inputs = {"skill": dim} | (body if prediction.body_state else {})
+            num_outputs = self.prediction_dim
+        self._policy = load_policy(self.folder, self.manifest)
+        self._dynamics = Network(self.folder / DYNAMICS_FILE, inputs, num_outputs)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -93,7 +93,17 @@ class SkillBundle:
             self.rollout(start, self.skill_space.grid(num)[:, None], 1)
 
 
-class _Network:
+def load_policy(folder: Path, manifest: BundleManifest) -> "Network":
+    """(policy_obs (B, O), skill (B, D)) -> command in the actuator's unit (B, A).
+
+    Raises: BundleError.
+    """
+    robot = manifest.robot
+    inputs = {"policy_obs": policy_obs_dim(robot), "skill": manifest.skill_prior.dim}
+    return Network(folder / POLICY_FILE, inputs, robot.command_dim)
+
+
+class Network:
     """An ONNX file.
 
     Inputs and output stay bound to onnxruntime, for that is half the time of a call on few rows.
@@ -122,7 +132,10 @@ class _Network:
         self._bindings: dict[int, _Binding] = {}
         got = {item.name: item.shape[-1] for item in self._session.get_inputs()}
         if got != inputs:
-            raise BundleError(f"{path.name} takes inputs of sizes {got}; expected {inputs}")
+            raise BundleError(
+                f"{path.name} takes inputs of sizes {got}; expected {inputs}: export it again, or "
+                "fit the skill dynamics anew by dads-ros refit"
+            )
         # Two rows are run: a graph need not declare the size of its output.
         rows = {name: np.ones((2, size), np.float32) for name, size in inputs.items()}
         try:
@@ -136,11 +149,16 @@ class _Network:
             )
 
     def __call__(self, *inputs: NDArray[np.floating]) -> Float32:
-        """The output for rows of all inputs, from whichever thread. Shape (N, outputs)."""
+        """The output for rows of all inputs, from whichever thread. Shape (N, outputs).
+
+        Raises: ValueError for inputs of other shapes.
+        """
         num = len(inputs[0])
         with self._lock:
             binding = self._bindings.get(num) or self._bind(num)
             for bound, values in zip(binding.inputs, inputs, strict=True):
+                if values.shape != bound.shape:  # it would be broadcast
+                    raise ValueError(f"input of shape {values.shape}; expected {bound.shape}")
                 bound[:] = values
             self._session.run_with_iobinding(binding.io)
             return binding.output.copy()

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.files import find_file, make_output_folder
 from dads_ros.learning.refit import refit_bundle
 from dads_ros.robot import RobotSpec
@@ -29,9 +28,9 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401
 def run(args: argparse.Namespace) -> int:
     """Do it. Raises: DadsError."""
     robot = None if args.robot is None else RobotSpec.load(args.robot)
-    bundle = SkillBundle(find_file(args.bundle, folder="models"), robot)
+    source = find_file(args.bundle, folder="models")
     make_output_folder(args.out)
-    print(f"watching the skills of {bundle.folder}", file=sys.stderr, flush=True)
-    refit_bundle(bundle, args.out, robot=robot, seed=args.seed)
+    print(f"watching the skills of {source}", file=sys.stderr, flush=True)
+    refit_bundle(source, args.out, robot=robot, seed=args.seed)
     print(f"wrote {args.out}; its figures: dads-ros evaluate {args.out} --save")
     return 0

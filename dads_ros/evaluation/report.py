@@ -115,7 +115,7 @@ def _skill_figures(bundle: SkillBundle, driver: Driver) -> dict[str, Any]:
         bundle.skill_space,
         bundle.command,
         bundle.rollout,
-        bundle.manifest.prediction.steps,
+        driver.planner.skill_duration_steps,
     )
     skills, few, long = (
         evaluate_skills(*parts, num_skills=num, steps=steps, **arguments)

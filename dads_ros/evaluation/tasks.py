@@ -212,7 +212,8 @@ def full_speed(driver: Driver) -> float:
 def velocity_wobble(driver: Driver, speeds: Sequence[float]) -> Array:
     """How far mean velocities over seconds stray from their own mean while one skill is held.
 
-    That no plan can do anything about: it is how steadily the policy goes.
+    That no plan can do anything about: it is how steadily the policy goes. Robots that fall are
+    left out.
 
     Args:
         driver: whose skills are held, after ``SETTLE_S`` for ``COMMAND_S``.
@@ -221,7 +222,7 @@ def velocity_wobble(driver: Driver, speeds: Sequence[float]) -> Array:
     """
     dt = driver.model.spec.control_dt
     settle, held, window = (max(1, round(s / dt)) for s in (SETTLE_S, COMMAND_S, WINDOW_S))
-    tracks = evaluate_skills(
+    found = evaluate_skills(
         driver.model,
         driver.skills.skill_space,
         driver.policy,
@@ -231,7 +232,8 @@ def velocity_wobble(driver: Driver, speeds: Sequence[float]) -> Array:
         delay_ms=driver.delay_ms,
         steps=settle + held,
         num_threads=driver.num_threads,
-    ).tracks
+    )
+    tracks = found.tracks[~found.fallen]
     means = np.diff(tracks[:, settle::window], axis=1) / (window * dt)
     own = means.mean(axis=1)
     wobble = length(means - own[:, None]).mean(axis=1) / np.maximum(length(own), 1e-6)

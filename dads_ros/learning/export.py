@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 from dads_ros.bundle.manifest import DYNAMICS_FILE, MANIFEST_FILE, POLICY_FILE, BundleManifest
-from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.errors import BundleError
 from dads_ros.files import make_output_folder, sha256
 from dads_ros.learning.onnx_file import check_parity, write_onnx
@@ -64,8 +63,8 @@ def export_bundle(trainer: Trainer, folder: Path) -> BundleManifest:
         )
         manifest.save(temporary)
         if trainer.config.skill_dynamics.refit:
-            bundle, seed = SkillBundle(temporary), trainer.config.seed
-            manifest = refit_bundle(bundle, temporary, robot=trainer.robot, seed=seed)
+            seed = trainer.config.seed
+            manifest = refit_bundle(temporary, temporary, robot=trainer.robot, seed=seed)
         _replace_folder(temporary, folder)
     except OSError as error:
         raise BundleError(

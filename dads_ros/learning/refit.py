@@ -4,8 +4,9 @@ What training leaves behind is the mean over a robot that explores, at whatever 
 the mean action drives, skills change as they do in planning, and the velocity of the base is an
 input and an output: q(delta, v' | v, z, t), so that a plan knows how long the robot takes to turn
 about. The time t that the skill is held is an input as well, so that each skill of a plan is one
-prediction however long it is held. Not in the paper, whose x-y skill dynamics sees the skill
-alone. Works on every bundle that predicts x and y in the world frame; the policy is not touched.
+prediction, unless it is held for more than ``MAX_STEPS``. Not in the paper, whose x-y skill
+dynamics sees the skill alone. Works on every bundle that predicts x and y in the world frame; the
+policy is not touched.
 
 Shapes: N rows, L control steps of the longest prediction, D skill dimensions.
 """
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dads_ros.bundle.manifest import DYNAMICS_FILE, POLICY_FILE, BundleManifest
-from dads_ros.bundle.runtime import SkillBundle
+from dads_ros.bundle.runtime import load_policy
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import VectorEnv, available_cores
 from dads_ros.errors import ConfigError
@@ -47,6 +48,8 @@ NEARBY, STILL = 0.4, 0.1
 NEARBY_STD = 0.3
 HIDDEN, EPOCHS, BATCH, LEARNING_RATE = (64,), 40, 512, 2e-3
 TEST_FRACTION = 0.1
+MIN_STD = 1e-3
+"""Of an input that is one, in its unit."""
 
 
 class Motion(NamedTuple):
@@ -76,26 +79,31 @@ class Motion(NamedTuple):
 
 
 def refit_bundle(
-    bundle: SkillBundle, folder: Path, *, robot: RobotSpec | None = None, seed: int = 0
+    source: Path, folder: Path, *, robot: RobotSpec | None = None, seed: int = 0
 ) -> BundleManifest:
     """Write a bundle with the same policy and a new skill dynamics, and no figures yet.
 
     Args:
-        bundle: whose policy drives.
+        source: the bundle whose policy drives; its skill dynamics is not looked at.
         folder: of the new bundle; may be the same.
         robot: the robot file here, which says where the MJCF is; by default the bundle's own.
         seed: of everything random.
-    Raises: ConfigError for a bundle that predicts anything but x and y in the world frame.
+    Raises: BundleError, BundleMismatchError; ConfigError for a bundle that predicts anything but
+        x and y in the world frame.
     """
-    prediction, settings = bundle.manifest.prediction, bundle.manifest.training_config
+    old = BundleManifest.load(source)
+    if robot is not None:
+        old.check_robot(robot)
+    prediction, settings = old.prediction, old.training_config
     if not prediction.is_plain:
         raise ConfigError(
-            f"bundle '{bundle.folder}' predicts {', '.join(prediction.fields)} in the "
+            f"bundle '{source}' predicts {', '.join(prediction.fields)} in the "
             f"{prediction.frame} frame; only x and y in the world frame can be fitted anew"
         )
-    model = RobotModel(robot or bundle.robot)
+    model, skill_space = RobotModel(robot or old.robot), SkillSpace(old.skill_prior)
     low, high = settings.get("collect", {}).get("delay_ms", (0.0, 0.0))
-    motion = watch(model, bundle.skill_space, bundle.command, seed=seed, delay_ms=(low, high))
+    policy = load_policy(source, old)
+    motion = watch(model, skill_space, policy, seed=seed, delay_ms=(low, high))
     yaw_symmetry = bool(settings.get("symmetry", {}).get("yaw", False))
     dynamics, error = fit(motion, yaw_symmetry=yaw_symmetry, seed=seed)
     logger.info(
@@ -104,16 +112,16 @@ def refit_bundle(
         100.0 * error,
     )
     make_output_folder(folder)
-    if folder.resolve() != bundle.folder.resolve():
-        shutil.copyfile(bundle.folder / POLICY_FILE, folder / POLICY_FILE)
+    if folder.resolve() != source.resolve():
+        shutil.copyfile(source / POLICY_FILE, folder / POLICY_FILE)
     with atomic_write(folder / DYNAMICS_FILE) as temporary:
         examples = {MOMENTUM_INPUT: motion.at(motion.num_steps)[0][:1024]}
         write_onnx(dynamics, examples, "delta", temporary)
         check_parity(dynamics, temporary, examples)
     manifest = dataclasses.replace(
-        bundle.manifest,
+        old,
         prediction=PredictionSpec(steps=MAX_STEPS, momentum=True),
-        files=bundle.manifest.files | {DYNAMICS_FILE: sha256(folder / DYNAMICS_FILE)},
+        files=old.files | {DYNAMICS_FILE: sha256(folder / DYNAMICS_FILE)},
         refit_commit=source_commit(),
         evaluation=None,
     )
@@ -220,7 +228,9 @@ def fit(motion: Motion, *, yaw_symmetry: bool, seed: int) -> tuple[nn.Sequential
         return inputs, outputs
 
     inputs, outputs = epoch()
-    mean, std = inputs.mean(0), inputs.std(0).clamp_min(1e-3)
+    mean, std = inputs.mean(0), inputs.std(0)
+    is_constant = std < MIN_STD  # across the line that a robot moves on: nothing is learned of it
+    std = std.clamp_min(MIN_STD)
     scale = outputs.square().mean(0).sqrt().clamp_min(1e-3)
     optimizer = torch.optim.Adam(net.parameters(), LEARNING_RATE)
     num_batches = len(inputs) // BATCH
@@ -239,6 +249,7 @@ def fit(motion: Motion, *, yaw_symmetry: bool, seed: int) -> tuple[nn.Sequential
     first, last = net[0], net[-1]
     with torch.no_grad():  # what was normalised by hand, the weights do from now on
         first.weight.div_(std)
+        first.weight[:, is_constant] = 0.0
         first.bias.sub_(first.weight @ mean)
         last.weight.mul_(scale[:, None])
         last.bias.mul_(scale)

@@ -460,7 +460,7 @@ class SkillPlannerNode(LifecycleNode):
 
     def _connect(self) -> None:
         self._command_publisher = self.create_lifecycle_publisher(
-            Float64MultiArray, "joint_commands", RELIABLE_QOS, event_callbacks=NO_PUBLISHER_EVENTS
+            Float64MultiArray, "joint_commands", RELIABLE_QOS
         )
         self._display = PlanDisplay(self, self._frames)
         self._reached_publisher = self.create_publisher(

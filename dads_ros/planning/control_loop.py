@@ -71,9 +71,8 @@ class ControlLoop:
         """
         self._steps += 1
         standing, still = self.robot.standing_command, self.planner.stillest_skill
-        stands = (np.ones(len(last_command), bool) if self.skill is None else self._stands)[
-            :, None
-        ]
+        stands = np.ones(len(last_command), bool) if self.skill is None else self._stands
+        stands = stands[:, None]
         if standing is not None and stands.all():
             command = np.broadcast_to(standing, last_command.shape)
         else:
@@ -82,7 +81,7 @@ class ControlLoop:
             if standing is not None:
                 command = np.where(stands, standing, command)
         fallen = state.has_fallen(self.robot)[:, None]
-        return np.where(fallen, self.robot.safe_command, command) if fallen.any() else command
+        return np.where(fallen, self.robot.safe_command, command)
 
 
 def plan_start(robot: RobotSpec, state: RobotState, last_command: Array) -> Array:

@@ -5,6 +5,7 @@ docs/costs.md. Shapes: R robots, K candidates, H skills of a plan, D skill dimen
 a plan, P predicted columns, M points of a path.
 """
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -349,11 +350,7 @@ def distance_from(origins: Array, places: Array) -> Array:
 
 def _hypotenuse(legs: Iterable[Array]) -> Array:
     """One axis after the other: faster than numpy along so short an axis."""
-    squares = map(np.square, legs)
-    total = next(squares)
-    for square in squares:
-        total += square
-    return np.sqrt(total, out=total)
+    return np.sqrt(functools.reduce(np.add, map(np.square, legs)))
 
 
 def mean_beyond(distances: Array, radius_m: float) -> Array:

@@ -11,6 +11,7 @@ of the final mean (the paper's) and the best candidate; when neither is better t
 the robot stands.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -197,7 +198,7 @@ class Mppi:
 
 def _weighted_mean(skills: Float32, costs: Array, lowest: Array, temperature: float) -> Float32:
     """Mean of candidates (R, K, H, D) under softmax(-cost / temperature). Shape (R, H, D)."""
-    if np.inf in lowest.tolist():  # all are forbidden: all count alike
+    if not all(map(math.isfinite, lowest.tolist())):  # all are forbidden: all count alike
         is_blocked = np.isinf(lowest)
         lowest = np.where(is_blocked, 0.0, lowest)
         costs = np.where(is_blocked[:, None], 0.0, costs)

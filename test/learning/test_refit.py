@@ -29,7 +29,7 @@ def cheetah(tmp_path_factory: pytest.TempPathFactory) -> SkillBundle:
     bundle = SkillBundle(find_file("half_cheetah", folder="models"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(refit, "NUM_PERIODS", 60)
-        manifest = refit_bundle(bundle, folder)
+        manifest = refit_bundle(bundle.folder, folder)
     assert manifest.prediction.momentum and manifest.refit_commit and manifest.evaluation is None
     return SkillBundle(folder)
 
