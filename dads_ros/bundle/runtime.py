@@ -133,8 +133,8 @@ class Network:
         got = {item.name: item.shape[-1] for item in self._session.get_inputs()}
         if got != inputs:
             raise BundleError(
-                f"{path.name} takes inputs of sizes {got}; expected {inputs}: export it again, or "
-                "fit the skill dynamics anew by dads-ros refit"
+                f"'{path}' takes inputs of sizes {got}; expected {inputs}: export it again; a "
+                "skill dynamics that an older version fitted anew is mended by 'dads-ros refit'"
             )
         # Two rows are run: a graph need not declare the size of its output.
         rows = {name: np.ones((2, size), np.float32) for name, size in inputs.items()}

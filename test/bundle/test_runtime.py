@@ -1,6 +1,7 @@
 """SkillBundle: policy and predictions on onnxruntime."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from dads_ros.bundle.manifest import (
     POLICY_FILE,
     BundleManifest,
 )
-from dads_ros.bundle.runtime import SkillBundle
+from dads_ros.bundle.runtime import MAX_BINDINGS, SkillBundle
 from dads_ros.errors import BundleError, BundleMismatchError
 from dads_ros.files import sha256
 from dads_ros.prediction import PredictionSpec
@@ -27,6 +28,31 @@ def test_commands_are_those_of_the_model_for_any_batch(point_mass_bundle: Path) 
     expected = np.clip(skill + 2.0 * (skill - obs[:, :2]), -1.0, 1.0)
     np.testing.assert_allclose(bundle.command(obs, skill), expected, atol=1e-6)
     np.testing.assert_allclose(bundle.command(obs[:1], skill[:1]), expected[:1], atol=1e-6)
+
+
+def test_results_stay_as_they_are_whatever_is_asked_next(point_mass_bundle: Path) -> None:
+    """Of more numbers of rows than memory is kept for, from several threads."""
+    bundle, rng = SkillBundle(point_mass_bundle), np.random.default_rng(0)
+    obs, skill = rng.normal(size=(40, 3)), bundle.skill_space.sample(40, rng)
+    expected = np.clip(skill + 2.0 * (skill - obs[:, :2]), -1.0, 1.0)
+
+    def ask(seed: int) -> None:
+        bounds = np.sort(np.random.default_rng(seed).integers(0, 41, (400, 2)))
+        parts = [slice(*pair) for pair in bounds.tolist() if pair[0] < pair[1]]
+        found = [bundle.command(obs[part], skill[part]) for part in parts]
+        for part, commands in zip(parts, found, strict=True):
+            np.testing.assert_allclose(commands, expected[part], atol=1e-5)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(ask, range(4)))
+    assert len(bundle._policy._bindings) <= MAX_BINDINGS
+
+
+def test_inputs_of_another_shape_are_refused(point_mass_bundle: Path) -> None:
+    bundle = SkillBundle(point_mass_bundle)
+    for obs, skill in ((np.zeros((4, 1)), np.zeros((4, 2))), (np.zeros((4, 3)), np.zeros((1, 2)))):
+        with pytest.raises(ValueError, match="shape"):
+            bundle.command(obs, skill)
 
 
 @pytest.mark.parametrize("prediction_steps", [1, 10])

@@ -1,6 +1,7 @@
 import dataclasses
 
 import numpy as np
+import pytest
 import torch
 
 from dads_ros.config import SkillPriorConfig
@@ -8,6 +9,7 @@ from dads_ros.envs.model import RobotModel
 from dads_ros.learning.config import SymmetryConfig, TrainConfig
 from dads_ros.learning.networks import Actor, Features, RunningNormalizer, TwinCritic
 from dads_ros.observation import RobotState, build_policy_obs
+from dads_ros.prediction import PredictionSpec
 from dads_ros.robot import RobotSpec
 
 DISC = SkillPriorConfig(kind="disc", dim=2)
@@ -65,8 +67,31 @@ def test_with_yaw_symmetry_turning_world_and_skill_together_changes_no_feature()
     assert torch.allclose(seen, again, atol=1e-5)
 
 
-def test_relabelled_bodies_have_the_same_features_and_the_relabelled_action() -> None:
-    model, features = ant_features(yaw=True, body=True)
+def test_in_the_heading_frame_turning_the_world_changes_no_feature() -> None:
+    model = RobotModel(RobotSpec.load("ant"))
+    prediction = PredictionSpec(fields=("x", "y", "yaw"), frame="heading")
+    config = TrainConfig(robot="ant", skill_prior=DISC, prediction=prediction)
+    features, rng = Features(model, config), np.random.default_rng(0)
+    state, command = tumbling_state(rng), rng.uniform(-1, 1, (64, 8))
+    turn = np.array([np.cos(0.6), 0.0, 0.0, np.sin(0.6)])
+    turned = dataclasses.replace(state, orientation=multiply(turn, state.orientation))
+    skill = torch.rand(64, 2)
+    seen, again = (
+        features(torch.from_numpy(build_policy_obs(model.spec, each, command)), skill)[0]
+        for each in (state, turned)
+    )
+    assert torch.allclose(seen, again, atol=1e-4)
+    level = np.zeros((64, 4))
+    level[:, 0], level[:, 3] = np.cos(angles := rng.uniform(-3.0, 3.0, 64)), np.sin(angles)
+    state = dataclasses.replace(state, orientation=level)
+    obs = torch.from_numpy(build_policy_obs(model.spec, state, command))
+    velocity = torch.from_numpy(state.linear_velocity).float()  # ahead, to the left, up
+    assert torch.allclose(features(obs, skill)[0][:, :3], velocity, atol=1e-5)
+
+
+@pytest.mark.parametrize("yaw", [False, True])
+def test_relabelled_bodies_have_the_same_features_and_the_relabelled_action(yaw: bool) -> None:
+    model, features = ant_features(yaw=yaw, body=True)
     rng = np.random.default_rng(1)
     state, command = tumbling_state(rng), rng.uniform(-1, 1, (64, 8))
     # One turn of the labels by hand: base axes +90 degrees, leg i reads what leg i + 1 read.

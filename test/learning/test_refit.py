@@ -1,16 +1,19 @@
 """Refitting the skill dynamics of a bundle, with momentum."""
 
+import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from dads_ros.bundle.manifest import BundleManifest
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.cli.main import main
 from dads_ros.config import PlannerConfig
 from dads_ros.envs.model import RobotModel
-from dads_ros.errors import ConfigError
+from dads_ros.errors import BundleError, ConfigError
 from dads_ros.evaluation.skills import evaluate_switching
 from dads_ros.files import find_file
 from dads_ros.learning import refit
@@ -82,7 +85,26 @@ def test_with_yaw_symmetry_what_was_seen_one_way_is_known_every_way() -> None:
     torch.testing.assert_close(velocities, expected, rtol=0.0, atol=0.1)
 
 
-def test_a_motion_ends_where_the_skill_changes_or_the_robot_falls() -> None:
+def test_across_its_line_a_velocity_changes_no_prediction(cheetah: SkillBundle) -> None:
+    obs = np.zeros(policy_obs_dim(cheetah.robot))
+    skills = cheetah.skill_space.grid(4)[:, None].repeat(3, axis=1)
+    ahead, askew = (
+        cheetah.rollout(np.concatenate([[0.0, 0.0, 0.0, 1.0, across], obs]), skills, 5)
+        for across in (0.0, 0.05)
+    )
+    np.testing.assert_array_equal(ahead, askew)
+
+
+def test_a_motion_ends_where_the_skill_changes_and_where_the_robot_does_not_stand() -> None:
+    stands, changes = np.ones((15, 3), bool), np.zeros((3, 3), bool)
+    changes[2, 1] = True
+    stands[7, 2] = False  # in the second of three periods
+    assert refit._num_steps(stands, changes).tolist() == [[15, 10, 7], [10, 5, 2], [5, 5, 5]]
+    long = np.ones((40, 1), bool)
+    assert refit._num_steps(long, np.zeros((8, 1), bool)).max() == refit.MAX_STEPS
+
+
+def test_what_is_seen_is_a_motion_of_the_robot() -> None:
     bundle = SkillBundle(find_file("half_cheetah", folder="models"))
     model = RobotModel(bundle.robot)
     with pytest.MonkeyPatch.context() as patch:
@@ -91,7 +113,7 @@ def test_a_motion_ends_where_the_skill_changes_or_the_robot_falls() -> None:
         patch.setattr(refit, "EPISODE_STEPS", 37)
         motion = watch(model, bundle.skill_space, bundle.command, seed=0, delay_ms=(0.0, 0.0))
     counts = torch.bincount(motion.num_steps, minlength=26)
-    # Whole periods, but for the few motions that a reset ends; the last robots change each period.
+    # Whole periods, but for the few motions that a reset ends.
     assert counts[:5].sum() == 0 and counts[5] > counts[10] > 0 and counts[25] > 0
     assert motion.track.shape[1:] == (25, 4)
     # Mean velocity and velocity belong together: their difference over a step is acceleration.
@@ -125,13 +147,13 @@ def test_each_prediction_starts_with_the_velocity_that_the_last_one_ends_with(
 ) -> None:
     obs = np.zeros(policy_obs_dim(cheetah.robot))
     start = np.concatenate([[1.0, 0.0, 0.0, 2.0, 0.0], obs])  # forward at 2 m/s
-    skills = cheetah.skill_space.grid(4)[:, None].repeat(3, axis=1)
+    skills = cheetah.skill_space.sample(12, np.random.default_rng(0)).reshape(4, 3, -1)
 
     def by_hand(num: int, duration_s: float) -> np.ndarray:
         velocity, positions = np.tile([[2.0, 0.0]], (4, 1)), [np.tile([[1.0, 0.0]], (4, 1))]
-        for _ in range(num):
-            seconds = np.full((4, 1), duration_s)
-            velocities = cheetah.delta(np.concatenate([skills[:, 0], velocity, seconds], axis=1))
+        for index in range(num):
+            skill, seconds = skills[:, 3 * index // num], np.full((4, 1), duration_s)
+            velocities = cheetah.delta(np.concatenate([skill, velocity, seconds], axis=1))
             positions.append(positions[-1] + velocities[:, :2] * duration_s)
             velocity = velocities[:, 2:]
         return np.stack(positions, axis=1)
@@ -143,6 +165,20 @@ def test_each_prediction_starts_with_the_velocity_that_the_last_one_ends_with(
     # Longer than the longest prediction: several, of which each is as long as the others.
     found = cheetah.rollout(start, skills, 40)
     np.testing.assert_allclose(found, by_hand(6, 20 * dt)[:, ::2], atol=1e-4)
+
+
+def test_a_bundle_that_can_no_longer_be_planned_with_can_be_fitted_anew(
+    point_mass_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refit, "NUM_PERIODS", 60)
+    old = Path(shutil.copytree(point_mass_bundle, tmp_path / "old"))
+    manifest = BundleManifest.load(old)
+    prediction = dataclasses.replace(manifest.prediction, momentum=True)
+    dataclasses.replace(manifest, prediction=prediction).save(old)
+    with pytest.raises(BundleError, match="mended by 'dads-ros refit'"):
+        SkillBundle(old)
+    assert main(["refit", str(old), "--out", str(tmp_path / "new")]) == 0
+    SkillBundle(tmp_path / "new").warm_up()
 
 
 def test_what_can_be_planned_without_a_known_state_starts_at_rest(cheetah: SkillBundle) -> None:

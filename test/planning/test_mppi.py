@@ -249,3 +249,23 @@ def test_where_every_plan_is_forbidden_the_robot_stands_and_the_plan_says_so() -
     plan = make_planner(PlannerConfig(), num=2).plan(np.zeros((2, 3)), cost)
     assert plan.is_blocked.tolist() == [True, False]
     assert plan.stands[0] and not plan.skills[0].any()
+
+
+def test_where_the_first_candidates_are_all_forbidden_the_next_ones_are_looked_at() -> None:
+    goal, calls = GoalCost([[5.0, 0.0]]), itertools.count()
+
+    def cost(plans: Candidates) -> Float32:
+        return goal(plans) if next(calls) else np.full(plans.skills.shape[:2], np.inf, np.float32)
+
+    plan = make_planner(PlannerConfig()).plan(np.zeros((1, 3)), cost)
+    assert plan.predictions[0, -1, 0] > 0.1 and not plan.stands[0]
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_where_even_standing_is_forbidden_or_all_is_perfect_there_is_a_plan(value: float) -> None:
+    def cost(plans: Candidates) -> Float32:
+        return np.full(plans.skills.shape[:2], value, np.float32)
+
+    plan = make_planner(PlannerConfig()).plan(np.zeros((1, 3)), cost)
+    assert plan.stands[0] and np.isfinite(plan.skills).all()
+    assert plan.is_blocked[0] == (value > 0.0)
