@@ -188,19 +188,19 @@ class PredictionSpec(Config):
         repeats = max(1, math.ceil(duration_steps / self.steps))
         duration_s = np.float32(duration_steps * control_dt / repeats)
         inputs = np.empty((num, dim + 3), np.float32)
-        velocity = inputs[:, dim:-1]
-        velocity[:] = start[..., POSE:BODY] if start.shape[-1] > POSE else 0.0
         inputs[:, -1] = duration_s
+        velocity: Array | float = start[..., POSE:BODY] if start.shape[-1] > POSE else 0.0
         # Moments first: what is asked of all candidates at once lies together.
         predictions = np.empty((repeats * horizon + 1, num, 2), np.float32)
         predictions[0] = start[..., :2]
         for index in range(repeats * horizon):
             if index % repeats == 0:
                 inputs[:, :dim] = skills[:, index // repeats]
+            inputs[:, dim:-1] = velocity
             velocities = delta(inputs)
             moved = velocities[:, :2] * duration_s
             np.add(predictions[index], moved, out=predictions[index + 1])
-            velocity[:] = velocities[:, 2:]
+            velocity = velocities[:, 2:]
         return predictions[::repeats].transpose(1, 0, 2)
 
     def _changes(

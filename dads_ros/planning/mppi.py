@@ -128,7 +128,8 @@ class Mppi:
             elite, elite_cost = skills[self._rows, best], costs[self._rows, best]
             mean = _weighted_mean(skills, costs, elite_cost, self.config.temperature)
         is_blocked = costs[:, _SAMPLED:].min(axis=1) == np.inf
-        mean = self._skill_space.clip(mean, self.config.skill_range)  # a mean of discrete skills
+        if self._skill_space.config.kind == "discrete":  # else a mean of skills is one
+            mean = self._skill_space.clip(mean)
         predictions, mean_costs = self._score(start, mean[:, None], cost)
         stands = costs[:, _STAND] <= np.minimum(mean_costs[:, 0], elite_cost)
         best = np.where(stands, _STAND, best)
