@@ -154,10 +154,7 @@ class Features(nn.Module):
                 rows = rows @ self.turn_axes.index_select(0, turns)
             columns.append(rows.flatten(1))
         if self.plain and self.body_symmetry:
-            columns.append(
-                policy_obs.gather(1, self.turn_columns.index_select(0, turns))
-                * self.turn_signs.index_select(0, turns)
-            )
+            columns.append(_relabelled(policy_obs, self.turn_columns, self.turn_signs, turns))
         else:
             columns += [policy_obs[:, part] for part in self.plain.values()]
         if self.yaw_symmetry:
@@ -170,15 +167,18 @@ class Features(nn.Module):
         """An action of the robot as one of the relabelled robot. Shape (B, A)."""
         if not self.body_symmetry:
             return action
-        index = self.turn_from_robot.index_select(0, turns)
-        return action.gather(1, index) * self.turn_from_robot_signs.index_select(0, turns)
+        return _relabelled(action, self.turn_from_robot, self.turn_from_robot_signs, turns)
 
     def to_robot(self, action: Tensor, turns: Tensor) -> Tensor:
         """Inverse of ``from_robot``. Shape (B, A)."""
         if not self.body_symmetry:
             return action
-        index = self.turn_to_robot.index_select(0, turns)
-        return action.gather(1, index) * self.turn_to_robot_signs.index_select(0, turns)
+        return _relabelled(action, self.turn_to_robot, self.turn_to_robot_signs, turns)
+
+
+def _relabelled(values: Tensor, index: Tensor, signs: Tensor, turns: Tensor) -> Tensor:
+    """Columns of each row by the tables (order, M) of its turns (B,). Shapes (B, N) -> (B, M)."""
+    return values.gather(1, index.index_select(0, turns)) * signs.index_select(0, turns)
 
 
 def _unit(vectors: Tensor) -> Tensor:

@@ -346,7 +346,7 @@ def length(vectors: Array) -> Array:
 def distance_from(origins: Array, places: Array) -> Array:
     """Of places (R, ..., D) from one origin for each robot (R, D). Shape (R, ...)."""
     own = origins.reshape(len(origins), *(1,) * (places.ndim - 2), -1)
-    total = np.square(places[..., 0] - own[..., 0])
+    total = np.square(places[..., 0] - own[..., 0])  # as in length, in place: the hottest of all
     for axis in range(1, places.shape[-1]):
         leg = places[..., axis] - own[..., axis]
         total += np.square(leg, out=leg)

@@ -62,12 +62,14 @@ def test_a_lag_is_learned_for_every_time_that_a_skill_is_held(yaw_symmetry: bool
     net, error = fit(lagging(20000, 0), yaw_symmetry=yaw_symmetry, seed=0)
     assert error < 0.05
     motion = lagging(2000, 1)
-    for steps in (1, 5, 20):
+    for steps, limit_m_s in ((1, 0.15), (5, 0.1), (20, 0.25)):
         longer = motion.rows(motion.num_steps >= steps)
         inputs, expected = longer.at(torch.full((len(longer.skill),), steps))
         with torch.no_grad():
             error_m_s = (net(inputs) - expected).norm(dim=1)
-        assert len(inputs) > 90 and error_m_s.mean() < 0.25
+        stands = (longer.skill == 0.0).all(dim=1)
+        assert len(inputs) > 90 and error_m_s.mean() < limit_m_s
+        assert stands.any() and error_m_s[stands].mean() < 0.2
     again, same = fit(lagging(20000, 0), yaw_symmetry=yaw_symmetry, seed=0)
     assert same == error and torch.equal(again[0].weight, net[0].weight)
 
@@ -161,10 +163,10 @@ def test_each_prediction_starts_with_the_velocity_that_the_last_one_ends_with(
     dt = cheetah.control_dt
     for steps in (2.5, 5, 25):
         found = cheetah.rollout(start, skills, steps)
-        np.testing.assert_allclose(found, by_hand(3, steps * dt), atol=1e-4)
+        np.testing.assert_allclose(found, by_hand(3, steps * dt), atol=1e-5)
     # Longer than the longest prediction: several, of which each is as long as the others.
     found = cheetah.rollout(start, skills, 40)
-    np.testing.assert_allclose(found, by_hand(6, 20 * dt)[:, ::2], atol=1e-4)
+    np.testing.assert_allclose(found, by_hand(6, 20 * dt)[:, ::2], atol=1e-5)
 
 
 def test_a_bundle_that_can_no_longer_be_planned_with_can_be_fitted_anew(
