@@ -4,6 +4,8 @@ Shapes: R robots, M points of a path, D skill dimensions.
 """
 
 import importlib
+import os
+import sys
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -116,18 +118,28 @@ class Task:
 def load_cost(name: str) -> Cost | None:
     """The user's own cost, ``package.module:Class``; None for an empty name.
 
+    Nothing is imported from the working folder: what lies there may be anybody's.
+
     Raises: PlanningError when there is none of that name, or it takes arguments.
     """
     if not name:
         return None
     module, _, attribute = name.partition(":")
+    before, here = sys.path[:], os.getcwd()
+    sys.path[:] = [place for place in before if place and os.path.realpath(place) != here]
     try:
-        made = getattr(importlib.import_module(module), attribute)()
+        kind = getattr(importlib.import_module(module), attribute)
+        if not isinstance(kind, type):
+            raise TypeError(f"{attribute} is no class")
+        made = kind()
     except Exception as error:  # whatever the user's module raises
         raise PlanningError(
             f"cost '{name}' cannot be made ({error!r}); expected package.module:Class, installed "
-            "where this runs, and a class that is made without arguments"
+            "where this runs (not in the working folder), and a class that is made without "
+            "arguments"
         ) from error
+    finally:
+        sys.path[:] = before
     if not callable(made):
         raise PlanningError(f"cost '{name}' cannot be called; give its class a __call__(plans)")
     return cast(Cost, made)
