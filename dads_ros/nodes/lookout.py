@@ -47,8 +47,8 @@ class Lookout:
         while not any(name.endswith(f"/{self._guard_name}") for name in self._names()):
             if time.monotonic() > deadline:
                 raise PlanningError(
-                    f"{self._guard_name} is not seen on {self._topic} after {DISCOVERY_S:g} s: does "
-                    "discovery work on this machine (ROS_AUTOMATIC_DISCOVERY_RANGE)?"
+                    f"{self._guard_name} is not seen on {self._topic} after {DISCOVERY_S:g} s: "
+                    "does discovery work on this machine (ROS_AUTOMATIC_DISCOVERY_RANGE)?"
                 )
             time.sleep(POLL_S)
 

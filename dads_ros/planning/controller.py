@@ -371,10 +371,10 @@ class SkillController:
             plan = loop.planner.plan(start, cost)
             terms = loop.planner.cost_terms(plan, cost)
         except Exception as error:  # whatever it is, the robots must stop
-            text = str(error)
-            if not isinstance(error, PlanningError):
-                custom = f" (costs.custom is '{config.costs.custom}')" if self._custom else ""
-                text = f"planning failed: {error!r}{custom}"
+            known = isinstance(error, PlanningError)
+            text = str(error) if known else f"planning failed: {error!r}"
+            if self._custom is not None:
+                text += f"; 'costs.custom' is {config.costs.custom}"
             with self._lock:
                 if self._wants(request):
                     self._plan_error = text
