@@ -44,7 +44,9 @@ def allocate(_: memoryview) -> dict[str, object]:
     return {"ones": np.ones(1 << 29)}
 
 
-def hold_interpreter(_: memoryview, seconds: int) -> dict[str, object]:
-    """As native code does that never lets go of it."""
+def hold_interpreter(_: memoryview, seconds: int, fifo: str = "") -> dict[str, object]:
+    """As native code does that never lets go of it; says when it begins."""
+    if fifo:
+        open(fifo, "w").close()
     ctypes.PyDLL(None).sleep(seconds)
     return {}

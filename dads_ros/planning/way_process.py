@@ -93,16 +93,18 @@ class WayFinder:
         """Take where to run, and the robot's radius."""
         self._process, self._radius_m = process, radius_m
         self._map: ObstacleMap | None = None
-        self._measuring: list[Future[ObstacleMap]] = []  # under way, and the newest
+        self._measuring: list[Future[ObstacleMap]] = []  # measured, under way, newest
         self._way: WayField | None = None
         self._finding: Future[WayField] | None = None
         self._wanted: tuple[ObstacleMap, tuple[float, ...], float] | None = None
 
     def use_map(self, measuring: "Future[ObstacleMap]") -> None:
         """Take this map as soon as it is measured."""
-        for outdated in self._measuring[1:]:
+        measured = [job for job in self._measuring if job.done() and not job.cancelled()]
+        waiting = [job for job in self._measuring if not job.done()]
+        for outdated in waiting[1:]:
             outdated.cancel()
-        self._measuring = [*self._measuring[:1], measuring]
+        self._measuring = [*measured[-1:], *waiting[:1], measuring]
 
     def update(self, goal: NDArray[np.floating] | None, margin_m: float) -> Surroundings | None:
         """What to plan with now.

@@ -27,8 +27,16 @@ from dads_ros.planning.worker import Worker
 functions = ("worker_jobs:pid", "worker_jobs:hold_interpreter")
 worker = Worker(functions)
 print(worker.submit(functions[0]).result()["pid"], flush=True)
-worker.submit(functions[1], seconds=600).result()
+worker.submit(functions[1], seconds=600, fifo=sys.argv[2]).result()
 """
+
+
+@pytest.fixture
+def fifo(tmp_path: Path) -> Path:
+    """Opened for reading, it waits until the job that it is given to runs."""
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    return path
 
 
 @pytest.fixture
@@ -113,19 +121,32 @@ def test_a_job_that_takes_too_long_is_ended() -> None:
         worker.close()
 
 
-def test_a_cancelled_job_is_ended_and_the_next_one_runs(worker: Worker) -> None:
+def test_a_cancelled_job_is_ended_and_the_next_one_runs(worker: Worker, fifo: Path) -> None:
     before = run(worker, "pid")["pid"]
-    endless = worker.submit(FUNCTIONS["hold_interpreter"], seconds=600)
+    endless = worker.submit(FUNCTIONS["hold_interpreter"], seconds=600, fifo=str(fifo))
     waiting = worker.submit(FUNCTIONS["fail"])
+    assert fifo.read_text() == ""
     assert waiting.cancel() and endless.cancel()
     assert run(worker, "pid")["pid"] != before
 
 
-def test_closing_ends_the_process_and_leaves_nothing_open() -> None:
+def test_a_cancelled_job_that_is_short_costs_no_process(
+    worker: Worker, fifo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dads_ros.planning.worker._GRACE_S", PATIENCE_S)
+    before = run(worker, "pid")["pid"]
+    short = worker.submit(FUNCTIONS["hold_interpreter"], seconds=1, fifo=str(fifo))
+    assert fifo.read_text() == "" and short.cancel()
+    assert run(worker, "pid")["pid"] == before
+
+
+def test_closing_ends_the_process_and_leaves_nothing_open(fifo: Path) -> None:
     before = sorted(os.listdir("/proc/self/fd"))
     worker = Worker(tuple(FUNCTIONS.values()))
     watch = os.pidfd_open(run(worker, "pid")["pid"])
-    jobs = [worker.submit(FUNCTIONS["hold_interpreter"], seconds=600) for _ in range(2)]
+    hold = FUNCTIONS["hold_interpreter"]
+    jobs = [worker.submit(hold, seconds=600, fifo=str(fifo)) for _ in range(2)]
+    assert fifo.read_text() == ""
     worker.close()
     assert ended(watch) and all(job.cancelled() for job in jobs)
     assert worker.submit(FUNCTIONS["pid"]).cancelled()
@@ -144,13 +165,16 @@ def test_this_process_goes_on_while_a_job_holds_its_interpreter(worker: Worker) 
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_it_ends_with_its_parent_even_while_its_interpreter_is_held(signal_number: int) -> None:
-    command = [sys.executable, "-c", MAIN, str(ROOT / "test")]
+def test_it_ends_with_its_parent_even_while_its_interpreter_is_held(
+    signal_number: int, fifo: Path
+) -> None:
+    command = [sys.executable, "-c", MAIN, str(ROOT / "test"), str(fifo)]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as parent:
         assert parent.stdout is not None
         watch = os.pidfd_open(int(parent.stdout.readline()))
+        assert fifo.read_text() == ""
         parent.send_signal(signal_number)
         assert ended(watch)
         os.close(watch)
