@@ -134,6 +134,7 @@ class SkillPlannerNode(LifecycleNode):
     def destroy_node(self) -> None:
         """Leave the robot with the safe command, and end the threads."""
         self._release()
+        self._inbox.close()
         super().destroy_node()
 
     def on_callback_error(self, error: Exception) -> None:
@@ -217,6 +218,7 @@ class SkillPlannerNode(LifecycleNode):
         """One policy step and one command for each complete state."""
         controller = self._controller
         assert controller is not None  # states come only while the node is active
+        self._inbox.update()
         topic = self._states.second_voice()
         controller.object("state", f"two publishers on {topic} say the same" if topic else "")
         step = controller.step(state[None], stamp_ns, age_s)
@@ -322,7 +324,7 @@ class SkillPlannerNode(LifecycleNode):
             self._frames,
             config=lambda: self._settings.config,
             bundle=lambda: self._bundle if self._is_active else None,
-            errand=lambda: self._errand,
+            controller=lambda: self._controller,
             take=self._turn_to,
         )
         self._states = StateInput(
