@@ -97,11 +97,11 @@ def test_a_model_that_differs_is_refused(trainer: Trainer, bundle_folder: Path) 
     dynamics = trainer.learned_skills().dynamics
     path = bundle_folder / DYNAMICS_FILE
     skill = torch.rand(64, 2)
-    check_parity(dynamics, path, {"skill": skill})
+    check_parity(dynamics, {"skill": skill}, "delta", path)
     with torch.no_grad():
         dynamics.q.net[-1].bias.add_(0.1)
     with pytest.raises(BundleError, match="no bundle was written"):
-        check_parity(dynamics, path, {"skill": skill})
+        check_parity(dynamics, {"skill": skill}, "delta", path)
 
 
 def test_export_replaces_a_bundle_but_no_other_folder(
