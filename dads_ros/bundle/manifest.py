@@ -120,7 +120,8 @@ class BundleManifest(Config):
             ) from error
         if len(content) > MAX_ONNX_BYTES:
             raise BundleError(
-                f"'{folder / name}' has more than {MAX_ONNX_BYTES >> 20} MB; train a smaller network"
+                f"'{folder / name}' has more than {MAX_ONNX_BYTES >> 20} MB; train a "
+                "smaller network"
             )
         if hashlib.sha256(content).hexdigest() != self.files.get(name):
             raise BundleError(

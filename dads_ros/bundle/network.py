@@ -57,7 +57,7 @@ def load_networks(files: Sequence[NetworkFile]) -> list["Network"]:
     Raises: BundleError.
     """
     for file in files:
-        check_onnx(file.content, *(file.name, file.inputs, file.output, file.num_outputs))
+        check_onnx(**file._asdict())
     new = [file for file in files if file.key() not in _tried]
     if new:
         size = sum(len(file.content) for file in new)

@@ -188,19 +188,19 @@ class _Reader:
         known = _KINDS[kind]
         message: _Message = {name: [] if many else None for name, _, many in known.values()}
         for number, wire, value, start, stop in self._fields(at, end):
-            _check(number in known, f"field {number} of a {kind} is not allowed")
+            _check(number in known, f"{kind} field {number} is not allowed")
             name, what, many = known[number]
             wanted = _WIRE.get(what, 2)
             parsed: list[Any]
             if what == "int" and many and wire == 2:  # packed
                 parsed = list(self._integers(start, stop))
             else:
-                _check(wire == wanted, f"field '{name}' of a {kind} has wire type {wire}")
+                _check(wire == wanted, f"{kind} field '{name}' has wire type {wire}")
                 parsed = [self._value(what, value, start, stop)]
             if many:
                 message[name] += parsed
             else:
-                _check(message[name] is None, f"a {kind} has field '{name}' twice")
+                _check(message[name] is None, f"{kind} field '{name}' stands there twice")
                 message[name] = parsed[0]
         return message
 

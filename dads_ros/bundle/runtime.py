@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dads_ros.bundle.manifest import DYNAMICS_FILE, POLICY_FILE, BundleManifest
+from dads_ros.bundle.manifest import NETWORK_FILES, POLICY_FILE, BundleManifest
 from dads_ros.bundle.network import Float32, Network, NetworkFile, load_networks
 from dads_ros.observation import policy_obs_dim
 from dads_ros.prediction import BODY, MOMENTUM_INPUT
@@ -36,7 +36,7 @@ class SkillBundle:
         self.skill_space = SkillSpace(self.manifest.skill_prior)
         self.prediction_dim = self.manifest.prediction.dim(self.robot)
         """P."""
-        files = [make(self.folder, self.manifest) for make in (_policy_file, _dynamics_file)]
+        files = [network_file(self.folder, self.manifest, name) for name in NETWORK_FILES]
         self._policy, self._dynamics = load_networks(files)
 
     @property
@@ -84,23 +84,19 @@ def load_policy(folder: Path, manifest: BundleManifest) -> Network:
 
     Raises: BundleError.
     """
-    (network,) = load_networks([_policy_file(folder, manifest)])
+    (network,) = load_networks([network_file(folder, manifest, POLICY_FILE)])
     return network
 
 
-def _policy_file(folder: Path, manifest: BundleManifest) -> NetworkFile:
-    robot, content = manifest.robot, manifest.read(folder, POLICY_FILE)
-    inputs = {"policy_obs": policy_obs_dim(robot), "skill": manifest.skill_prior.dim}
-    return NetworkFile(str(folder / POLICY_FILE), content, inputs, "command", robot.command_dim)
-
-
-def _dynamics_file(folder: Path, manifest: BundleManifest) -> NetworkFile:
-    prediction, dim = manifest.prediction, manifest.skill_prior.dim
+def network_file(folder: Path, manifest: BundleManifest, name: str) -> NetworkFile:
+    """One of a bundle's files, with what it must be. Raises: BundleError."""
+    content, path = manifest.read(folder, name), str(folder / name)
+    robot, prediction, dim = manifest.robot, manifest.prediction, manifest.skill_prior.dim
+    obs_dim = policy_obs_dim(robot)
+    if name == POLICY_FILE:
+        inputs = {"policy_obs": obs_dim, "skill": dim}
+        return NetworkFile(path, content, inputs, "command", robot.command_dim)
     if prediction.momentum:
-        inputs, num_outputs = {MOMENTUM_INPUT: dim + 3}, 4
-    else:
-        body = {"policy_obs": policy_obs_dim(manifest.robot), "known": 1}
-        inputs = {"skill": dim} | (body if prediction.body_state else {})
-        num_outputs = prediction.dim(manifest.robot)
-    content = manifest.read(folder, DYNAMICS_FILE)
-    return NetworkFile(str(folder / DYNAMICS_FILE), content, inputs, "delta", num_outputs)
+        return NetworkFile(path, content, {MOMENTUM_INPUT: dim + 3}, "delta", 4)
+    body = {"policy_obs": obs_dim, "known": 1} if prediction.body_state else {}
+    return NetworkFile(path, content, {"skill": dim} | body, "delta", prediction.dim(robot))

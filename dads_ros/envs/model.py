@@ -31,7 +31,7 @@ _JOINT_DRIVES = (int(mujoco.mjtTrn.mjTRN_JOINT), int(mujoco.mjtTrn.mjTRN_JOINTIN
 
 MAX_MJCF_BYTES = 16 << 20
 """Of the file itself, beside its meshes and textures."""
-COMPILE_S, COMPILE_BYTES = 6, 1 << 30
+COMPILE_S, COMPILE_BYTES = 3, 1 << 30
 """Time of the processor and memory for compiling a model and making its first steps."""
 MAX_COMPILED = 16
 """Models that this process keeps, so that each is compiled once."""
@@ -309,7 +309,9 @@ def load_mjcf(path: Path) -> mujoco.MjModel:
         try:
             answer = isolated(_compile, str(path), cpu_s=COMPILE_S, memory_bytes=COMPILE_BYTES)
         except IsolatedError as error:
-            raise ConfigError(f"MJCF '{name}' does not load: {error}") from error
+            raise ConfigError(
+                f"MJCF '{name}' does not load: {error}; correct or simplify it"
+            ) from error
         stamps, _, content = answer.partition(b"\n")
         known = _Compiled(json.loads(stamps), content)
         if len(_compiled) >= MAX_COMPILED:
@@ -346,7 +348,7 @@ def _compile(path: str) -> bytes:
     try:
         stamps = {file: _stamp(file) for file in [path, *mujoco.mju_getXMLDependencies(path)]}
         model = mujoco.MjModel.from_xml_path(path)
-    except ValueError as error:
+    except Exception as error:  # of several types without a common base
         raise ConfigError(one_line(error)) from error
     data, took = mujoco.MjData(model), math.inf
     for _ in range(3):
