@@ -16,9 +16,9 @@ from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.export import export_bundle
 from dads_ros.learning.onnx_file import check_parity, write_onnx
 from dads_ros.learning.trainer import Trainer
+from dads_ros.observation import policy_obs_dim
 from dads_ros.planning.costs import GoalCost
 from dads_ros.planning.skill_planner import SkillPlanner, robot_rngs
-from dads_ros.observation import policy_obs_dim
 from dads_ros.prediction import BODY
 from dads_ros.robot import RobotSpec
 
