@@ -25,10 +25,11 @@ _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MUJOCO_GL"
 _REFUSED = 3  # exit code: stdout says why
 _START = """
 import os, pickle, sys
-output, sys.path[:] = os.dup(1), sys.argv[1:2]
+output, path = os.dup(1), sys.path
 os.dup2(2, 1)  # what libraries print is no answer
+sys.path = sys.argv[1:2]
 import dads_ros
-sys.path[:] = sys.argv[2:]
+sys.path = sys.argv[2:] + path
 from dads_ros.isolation import _answer
 _answer(output, *pickle.load(sys.stdin.buffer))
 """
@@ -55,8 +56,7 @@ def isolated(
     Raises: IsolatedError when it raised, hung, crashed or wanted more than it may have.
     """
     package = str(Path(__file__).resolve().parent.parent)
-    here = os.getcwd()
-    path = [entry for entry in sys.path if os.path.isabs(entry) and entry not in (here, package)]
+    path = [entry for entry in sys.path if os.path.isabs(entry) and not _is_here(entry)]
     task = function.__module__, function.__qualname__, arguments, cpu_s, memory_bytes
     try:
         with tempfile.TemporaryDirectory() as folder:  # MuJoCo logs to the working folder
@@ -93,6 +93,14 @@ def one_line(text: object) -> str:
     line = " ".join(str(text)[: 10 * MAX_TEXT].split())
     printable = "".join(letter if letter.isprintable() else "?" for letter in line)
     return printable if len(printable) <= MAX_TEXT else printable[:MAX_TEXT] + " ..."
+
+
+def _is_here(folder: str) -> bool:
+    """Whether it is the working folder."""
+    try:
+        return os.path.samefile(folder, ".")
+    except OSError:  # one of them is gone
+        return False
 
 
 def _answer(
