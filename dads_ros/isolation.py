@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dads_ros.errors import DadsError
 
-MAX_TEXT = 400
+MAX_TEXT = 240
 """Characters of a foreign library's message that are passed on."""
 WALL_FACTOR = 3
 """A busy machine may take so many times longer than the processor does."""

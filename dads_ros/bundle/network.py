@@ -118,13 +118,9 @@ class Network:
     def _bind(self, num: int) -> "_Binding":
         if len(self._bindings) >= MAX_BINDINGS:
             self._bindings.clear()
-        io, output = (
-            self._session.io_binding(),
-            np.empty((num, self._file.num_outputs), np.float32),
-        )
-        inputs = {
-            name: np.empty((num, size), np.float32) for name, size in self._file.inputs.items()
-        }
+        file, io = self._file, self._session.io_binding()
+        output = np.empty((num, file.num_outputs), np.float32)
+        inputs = {name: np.empty((num, size), np.float32) for name, size in file.inputs.items()}
         for name, values in inputs.items():
             io.bind_cpu_input(name, values)
         io.bind_output(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dads_ros.bundle.manifest import NETWORK_FILES, POLICY_FILE, BundleManifest
 from dads_ros.bundle.network import Float32, Network, NetworkFile, load_networks
+from dads_ros.isolation import one_line
 from dads_ros.observation import policy_obs_dim
 from dads_ros.prediction import BODY, MOMENTUM_INPUT
 from dads_ros.robot import RobotSpec
@@ -90,7 +91,7 @@ def load_policy(folder: Path, manifest: BundleManifest) -> Network:
 
 def network_file(folder: Path, manifest: BundleManifest, name: str) -> NetworkFile:
     """One of a bundle's files, with what it must be. Raises: BundleError."""
-    content, path = manifest.read(folder, name), str(folder / name)
+    content, path = manifest.read(folder, name), one_line(folder / name)
     robot, prediction, dim = manifest.robot, manifest.prediction, manifest.skill_prior.dim
     obs_dim = policy_obs_dim(robot)
     if name == POLICY_FILE:

@@ -91,6 +91,13 @@ def test_damage_is_refused_in_one_sentence(
     assert words in text and len(text) < 1000 and text.isprintable()
 
 
+def test_a_long_or_odd_path_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    for folder in (tmp_path / ("x" * 300), tmp_path / ("x/" * 2000), Path("a\0b"), Path("/dev")):
+        with pytest.raises(BundleError, match="not a skill bundle") as caught:
+            BundleManifest.load(folder)
+        assert len(str(caught.value)) < 1000
+
+
 def test_a_folder_of_links_is_a_bundle(folder: Path, tmp_path: Path) -> None:
     """As 'colcon build --symlink-install' makes."""
     (tmp_path / "links").mkdir()
