@@ -108,6 +108,7 @@ def _answer(
 ) -> None:
     """The other process: set the limits, call, write the result or the refusal, end."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a flag ends no foreign code
+    signal.alarm(WALL_FACTOR * cpu_s + 1)  # should nobody wait any more
     for what, limit in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_CPU, cpu_s),

@@ -298,7 +298,7 @@ def load_mjcf(path: Path) -> mujoco.MjModel:
         status = path.stat()
     except (OSError, ValueError) as error:  # ValueError: of a NUL in it
         reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(f"MJCF '{name}' cannot be read ({reason}); check the path") from error
+        raise ConfigError(f"MJCF '{name}' does not load ({reason}); check the path") from error
     if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_MJCF_BYTES:
         raise ConfigError(
             f"MJCF '{name}' does not load: it is no file of at most {MAX_MJCF_BYTES >> 20} MB; "

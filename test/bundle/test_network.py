@@ -131,5 +131,6 @@ def test_more_rows_than_were_tried_give_the_same_in_parts(model: ModelProto) -> 
     skill = rng.standard_normal((2 * MAX_ROWS + 3, 2))
     expected = np.clip(skill + 2.0 * (skill - obs[:, :2]), -1.0, 1.0)
     np.testing.assert_allclose(policy(obs, skill), expected, atol=1e-5)
+    assert max(policy._bindings) == MAX_ROWS
     with pytest.raises(ValueError, match="shape"):
         policy(obs, skill[:1])
