@@ -1,6 +1,7 @@
 """isolated: what goes wrong in a process of its own is one sentence here."""
 
 import os
+import resource
 import sys
 import threading
 import time
@@ -50,7 +51,12 @@ def test_what_never_ends_is_ended(function: Callable[..., bytes]) -> None:
 
 
 def test_it_runs_in_an_empty_folder_and_leaves_no_core_file() -> None:
-    core, folder = call(work.limits).decode().split()
+    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+    try:
+        core, folder = call(work.limits).decode().split()
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
     assert core == "0" and folder != os.getcwd() and not Path(folder).exists()
 
 
