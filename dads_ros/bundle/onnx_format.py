@@ -17,8 +17,9 @@ from dads_ros.isolation import one_line
 
 MAX_ONNX_BYTES = 128 << 20
 """Two hidden layers of 4096 fit."""
-MAX_NODES, MAX_FIELDS = 1000, 100_000
-"""Nodes of a graph, and fields of a whole file."""
+MAX_NODES, MAX_FIELDS = 300, 20_000
+"""Nodes of a graph and fields of a file, several times the most that was seen: reading more would
+hold up whatever else this process does."""
 OPSETS, IR_VERSIONS = range(17, 24), range(8, 13)
 RESHAPING = {"Pad", "ReduceL2", "ReduceSum", "Reshape", "Slice", "Split", "Squeeze", "Unsqueeze"}
 """Operators whose further inputs say how large what they give is: these must be constants, so that
