@@ -48,8 +48,8 @@ def export_bundle(trainer: Trainer, folder: Path) -> BundleManifest:
         seen = {"policy_obs": obs, "skill": skill}
         write_onnx(policy, seen, "command", temporary / POLICY_FILE)
         write_onnx(dynamics, inputs, "delta", temporary / DYNAMICS_FILE)
-        check_parity(policy, temporary / POLICY_FILE, seen)
-        check_parity(dynamics, temporary / DYNAMICS_FILE, inputs)
+        check_parity(policy, seen, "command", temporary / POLICY_FILE)
+        check_parity(dynamics, inputs, "delta", temporary / DYNAMICS_FILE)
         manifest = BundleManifest(
             robot=trainer.robot,
             model_sha256=trainer.model.sha256(),

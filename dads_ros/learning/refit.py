@@ -117,7 +117,7 @@ def refit_bundle(
     with atomic_write(folder / DYNAMICS_FILE) as temporary:
         examples = {MOMENTUM_INPUT: motion.at(motion.num_steps)[0][:1024]}
         write_onnx(dynamics, examples, "delta", temporary)
-        check_parity(dynamics, temporary, examples)
+        check_parity(dynamics, examples, "delta", temporary)
     manifest = dataclasses.replace(
         old,
         prediction=PredictionSpec(steps=MAX_STEPS, momentum=True),
