@@ -30,7 +30,7 @@ from dads_ros.planning.goal_watch import GoalWatch
 from dads_ros.planning.obstacles import ObstacleMap
 from dads_ros.planning.tasks import Task
 from dads_ros.planning.way_process import Surroundings, WayFinder, WayProcess, measured_map
-from dads_ros.planning.worker import Result
+from dads_ros.planning.worker import Result, Worker
 
 MAX_MESSAGE_BYTES = 64 << 20
 """Of a path or a map; a map of 4000 x 4000 cells has 16 MB."""
@@ -39,7 +39,7 @@ MAX_MESSAGE_BYTES = 64 << 20
 class TaskInbox:
     """Listens to goal_pose, goal_path, cmd_vel and map; the newest wins, the map stays.
 
-    Paths and maps may be long: they are read, and ways are found, in a process of their own.
+    Paths and maps may be long: they are read, and ways are found, in processes of their own.
     """
 
     def __init__(
@@ -64,7 +64,8 @@ class TaskInbox:
         """
         self._node, self._frames, self._config = node, frames, config
         self._bundle, self._controller, self._take = bundle, controller, take
-        self._process = WayProcess((READ_PATH, READ_MAP))
+        self._process = WayProcess((READ_MAP,))
+        self._reader = Worker((READ_PATH,))  # no path waits behind a map
         self._path: Future[Any] | None = None
         self._map: bytes | None = None
         self._finder: WayFinder | None = None
@@ -87,8 +88,9 @@ class TaskInbox:
         )
 
     def close(self) -> None:
-        """End the process."""
+        """End the processes."""
         self._process.close()
+        self._reader.close()
 
     def update(self) -> None:
         """Take over what has been read and found meanwhile; once in every control step."""
@@ -134,7 +136,7 @@ class TaskInbox:
         if self._path is not None:
             self._path.cancel()
         prefix = self._config().frame_prefix
-        self._path = self._process.submit(READ_PATH, serialised, frame_prefix=prefix)
+        self._path = self._reader.submit(READ_PATH, serialised, frame_prefix=prefix)
 
     def _use_path(self, points: Array) -> None:
         points = self._on_ground(self._active("path"), points, "path")
