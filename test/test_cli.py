@@ -214,9 +214,14 @@ class TestRun:
 
     def test_checkpoint_of_another_format(self, refused: Refused, tmp_path: Path) -> None:
         (tmp_path / "run").mkdir()
-        torch.save({"format_version": 99}, tmp_path / "run" / "checkpoint.pt")
-        command = (*_train(_train_config(tmp_path), tmp_path), "--resume")
-        refused(*command, words=("format 99", "train again"))
+        path, command = (
+            tmp_path / "run" / "checkpoint.pt",
+            _train(_train_config(tmp_path), tmp_path),
+        )
+        path.write_bytes(b"dads_ros checkpoint 99 ")
+        refused(*command, "--resume", words=("format 99", "train again"))
+        torch.save({"format_version": 3}, path)
+        refused(*command, "--resume", words=("format 3 or older", "checksum", "train again"))
 
     def test_export_of_a_folder_that_is_no_run(self, refused: Refused, tmp_path: Path) -> None:
         out = tmp_path / "bundle"

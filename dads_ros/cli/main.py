@@ -59,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(name, argv)
     except DadsError as error:
         return _fail(str(error))
+    except OSError as error:  # a disk that is full, a file that went away meanwhile
+        return _fail(f"{error}; make room, or mend the file or folder")
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except ModuleNotFoundError as error:
@@ -108,5 +110,5 @@ def _parser() -> argparse.ArgumentParser:
 
 def _fail(message: str) -> int:
     """Print one line on stderr. Returns: the exit code for bad input."""
-    print(f"{PROGRAM}: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"{PROGRAM}: error: {DadsError(message)}", file=sys.stderr)
     return EXIT_BAD_INPUT
