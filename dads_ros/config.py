@@ -75,7 +75,7 @@ class Config:
         known = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
         for key in values:
             if key not in known:
-                near = difflib.get_close_matches(str(key)[:MAX_NAME], known, n=1)
+                near = difflib.get_close_matches(shown(key).strip("'"), known, n=1)
                 hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
                 raise ConfigError(f"{label}: unknown setting {shown(key)}; {hint}")
         hints = typing.get_type_hints(cls)

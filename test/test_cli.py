@@ -1,5 +1,6 @@
 """Bad input to the command gets one sentence on stderr, exit code 2 and no traceback."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -80,6 +81,24 @@ def test_process_exits_with_2_and_without_traceback(tmp_path: Path) -> None:
     assert result.stdout == ""
     assert result.stderr.startswith("dads-ros: error: ")
     assert "no_such_bundle" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_ctrl_c_while_the_program_is_imported_is_no_traceback(tmp_path: Path) -> None:
+    script = """
+import os, runpy, signal, sys
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "dads_ros.cli.main":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+sys.argv[1:] = ["evaluate", "ant"]
+runpy.run_module("dads_ros", run_name="__main__", alter_sys=True)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert result.returncode == -signal.SIGINT
     assert "Traceback" not in result.stderr
 
 

@@ -8,7 +8,7 @@ from dads_ros.errors import ConfigError
 MOST = {
     "seed": MAX_INT,
     "goals": 100_000,
-    "num_goals": 10_000,
+    "num_goals": 1000,
     "skills": 100_000,
     "steps": 1_000_000,
     "threads": 1024,

@@ -59,8 +59,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(name, argv)
     except DadsError as error:
         return _fail(str(error))
-    except OSError as error:  # a disk that is full, a file that went away meanwhile
-        return _fail(f"{error}; make room, or mend the file or folder")
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except ModuleNotFoundError as error:

@@ -194,7 +194,7 @@ class ReplayBuffer:
 
     def restore(self, saved: dict) -> None:  # type: ignore[type-arg]
         """Go on from ``checkpoint``."""
-        self.rows_added = saved["rows_added"]
+        self.rows_added = int(saved["rows_added"])
         held = min(self.rows_added, self._num_rows)
         rows = torch.arange(self.rows_added - held, self.rows_added) % self._num_rows
         for name, array in saved["data"].items():

@@ -168,7 +168,7 @@ class Sac:
             getattr(self, name).load_state_dict(saved[name])
         with torch.no_grad():
             self.log_alpha.copy_(saved["log_alpha"])
-        self.num_updates = saved["num_updates"]
+        self.num_updates = int(saved["num_updates"])
         for name, state in saved["optimizers"].items():
             self.optimizers[name].load_state_dict(state)
 

@@ -4,8 +4,9 @@ import copy
 import functools
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -137,7 +138,8 @@ class Trainer:
         self.config, self.out = config, out
         saved = load_checkpoint(out) if resume else None
         if saved is not None:
-            self._check_config(saved["config"])
+            with _fitting(out):
+                self._check_config(saved["config"])
         elif (out / CHECKPOINT_FILE).exists():
             raise CheckpointError(
                 f"'{out}' already holds a run; add --resume or choose another --out"
@@ -152,7 +154,8 @@ class Trainer:
         self.commit = source_commit()
         """Of the code that began the run; "unknown" where its checkpoint does not say."""
         if saved is not None:
-            self._check_robot(saved)
+            with _fitting(out):
+                self._check_robot(saved)
             self.commit = saved.get("commit", "unknown")
         self.skill_space = SkillSpace(config.skill_prior)
         seeds = np.random.SeedSequence(config.seed).spawn(5)
@@ -178,23 +181,11 @@ class Trainer:
         self.peak_reward, self.num_low_rewards = 0.0, 0
         self.best: Best | None = None
         self.evaluation: SkillMetrics | None = None
-        if saved is not None:
-            try:
+        if saved is None:
+            make_output_folder(out)
+        else:  # only reads: a run can be exported while it goes on elsewhere
+            with _fitting(out):
                 self._restore(saved)
-            except (
-                KeyError,
-                IndexError,
-                TypeError,
-                AttributeError,
-                ValueError,
-                RuntimeError,
-            ) as e:
-                detail = " ".join(str(e).split())[:200]
-                raise CheckpointError(
-                    f"the checkpoint in '{out}' does not fit ({type(e).__name__}: {detail}); "
-                    "delete it and train again"
-                ) from e
-        make_output_folder(out)
 
     @property
     def num_env_steps(self) -> int:
@@ -638,10 +629,11 @@ class Trainer:
             )
 
     def _restore(self, saved: dict[str, Any]) -> None:
-        self.iteration = saved["iteration"]
+        self.iteration = int(saved["iteration"])
         self.sac.restore(saved["sac"])
-        self.warm_start_over = saved["warm_start_over"]
-        self.peak_reward, self.num_low_rewards = saved["peak_reward"], saved["num_low_rewards"]
+        self.warm_start_over = bool(saved["warm_start_over"])
+        self.peak_reward = float(saved["peak_reward"])
+        self.num_low_rewards = int(saved["num_low_rewards"])
         self._qs.load_state_dict(saved["q"])
         self.q_optimizer.load_state_dict(saved["q_optimizer"])
         self.normalizer.load_state_dict(saved["normalizer"])
@@ -656,6 +648,19 @@ class Trainer:
             self._rngs[name].bit_generator.state = state
         for name, state in saved["generators"].items():
             self._generators[name].set_state(state)
+
+
+@contextmanager
+def _fitting(out: Path) -> Iterator[None]:
+    """Turn what is raised for a checkpoint of something else into a CheckpointError."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError, OverflowError, RuntimeError) as e:
+        detail = " ".join(str(e).split())[:200]
+        raise CheckpointError(
+            f"the checkpoint in '{out}' does not fit ({type(e).__name__}: {detail}); delete it "
+            "and train again"
+        ) from e
 
 
 def _copies(
@@ -686,5 +691,5 @@ def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, dict):
             flat |= _flatten(value, f"{prefix}{key}.")
         else:
-            flat[prefix + key] = value
+            flat[f"{prefix}{key}"] = value
     return flat

@@ -1,15 +1,18 @@
 import dataclasses
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.config import read_yaml
-from dads_ros.errors import CheckpointError, ConfigError, TrainingError
-from dads_ros.files import atomic_write, share_folder, source_commit
+from dads_ros.errors import CheckpointError, ConfigError, StorageError, TrainingError
+from dads_ros.files import atomic_write, only_trainer, share_folder, source_commit
 from dads_ros.learning.checkpoint import load_checkpoint, save_checkpoint
 from dads_ros.learning.config import TrainConfig
+from dads_ros.learning.export import export_bundle
 from dads_ros.learning.trainer import (
     BODY_REWARD_ROWS,
     COLLAPSE_ITERATIONS,
@@ -351,6 +354,22 @@ def test_tracing_a_loss_never_changes_the_default_dtype_of_other_threads(
     monkeypatch.setattr(torch, "set_default_dtype", record)
     traced(batch, noise, torch.tensor(0.1))
     assert set(seen) <= {torch.float32}
+
+
+def test_a_run_that_cannot_be_written_can_be_exported_but_not_resumed(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    config, out = small_config(num_iterations=8), small_disk / "run"
+    trainer = Trainer(config, out)
+    run(trainer, 8)
+    trainer.save_checkpoint()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    export_bundle(Trainer(config, out, resume=True), tmp_path / "bundle")
+    assert SkillBundle(tmp_path / "bundle").robot.name == "point_mass"
+    with pytest.raises(ConfigError, match=r"cannot be written \(Read-only"), only_trainer(out):
+        pass
+    with pytest.raises(StorageError, match=r"checkpoint\.pt' cannot be written \(Read-only"):
+        trainer.save_checkpoint()
 
 
 def test_a_physics_that_diverges_teaches_nothing(
