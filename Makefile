@@ -52,7 +52,7 @@ bench: $(VENV)/.complete
 
 clean:
 	rm -rf $(VENV) build install log dist *.egg-info .pytest_cache .mypy_cache .ruff_cache \
-	  .import_linter_cache
+	  .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps: an install is repeated only when what is to be installed changed. The package itself is

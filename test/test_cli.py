@@ -1,5 +1,6 @@
 """Bad input to the command gets one sentence on stderr, exit code 2 and no traceback."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -80,6 +81,24 @@ def test_process_exits_with_2_and_without_traceback(tmp_path: Path) -> None:
     assert result.stdout == ""
     assert result.stderr.startswith("dads-ros: error: ")
     assert "no_such_bundle" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_ctrl_c_while_the_program_is_imported_is_no_traceback(tmp_path: Path) -> None:
+    script = """
+import os, runpy, signal, sys
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "dads_ros.cli.main":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+sys.argv[1:] = ["evaluate", "ant"]
+runpy.run_module("dads_ros", run_name="__main__", alter_sys=True)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert result.returncode == -signal.SIGINT
     assert "Traceback" not in result.stderr
 
 
@@ -214,9 +233,14 @@ class TestRun:
 
     def test_checkpoint_of_another_format(self, refused: Refused, tmp_path: Path) -> None:
         (tmp_path / "run").mkdir()
-        torch.save({"format_version": 99}, tmp_path / "run" / "checkpoint.pt")
-        command = (*_train(_train_config(tmp_path), tmp_path), "--resume")
-        refused(*command, words=("format 99", "train again"))
+        path, command = (
+            tmp_path / "run" / "checkpoint.pt",
+            _train(_train_config(tmp_path), tmp_path),
+        )
+        path.write_bytes(b"dads_ros checkpoint 99 ")
+        refused(*command, "--resume", words=("format 99", "train again"))
+        torch.save({"format_version": 3}, path)
+        refused(*command, "--resume", words=("format 3 or older", "checksum", "train again"))
 
     def test_export_of_a_folder_that_is_no_run(self, refused: Refused, tmp_path: Path) -> None:
         out = tmp_path / "bundle"

@@ -31,7 +31,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from dads_ros.bundle.runtime import SkillBundle
-from dads_ros.cli.arguments import check_at_least
+from dads_ros.cli.arguments import check_numbers
 from dads_ros.envs.model import RobotModel
 from dads_ros.errors import ConfigError, DadsError
 from dads_ros.files import find_file, share_folder
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     """Drive to all goals. Returns: 0 when every one was reached, else 1."""
     if not 0.01 <= args.speed <= 100.0:
         raise ConfigError(f"speed is {args.speed:g}; it must be between 0.01 and 100")
-    check_at_least(args, seed=0, num_goals=1)
+    check_numbers(args, seed=0, num_goals=1)
     if not 0.0 < args.time_limit < math.inf:
         raise ConfigError(f"time-limit is {args.time_limit:g} s; it must be above 0 and finite")
     robot = RobotSpec.load(args.robot)

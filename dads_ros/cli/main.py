@@ -108,5 +108,5 @@ def _parser() -> argparse.ArgumentParser:
 
 def _fail(message: str) -> int:
     """Print one line on stderr. Returns: the exit code for bad input."""
-    print(f"{PROGRAM}: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"{PROGRAM}: error: {DadsError(message)}", file=sys.stderr)
     return EXIT_BAD_INPUT

@@ -10,7 +10,7 @@ from types import FrameType
 from tqdm import tqdm
 
 from dads_ros.errors import ConfigError
-from dads_ros.files import atomic_write, find_file
+from dads_ros.files import atomic_write, find_file, only_trainer, user_path
 from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.export import export_bundle
 from dads_ros.learning.metrics import MetricsWriter
@@ -28,7 +28,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--robot", help="replaces the config's robot: robot file, name or path")
     parser.add_argument("--seed", type=int, help="replaces the config's seed")
-    parser.add_argument("--out", type=Path, help="run folder; runs/<robot>-seed<seed> by default")
+    parser.add_argument(
+        "--out", type=user_path, help="run folder; runs/<robot>-seed<seed> by default"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--iterations", type=int, help="replaces the config's num_iterations")
 
@@ -44,13 +46,18 @@ def run(args: argparse.Namespace) -> int:
     config = TrainConfig.from_yaml(path)
     name = path.stem
     if args.robot is not None:
-        config, name = dataclasses.replace(config, robot=args.robot), Path(args.robot).stem
+        config, name = dataclasses.replace(config, robot=args.robot), user_path(args.robot).stem
     if args.seed is not None:
         config = dataclasses.replace(config, seed=args.seed)
     if args.iterations is not None:
         config = dataclasses.replace(config, num_iterations=args.iterations)
     out = args.out or Path("runs") / f"{name}-seed{config.seed}"
-    trainer = Trainer(config, out, resume=args.resume)
+    with only_trainer(out):
+        return _train(config, out, resume=args.resume)
+
+
+def _train(config: TrainConfig, out: Path, *, resume: bool) -> int:
+    trainer = Trainer(config, out, resume=resume)
     with atomic_write(out / "config.yaml") as temporary:
         config.to_yaml(temporary)
     if trainer.iteration >= config.num_iterations:

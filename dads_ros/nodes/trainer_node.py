@@ -17,7 +17,7 @@ from std_srvs.srv import SetBool, Trigger
 from visualization_msgs.msg import MarkerArray
 
 from dads_ros.errors import DadsError
-from dads_ros.files import atomic_write, find_file
+from dads_ros.files import atomic_write, find_file, only_trainer, user_path
 from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.export import export_bundle
 from dads_ros.learning.metrics import MetricsWriter
@@ -73,8 +73,11 @@ class SkillTrainerNode(Node):
         )
         if config.seed >= 0:
             train = dataclasses.replace(train, seed=config.seed)
-        self._out = Path(config.out).expanduser()
-        self._trainer = Trainer(train, self._out, resume=config.resume)
+        self._out = user_path(config.out)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(only_trainer(self._out))
+            self._trainer = Trainer(train, self._out, resume=config.resume)
+            self._hold = stack.pop_all()  # until this process ends
         self._frames = Frames.of(config.frame_prefix)
         self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._jobs_lock = threading.Lock()  # guards who runs a job

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,11 +12,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dads_ros.bundle.runtime import SkillBundle
+from dads_ros.cli.main import main
 from dads_ros.config import read_yaml
-from dads_ros.files import share_folder
+from dads_ros.files import only_trainer, share_folder
+from dads_ros.learning.checkpoint import load_checkpoint
 from dads_ros.learning.metrics import MetricsWriter
 from dads_ros.learning.trainer import IterationMetrics
 from dads_ros.robot import RobotSpec
+from disks import fill
 
 ITERATIONS = 60
 
@@ -116,3 +121,42 @@ def test_metrics_are_rewritten_in_one_step(
     with MetricsWriter(tmp_path, RobotSpec.load("point_mass"), first_iteration=3) as writer:
         writer.write(IterationMetrics(3, 300, 30, {"reward": 1.0}))
     assert [line["iteration"] for line in lines(tmp_path)] == [1, 2, 3]
+
+
+def test_a_live_run_has_one_trainer_but_can_be_exported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, out = write_config(tmp_path), tmp_path / "run"
+    process = train(config, out, "--iterations", "100000")
+    wait_for(out / "checkpoint.pt", process)
+    before = lines(out)
+    try:
+        for more in ([], ["--resume"]):
+            assert main(["train", "--config", str(config), "--out", str(out), *more]) == 2
+            said = capsys.readouterr().err
+            assert f"is being trained by process {process.pid} on {socket.gethostname()}" in said
+        assert main(["export", str(out), "--out", str(tmp_path / "bundle")]) == 0
+        assert SkillBundle(tmp_path / "bundle").manifest.training_metrics
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.communicate()
+    assert lines(out)[: len(before)] == before
+    with only_trainer(out):  # the dead one holds it no longer
+        pass
+
+
+def test_a_disk_that_gets_full_ends_training_in_one_sentence_and_its_checkpoint_stands(
+    small_disk: Path,
+) -> None:
+    out = small_disk / "run"
+    process = train(write_config(small_disk), out, "--iterations", "100000")
+    wait_for(out / "checkpoint.pt", process)
+    fill(small_disk, 2**14)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert "Traceback" not in output + errors
+    assert errors.count("dads-ros: error: ") == 1
+    assert "cannot be written (No space left on device)" in errors
+    assert load_checkpoint(out)["iteration"] > 0
+    assert not list(out.glob(".*"))

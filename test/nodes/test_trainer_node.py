@@ -1,6 +1,7 @@
 """A training run over DDS."""
 
 import json
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from std_srvs.srv import SetBool, Trigger
 from visualization_msgs.msg import MarkerArray
 
 from dads_ros.bundle.runtime import SkillBundle
+from dads_ros.files import only_trainer
 from dads_ros.learning.config import TrainConfig
 from ros_graph import LATCHED, NodeProcess, Probe
 
@@ -31,6 +33,15 @@ def settings(tmp_path: Path) -> dict[str, object]:
     """Parameters of a run that takes next to nothing."""
     (tmp_path / "short.yaml").write_text(SHORT_RUN)
     return {"config_file": tmp_path / "short.yaml", "out": tmp_path / "run"}
+
+
+def test_a_folder_in_which_another_process_trains_is_refused(
+    start: Start, settings: dict[str, object], tmp_path: Path
+) -> None:
+    with only_trainer(tmp_path / "run"):
+        trainer = start("skill_trainer", **settings)
+        assert trainer.process.wait(60) == 2
+        assert f"is being trained by process {os.getpid()} on" in trainer.said()
 
 
 @pytest.mark.slow
@@ -80,7 +91,7 @@ def test_unexpected_error_is_reported_and_services_still_answer(
     probe.listen(DiagnosticArray, "/diagnostics")
     trainer = start("skill_trainer", **settings)
     probe.wait_for(lambda: health(probe)[0] == 2, 60.0)
-    assert "IsADirectoryError" in health(probe)[1]
+    assert "metrics.jsonl' cannot be written (Is a directory)" in health(probe)[1]
     assert probe.call(SetBool, "skill_trainer/set_pause", data=True).success
     assert "train first" in probe.call(Trigger, "skill_trainer/export").message
     assert not probe.call(Trigger, "skill_trainer/stop").success
