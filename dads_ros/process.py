@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 GRACE_S = 4.0
 """From the wish to end until the process is cut off."""
 ALARM_S = 0.5
@@ -80,6 +80,15 @@ class Stop:
         for number in _signals_that_count():
             signal.signal(number, lambda *_: None)
 
+    def leave_if_asked(self, exit_code: int) -> None:
+        """Last of all: leave without the interpreter's own end, which takes seconds with torch."""
+        if self.is_asked:
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:
+                    with contextlib.suppress(OSError):
+                        stream.flush()
+            os._exit(exit_code)
+
     def _watch(self) -> None:
         """Wait for the first wish, then for the deadline or a second signal."""
         number = next(self._wishes(None))
@@ -116,13 +125,16 @@ STOP = Stop()
 
 
 class _Output(io.FileIO):
-    """A file descriptor that drops what nobody reads."""
+    """A file descriptor that drops what nobody reads, and whatever follows a full disk."""
+
+    _has_failed = False
 
     def write(self, data: Any, /) -> int:  # noqa: ANN401
         try:
             return super().write(data)
         except OSError as error:
-            if error.errno not in (errno.EIO, errno.EPIPE):
+            if error.errno not in (errno.EIO, errno.EPIPE) and not self._has_failed:
+                self._has_failed = True
                 raise
             return memoryview(data).nbytes
 

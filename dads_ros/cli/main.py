@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from dads_ros import __version__
 from dads_ros.errors import DadsError
-from dads_ros.process import begin
+from dads_ros.process import STOP, begin
 
 PROGRAM = "dads-ros"
 EXIT_BAD_INPUT = 2
@@ -63,7 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in VERBS:
         _parser().parse_args([name])  # prints help, version or an error, and leaves
     try:
-        return _run(name, argv)
+        status = _run(name, argv)
+        if is_program:
+            STOP.leave_if_asked(status)
+        return status
     except DadsError as error:
         return _fail(str(error))
     except OSError as error:
@@ -100,6 +103,7 @@ def _run(name: str, argv: list[str]) -> int:
     parser = _Parser(prog=PROGRAM)
     module.add_parser(parser.add_subparsers())
     status: int = module.run(parser.parse_args(argv))
+    sys.stdout.flush()  # here, where a full disk still is one sentence
     return status
 
 

@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Sequence
 
-from dads_ros.process import begin
+from dads_ros.process import STOP, begin
 
 
 def simulator(args: Sequence[str] | None = None) -> int:
@@ -24,4 +24,5 @@ def skill_trainer(args: Sequence[str] | None = None) -> int:
 def _run(module: str, args: Sequence[str] | None) -> int:
     begin(is_node=True)
     status: int = importlib.import_module(f"dads_ros.nodes.{module}").main(args)
+    STOP.leave_if_asked(status)
     return status
