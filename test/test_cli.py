@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -15,6 +16,7 @@ import yaml
 from bundles import write_bundle
 from dads_ros.cli.main import VERBS, main
 from dads_ros.files import sha256, share_folder
+from dads_ros.process import SIGNALS
 
 Refused = Callable[..., None]
 
@@ -100,6 +102,60 @@ runpy.run_module("dads_ros", run_name="__main__", alter_sys=True)
     )
     assert result.returncode == -signal.SIGINT
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("verb", ["evaluate", "plot", "refit"])
+def test_a_signal_at_any_moment_ends_a_command_at_once(
+    verb: str, number: signal.Signals, point_mass_bundle: Path, tmp_path: Path
+) -> None:
+    """With the exit code of the signal: nothing that it writes is ever half written."""
+    more = {
+        "evaluate": ["--goals", "20000"],
+        "plot": ["--goals", "20000", "--out", str(tmp_path / "x.png")],
+        "refit": ["--out", str(tmp_path / "refitted")],
+    }
+    # From when on the program runs, and not yet the interpreter's own start.
+    script = (
+        "import sys; from dads_ros import process; begin = process.begin\n"
+        "def say(**is_node): begin(**is_node); print('begun', flush=True)\n"
+        "process.begin = say; from dads_ros.cli.main import main; sys.exit(main())"
+    )
+    for delay_s in np.random.default_rng().uniform(0.0, 5.0, 2):
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, verb, str(point_mass_bundle), *more[verb]],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        try:
+            process.wait(delay_s)  # any moment, not one to wait for
+        except subprocess.TimeoutExpired:
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=30)
+            assert process.returncode == -number
+        else:
+            _, errors = process.communicate()
+            assert process.returncode == 0
+        assert "Traceback" not in errors
+    assert list(tmp_path.glob("x*")) == []
+
+
+def test_full_disk_is_one_sentence_and_exit_code_two(
+    point_mass_bundle: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "dads_ros", "plot", str(point_mass_bundle)]
+    small = ["--goals", "2", "--skills", "4", "--steps", "2", "--out", str(tmp_path / "x.png")]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*command, *small], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith("dads-ros: error: [Errno 28] No space left on device")
+    assert len(done.stderr.splitlines()) == 1
 
 
 class TestTrainingConfig:

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -19,6 +20,7 @@ from dads_ros.files import only_trainer, share_folder
 from dads_ros.learning.checkpoint import load_checkpoint
 from dads_ros.learning.metrics import MetricsWriter
 from dads_ros.learning.trainer import IterationMetrics
+from dads_ros.process import SIGNALS
 from dads_ros.robot import RobotSpec
 from disks import fill
 
@@ -34,8 +36,23 @@ def write_config(folder: Path) -> Path:
     return path
 
 
-def train(config: Path, out: Path, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "dads_ros", "train", "--config", str(config)]
+PROGRAM = "import sys; from dads_ros.cli.main import main; sys.exit(main())"
+ENDLESS_EVALUATION = """
+import sys, threading
+from dads_ros.learning.trainer import Trainer
+
+def judge(self):
+    print("evaluating", file=sys.stderr, flush=True)
+    threading.Event().wait()
+
+Trainer.judge = judge
+from dads_ros.cli.main import main
+sys.exit(main())
+"""
+
+
+def train(config: Path, out: Path, *more: str, script: str = PROGRAM) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", script, "train", "--config", str(config)]
     return subprocess.Popen(
         [*command, "--out", str(out), *more],
         stderr=subprocess.PIPE,
@@ -49,6 +66,16 @@ def finish(process: subprocess.Popen[str]) -> str:
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     return output + errors
+
+
+def wait_for_text(process: subprocess.Popen[str], text: str) -> None:
+    """Until it has written this on stderr."""
+    assert process.stderr is not None
+    seen = ""
+    while text not in seen:
+        more = process.stderr.read(1)
+        assert more, seen
+        seen += more
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
@@ -100,6 +127,53 @@ def test_ctrl_c_ends_cleanly_with_a_checkpoint_and_says_how_to_go_on(tmp_path: P
     assert [line["iteration"] for line in lines(tmp_path / "run")] == list(range(1, done + 4))
     again = finish(train(config, tmp_path / "run", "--resume", "--iterations", str(done)))
     assert f"{done + 3} of {done} iterations are done already" in again
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_at_any_moment_leaves_a_run_that_can_be_resumed(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    config, run = write_config(tmp_path), tmp_path / "run"
+    process = train(config, run, "--iterations", "100000")
+    wait_for(run / "checkpoint.pt", process)
+    rng = np.random.default_rng()
+    for _ in range(3):
+        try:
+            process.wait(rng.uniform(0.0, 4.0))  # any moment, not one to wait for
+        except subprocess.TimeoutExpired:
+            process.send_signal(number)
+        output, errors = process.communicate(timeout=60)
+        # Before training begins it is the signal's own default action.
+        assert process.returncode in (128 + number, -number), errors
+        assert "Traceback" not in output + errors
+        process = train(config, run, "--resume", "--iterations", "100000")
+        wait_for_text(process, "it/s")
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    done = len(lines(run))
+    finish(train(config, run, "--resume", "--iterations", str(done + 2)))
+    assert [line["iteration"] for line in lines(run)] == list(range(1, done + 3))
+    assert list(run.glob(".*")) == []
+
+
+@pytest.mark.slow
+def test_a_signal_during_a_long_iteration_leaves_the_last_checkpoint(tmp_path: Path) -> None:
+    config, run = write_config(tmp_path), tmp_path / "run"
+    finish(train(config, run, "--iterations", "3"))
+    values = yaml.safe_load((run / "config.yaml").read_text())
+    before = (run / "checkpoint.pt").read_bytes()
+    values |= {"evaluate_every": 4, "num_iterations": 100000}
+    config.write_text(yaml.safe_dump(values))
+    process = train(config, run, "--resume", script=ENDLESS_EVALUATION)
+    wait_for_text(process, "evaluating")
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "cut off" in errors
+    assert (run / "checkpoint.pt").read_bytes() == before
+    finish(train(config, run, "--resume", "--iterations", "4"))
 
 
 def test_metrics_are_rewritten_in_one_step(
