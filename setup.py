@@ -66,6 +66,7 @@ setup(
         "benchmark": ["pytorch-mppi", "stable-baselines3"],
         "test": [
             "colcon-common-extensions",
+            "hypothesis",
             "import-linter",
             "mypy",
             "pytest",

@@ -3,8 +3,19 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from bundles import write_bundle
+
+for profile, max_examples in (("few", 30), ("many", 20_000)):
+    # Some of them start processes: a busy machine may take its time.
+    settings.register_profile(
+        profile,
+        max_examples=max_examples,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+settings.load_profile("few")
 
 
 @pytest.fixture(scope="session")

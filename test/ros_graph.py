@@ -44,9 +44,9 @@ class NodeProcess:
 
     def __init__(self, node: str, log: Path, **parameters: object) -> None:
         self.log = log / f"{node}.{time.monotonic_ns()}.log"
-        namespace = parameters.pop("namespace", "")
+        namespace, name = parameters.pop("namespace", ""), parameters.pop("name", node)
         settings = [item for k, v in parameters.items() for item in ("-p", f"{k}:={_text(v)}")]
-        ros_args = ["--ros-args", "-r", f"__ns:=/{namespace}", *settings]
+        ros_args = ["--ros-args", "-r", f"__ns:=/{namespace}", "-r", f"__node:={name}", *settings]
         with self.log.open("wb") as stream:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", MODULES[node], *ros_args],
