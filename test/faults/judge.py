@@ -45,7 +45,7 @@ def run(row: Row, stage: Stage) -> Run:
     except AssertionError as error:
         seen.wrong.append(str(error) or "an assertion failed")
     seen.machine_s = stage.meter.delay_s(begin, time.time())
-    seen.wrong += dict.fromkeys(observer.wrong_commands(begin, seen.machine_s))
+    seen.wrong += dict.fromkeys(observer.wrong_commands(begin, row.max_age_s + seen.machine_s))
     return seen
 
 
@@ -53,11 +53,12 @@ def _look_on(row: Row, stage: Stage, seen: Run, begin: float) -> None:
     """From the fault on, until it is judged."""
     observer = stage.observer
     if row.must is Must.END:
+        asked = time.time()
         code = stage.exit_code(stage.planner, END_WITHIN_S + 5.0)
-        _judge_time(seen, time.time() - begin, END_WITHIN_S, stage, begin, "the end")
+        _judge_time(seen, time.time() - asked, END_WITHIN_S, stage, begin, "the end")
         if code != 0:
             seen.wrong.append(f"the exit code is {code}")
-    acted = time.time() if row.must in (Must.DRIVE, Must.ANSWER) else begin
+    acted = begin if row.must in (Must.STOP, Must.REST) else time.time()
     observer.spin_for(max(0.0, acted + row.within_s + row.lasts_s - time.time()))
     end = time.time()
     if row.must in (Must.STOP, Must.REST, Must.END):

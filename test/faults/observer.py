@@ -23,6 +23,9 @@ INTRUDER = "intruder"
 DRIVING = 0.05
 """Further than this from the safe command, a command drives the robot."""
 
+KEPT_S = 2.0
+"""So much of what was heard is not forgotten."""
+
 
 class Command(NamedTuple):
     """What went over joint_commands."""
@@ -44,12 +47,10 @@ class Report(NamedTuple):
 class Observer(Probe):
     """Hears states, commands and reports of one robot."""
 
-    def __init__(
-        self, low: np.ndarray, high: np.ndarray, safe: np.ndarray, *, max_age_s: float
-    ) -> None:
+    def __init__(self, low: np.ndarray, high: np.ndarray, safe: np.ndarray) -> None:
         """Hear from now on; commands must lie within limits. Shape (A,)."""
         super().__init__()
-        self._low, self._high, self._safe, self._max_age_s = low, high, safe, max_age_s
+        self._low, self._high, self._safe = low, high, safe
         self.stamps_are_wall_time = False
         self.newest_stamp_ns, self.speed_m_s = 0, 0.0
         self.commands: list[Command] = []
@@ -77,7 +78,7 @@ class Observer(Probe):
         """The newest command does."""
         return bool(self.commands) and self.is_driving(self.commands[-1])
 
-    def wrong_commands(self, begin: float, allowance_s: float) -> Iterable[str]:
+    def wrong_commands(self, begin: float, max_age_s: float) -> Iterable[str]:
         """What no command may ever be, whatever is done to the robot."""
         for command in self._since(begin):
             if command.data.shape != self._safe.shape:
@@ -88,7 +89,7 @@ class Observer(Probe):
                 yield f"the command {command.data} is out of limits"
             elif self.is_driving(command):
                 age = self._age_s(command)
-                if not age <= self._max_age_s + allowance_s:
+                if not age <= max_age_s:
                     yield f"a driving command answers a state {age:.2f} s old"
 
     def first_lasting_stop(self, begin: float) -> float | None:
@@ -128,13 +129,13 @@ class Observer(Probe):
 
     def forget(self) -> None:
         """All that was heard, but for the newest command and what came in the last seconds."""
-        newest = time.time() - 2.0
+        newest = time.time() - KEPT_S
         self.commands = [c for c in self.commands[:-1] if c.sent > newest] + self.commands[-1:]
         self.reports = [report for report in self.reports if report.received > newest]
         for half in self._halves.values():
             half.clear()
         self.published = defaultdict(
-            list, {k: v for k, v in self.published.items() if v[-1] > newest - self._max_age_s}
+            list, {k: v for k, v in self.published.items() if v[-1] > newest - KEPT_S}
         )
 
     # --- what comes in -------------------------------------------------------------------------

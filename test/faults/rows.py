@@ -25,7 +25,7 @@ from std_srvs.srv import SetBool
 from bundles import write_bundle
 from dads_ros.files import sha256
 from faults.stage import FAR, Messages, Setup, Stage, goal, grid, path
-from ros_graph import LATCHED, STATE_TIMEOUT_S
+from ros_graph import STATE_TIMEOUT_S
 
 Action = Callable[[Stage], object]
 POINT_MASS = Setup()
@@ -63,6 +63,8 @@ class Row:
     """Until the safe command, or until the process has ended."""
     lasts_s: float = 1.2
     """How long is looked on before the repair."""
+    max_age_s: float = STATE_TIMEOUT_S
+    """Of a state that a driving command answers."""
     fast: bool = False
     """Also in ``make test``."""
 
@@ -90,7 +92,7 @@ def new_simulator(stage: Stage) -> None:
 
 def starve_of_memory(stage: Stage) -> None:
     stage.limit_memory()
-    stage.publish(grid(np.zeros((2000, 2000), bool), 0.05, (-50.0, -50.0)), LATCHED)
+    stage.publish(grid(np.zeros((2000, 2000), bool), 0.05, (-50.0, -50.0)))
 
 
 def refuse_second_planner(stage: Stage) -> None:
@@ -218,12 +220,8 @@ def fields(where: str, **values: object) -> Callable[[JointState, Odometry], Non
 # --- to what is asked for ----------------------------------------------------------------------
 
 
-def publish(make: Callable[[], object], qos: object = None) -> Action:
-    def fault(stage: Stage) -> None:
-        message = make()
-        stage.publish(message) if qos is None else stage.publish(message, qos)
-
-    return fault
+def publish(make: Callable[[], object]) -> Action:
+    return lambda stage: stage.publish(make())
 
 
 def warehouse() -> np.ndarray:
@@ -239,14 +237,14 @@ def map_and_goal(
     cells: np.ndarray, resolution_m: float, corner: tuple[float, float], x: float, y: float
 ) -> Action:
     def fault(stage: Stage) -> None:
-        stage.publish(grid(cells, resolution_m, corner), LATCHED)
+        stage.publish(grid(cells, resolution_m, corner))
         stage.publish(goal(x, y))
 
     return fault
 
 
 def warehouse_and_goal(stage: Stage) -> None:
-    stage.publish(grid(warehouse(), 0.03, (-15.0, -25.0)), LATCHED)
+    stage.publish(grid(warehouse(), 0.03, (-15.0, -25.0)))
     stage.publish(goal(20.0, 6.0))
 
 
@@ -407,6 +405,11 @@ def pause(on: bool) -> Action:
     return lambda stage: stage.observer.call(SetBool, "simulator/set_pause", data=on)
 
 
+def wait(stage: Stage) -> None:
+    """Until what was begun is under way."""
+    stage.observer.spin_for(0.7)
+
+
 def then(*actions: Action) -> Action:
     def act(stage: Stage) -> None:
         for action in actions:
@@ -444,7 +447,9 @@ PROCESSES = [
         send(signal.SIGSTOP),
         STOP,
         repair=send(signal.SIGCONT),
+        setup=ANT,
         lasts_s=2.0,
+        max_age_s=0.15,
     ),
     Row("planner gets no more memory", starve_of_memory, ANSWER, repair=new_planner),
     *fast(
@@ -545,7 +550,7 @@ MISBEHAVES = [
 ENDINGS = [
     Row(
         f"planner: {number.name}{when}",
-        then(before, send(number)),
+        then(before, wait, send(number)),
         END,
         repair=new_planner,
         setup=setup,

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from geometry_msgs.msg import Wrench
+from geometry_msgs.msg import Vector3, Wrench
 
 from faults.report import measured, write_section
 from faults.stage import Setup, Stage, goal, grid, path
-from ros_graph import LATCHED, STATE_TIMEOUT_S, isolate
+from ros_graph import STATE_TIMEOUT_S, isolate
 
 SPEED = 100.0
 PERIOD_S = 1.0
@@ -61,25 +61,21 @@ def sample(pid: int, begin: float) -> Sample:
 
 
 def requests(stage: Stage) -> Iterator[None]:
-    """One thing after the other, for ever."""
-    rng = np.random.default_rng(0)
-    for number in itertools.count():
-        place = rng.uniform(-8.0, 8.0, 2)
-        if number % 20 == 19:
-            stage.begin("skill_planner/load_bundle")
-        elif number % 4 == 1:
+    """One thing after the other, for ever; all of it comes again, so that memory can stay."""
+    for round_ in itertools.count():
+        rng = np.random.default_rng(round_ % 4)
+        for size in (50, 400, 200, 100):
+            stage.publish(goal(*rng.uniform(-8.0, 8.0, 2)))
+            yield
             stage.publish(path(np.cumsum(rng.normal(0.0, 0.2, (500, 2)), axis=0)))
-        elif number % 4 == 2:
-            size = int(rng.integers(50, 500))
+            yield
             cells = rng.random((size, size)) < 0.001
-            stage.publish(grid(cells, 0.1, (-0.05 * size, -0.05 * size)), LATCHED)
-            stage.publish(goal(*place))
-        elif number % 4 == 3:
-            push = Wrench()
-            push.force.x, push.force.y = rng.normal(0.0, 1.0, 2)
-            stage.publish(push)
-        else:
-            stage.publish(goal(*place))
+            stage.publish(grid(cells, 0.1, (-0.05 * size, -0.05 * size)))
+            stage.publish(goal(*rng.uniform(-8.0, 8.0, 2)))
+            yield
+            stage.publish(Wrench(force=Vector3(x=1.0, y=-1.0)))
+            yield
+        stage.begin("skill_planner/load_bundle")
         yield
 
 
@@ -105,7 +101,8 @@ def main() -> int:
             next(asked)
             observer.spin_for(PERIOD_S)
             end = time.time()
-            wrong += observer.wrong_commands(since, stage.meter.delay_s(since, end))
+            allowed_s = STATE_TIMEOUT_S + stage.meter.delay_s(since, end)
+            wrong += observer.wrong_commands(since, allowed_s)
             commands += sum(c.sent >= since for c in observer.commands)
             stops += observer.stops(since, end)
             silence_s = max(silence_s, observer.longest_silence_s(since - PERIOD_S, end))

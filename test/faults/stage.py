@@ -36,7 +36,7 @@ from dads_ros.observation import RobotState
 from dads_ros.robot import RobotSpec
 from faults.machine import Burners, DelayMeter
 from faults.observer import INTRUDER, Observer
-from ros_graph import ROOT, STATE_TIMEOUT_S, NodeProcess
+from ros_graph import LATCHED, ROOT, STATE_TIMEOUT_S, NodeProcess
 
 START_TIMEOUT_S = 60.0
 FAR = (60.0, 0.0)
@@ -147,9 +147,7 @@ class Stage:
         """Until the robot drives to its goal."""
         setup = self.setup
         low, high = self.robot.command_limits
-        self.observer = Observer(
-            low, high, np.array(self.robot.safe_command), max_age_s=STATE_TIMEOUT_S
-        )
+        self.observer = Observer(low, high, np.array(self.robot.safe_command))
         self._stack.callback(self.observer.close)
         self.bundle = self._bundle(self.home / "bundle")
         self.meter = DelayMeter(self.folder)
@@ -245,9 +243,11 @@ class Stage:
             self.publish(goal(*FAR))
             self.observer.spin_for(0.3)
 
-    def publish(self, message: Any, qos: QoSProfile = RELIABLE_QOS) -> None:  # noqa: ANN401
-        """Send a message once its topic has a subscriber."""
-        publisher = self._publisher(type(message), TOPICS[type(message)], qos)
+    def publish(self, message: Any) -> None:  # noqa: ANN401
+        """Send a message once its topic has a subscriber; a map is latched."""
+        kind = type(message)
+        qos = LATCHED if kind is OccupancyGrid else RELIABLE_QOS
+        publisher = self._publisher(kind, TOPICS[kind], qos)
         self.observer.wait_for(publisher.get_subscription_count, START_TIMEOUT_S)
         publisher.publish(message)
 
