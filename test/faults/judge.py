@@ -39,14 +39,20 @@ def run(row: Row, stage: Stage) -> Run:
     try:
         row.fault(stage)
         _look_on(row, stage, seen, begin)
-        broken_until = time.time()
+        _judge_commands(row, stage, seen, begin)  # a repair may begin with new stamps
+        repaired = time.time()
         row.repair(stage)
-        _wait_for_recovery(row, stage, seen, broken_until)
+        _wait_for_recovery(row, stage, seen, repaired)
+        _judge_commands(row, stage, seen, repaired)
     except AssertionError as error:
         seen.wrong.append(str(error) or "an assertion failed")
     seen.machine_s = stage.meter.delay_s(begin, time.time())
-    seen.wrong += dict.fromkeys(observer.wrong_commands(begin, row.max_age_s + seen.machine_s))
     return seen
+
+
+def _judge_commands(row: Row, stage: Stage, seen: Run, begin: float) -> None:
+    max_age_s = row.max_age_s + stage.meter.delay_s(begin, time.time())
+    seen.wrong += dict.fromkeys(stage.observer.wrong_commands(begin, max_age_s))
 
 
 def _look_on(row: Row, stage: Stage, seen: Run, begin: float) -> None:

@@ -166,6 +166,8 @@ class Stage:
     # --- processes -----------------------------------------------------------------------------
 
     def start_simulator(self) -> None:
+        """Its stamps begin at 0."""
+        self.observer.published.clear()
         self.simulator = self._start("simulator", robot=self.setup.robot, **self.setup.simulator)
 
     def start_planner(self, **parameters: object) -> NodeProcess:
