@@ -619,7 +619,12 @@ STATES = [
             STOP,
             lasts_s=4.5,
         ),
-        Row("too few positions", states(lambda j, o: j.position.pop()), STOP, says="positions"),
+        Row(
+            "too few positions",
+            states(fields("joints", position=[0.0] * 7)),
+            STOP,
+            says="positions",
+        ),
         Row("no velocities", states(fields("joints", velocity=[])), STOP, says="velocities"),
         Row(
             "quaternion of length 0",
