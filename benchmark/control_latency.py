@@ -37,7 +37,6 @@ from dads_ros.cli.demo import NodeProcess, free_domain
 from dads_ros.files import find_file
 from dads_ros.nodes.conversions import answered_stamp_ns, to_ns
 from dads_ros.nodes.runner import RELIABLE_QOS, STATE_QOS
-from dads_ros.nodes.state_pairs import StatePairs
 
 ECHO_TOPIC, GOAL_S, LOAD_S, SETTLE_S, GOAL_RANGE_M = "echo", 5.0, 20.0, 5.0, 8.0
 LAST_S = 1.0
@@ -169,25 +168,25 @@ def received_s(info: dict[str, int]) -> float:
 def echo() -> None:
     """Answer each pair of states at once."""
     rclpy.init()
-    node, pairs = Node("echo"), StatePairs[JointState, Odometry]()
+    node = Node("echo")
     publisher = node.create_publisher(Float64MultiArray, ECHO_TOPIC, RELIABLE_QOS)
+    halves: dict[int, JointState | Odometry] = {}
 
-    def answer(pair: tuple[JointState, Odometry] | None) -> None:
-        if pair is None:
+    def take(half: JointState | Odometry) -> None:
+        stamp_ns = to_ns(half.header.stamp)
+        other = halves.pop(stamp_ns, None)
+        if other is None:
+            halves[stamp_ns] = half
             return
-        stamp = f"stamp_ns={to_ns(pair[1].header.stamp)}"
-        message = Float64MultiArray(data=[0.0] * len(pair[0].position))
-        message.layout.dim = [MultiArrayDimension(), MultiArrayDimension(label=stamp)]
+        joints = half if isinstance(half, JointState) else other
+        message = Float64MultiArray(data=[0.0] * len(joints.position))
+        label = f"stamp_ns={stamp_ns}"
+        message.layout.dim = [MultiArrayDimension(), MultiArrayDimension(label=label)]
         publisher.publish(message)
+        halves.clear()
 
-    def take_joints(message: JointState) -> None:
-        answer(pairs.add_left(to_ns(message.header.stamp), message))
-
-    def take_odometry(message: Odometry) -> None:
-        answer(pairs.add_right(to_ns(message.header.stamp), message))
-
-    node.create_subscription(JointState, "joint_states", take_joints, STATE_QOS)
-    node.create_subscription(Odometry, "odom", take_odometry, STATE_QOS)
+    node.create_subscription(JointState, "joint_states", take, STATE_QOS)
+    node.create_subscription(Odometry, "odom", take, STATE_QOS)
     with contextlib.suppress(KeyboardInterrupt, rclpy.executors.ExternalShutdownException):
         rclpy.spin(node)
 

@@ -17,6 +17,8 @@ import yaml
 from dads_ros.errors import ConfigError
 
 REQUIRED = dataclasses.MISSING
+MAX_PREDICTIONS = 1_000_000
+"""Of one plan, each of a skill that is held: about a second's work."""
 
 
 def setting(
@@ -239,8 +241,19 @@ class PlannerConfig(Config):
         min=0.0,
         max=10.0,
         help="A robot that moved less than this under a skill that was to carry it three times as "
-        "far gets a random skill for once; 0 is off, the paper.",
+        "far gets one random skill; 0 is off, the paper.",
     )
+
+    def __post_init__(self) -> None:
+        """Check what spans several fields. Raises: ConfigError."""
+        super().__post_init__()
+        work = self.num_samples * self.planning_horizon * self.num_refine_steps
+        if work > MAX_PREDICTIONS:
+            raise ConfigError(
+                f"'num_samples' {self.num_samples} x 'planning_horizon' {self.planning_horizon} x "
+                f"'num_refine_steps' {self.num_refine_steps} is {work} predictions for one plan; "
+                f"at most {MAX_PREDICTIONS} are allowed: lower one of them"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,6 +312,43 @@ class CostsConfig(Config):
         help="Mean change from one skill to the next: steadier skills walk better and fall less.",
     )
     custom: str = setting(
-        "", help="A cost of your own: package.module:Class, made without arguments."
+        "",
+        help="A cost of your own: package.module:Class, installed, made without arguments.",
+        read_only=True,
     )
     custom_weight: float = setting(1.0, min=0.0, max=1e3, help="Weight of that cost.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlConfig(Config):
+    """What a SkillController decides by."""
+
+    lock_step: bool = setting(
+        False,
+        help="Plan before the command of the same state, not beside it; the simulator waits.",
+        read_only=True,
+    )
+    state_timeout_s: float = setting(
+        0.5,
+        min=0.01,
+        max=60.0,
+        help="Without a state for this long (wall clock), or with an older one, the safe command "
+        "is sent.",
+    )
+    skill_timeout_s: float = setting(
+        1.0,
+        min=0.01,
+        max=600.0,
+        help="A late plan: after this long (robot's time) the standing command is sent.",
+    )
+    goal_tolerance_m: float = setting(
+        0.5, min=0.001, max=100.0, help="The goal is reached within this distance."
+    )
+    goal_hold_s: float = setting(
+        1.0, min=0.0, max=600.0, help="And after this long in it without a break (robot's time)."
+    )
+    cmd_vel_timeout_s: float = setting(
+        0.5, min=0.01, max=60.0, help="So long after the last cmd_vel (wall clock) it stands."
+    )
+    planner: PlannerConfig = setting(PlannerConfig(), help="MPPI over skills.")
+    costs: CostsConfig = setting(CostsConfig(), help="Weights of the costs of a task.")

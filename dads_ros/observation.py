@@ -37,10 +37,11 @@ class RobotState:
         """The same state for some of the robots."""
         return type(self)(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
 
-    def is_finite(self) -> bool:
-        """Whether every number is finite."""
+    def is_finite(self) -> NDArray[np.bool_]:
+        """Whether every number of a robot is finite. Shape (...)."""
         numbers = [getattr(self, name) for name in self.__dataclass_fields__]
-        return bool(np.isfinite(np.concatenate(numbers, axis=-1)).all())
+        finite: NDArray[np.bool_] = np.isfinite(np.concatenate(numbers, axis=-1)).all(axis=-1)
+        return finite
 
     def up_z(self) -> Array:
         """World z of the body z-axis: 1 upright, -1 on its back. Shape (...)."""

@@ -1,5 +1,6 @@
 """What the tests of nodes share: nodes in processes of their own, and a probe on their topics."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -44,6 +45,7 @@ class NodeProcess:
 
     def __init__(self, node: str, log: Path, **parameters: object) -> None:
         self.log = log / f"{node}.{time.monotonic_ns()}.log"
+        self._children: list[int] = []
         namespace, name = parameters.pop("namespace", ""), parameters.pop("name", node)
         settings = [item for k, v in parameters.items() for item in ("-p", f"{k}:={_text(v)}")]
         ros_args = ["--ros-args", "-r", f"__ns:=/{namespace}", "-r", f"__node:={name}", *settings]
@@ -60,6 +62,9 @@ class NodeProcess:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+        for pid in self._children:  # the guard of a planner outlives it, as it should
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def end(self, number: int = signal.SIGINT) -> int:
         """Send a signal and wait. Returns: the exit code."""
@@ -76,8 +81,16 @@ class NodeProcess:
             assert self.process.poll() is None, self.said()
             os.sched_yield()
 
+    def children(self) -> list[int]:
+        """Processes that it started and that are still there."""
+        pid = self.process.pid
+        with contextlib.suppress(FileNotFoundError):
+            return [int(x) for x in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return []
+
     def kill(self) -> None:
         """End it the hard way."""
+        self._children += self.children()
         self.process.kill()
         self.process.wait()
 

@@ -10,7 +10,7 @@ from typing import Any
 from dads_ros.bundle.manifest import BundleManifest
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.cli.arguments import check_at_least
-from dads_ros.config import PlannerConfig
+from dads_ros.config import CostsConfig, PlannerConfig
 from dads_ros.errors import BundleError, ConfigError
 from dads_ros.evaluation.report import evaluate_bundle
 from dads_ros.evaluation.tasks import TASKS
@@ -56,6 +56,9 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401
         "--planner", metavar="FILE", help="YAML file of its settings: num_samples: 128"
     )
     parser.add_argument(
+        "--costs", metavar="FILE", help="YAML file of their weights: goal: 2.0, custom: mine:Cost"
+    )
+    parser.add_argument(
         "--json", action="store_true", help="print one JSON object and nothing else"
     )
     parser.add_argument(
@@ -80,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
     config = PLANNER_PRESETS[args.preset]
     if args.planner is not None:
         config = PlannerConfig.from_yaml(Path(args.planner))
+    costs = CostsConfig() if args.costs is None else CostsConfig.from_yaml(Path(args.costs))
 
     def progress(step: int) -> None:
         if step % PROGRESS_STEPS == 0:
@@ -90,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
         bundle,
         config,
         seed=args.seed,
+        costs=costs,
         robot=robot,
         tasks=args.task,
         num_goals=args.goals,

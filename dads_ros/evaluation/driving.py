@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from dads_ros.config import CostsConfig, PlannerConfig
+from dads_ros.config import ControlConfig, CostsConfig, PlannerConfig
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import one_episode_env
+from dads_ros.errors import PlanningError
 from dads_ros.observation import RobotState
-from dads_ros.planning.control_loop import ControlLoop, Policy
+from dads_ros.planning.control_loop import Policy
+from dads_ros.planning.controller import Errand, SkillController, make_loop
 from dads_ros.planning.mppi import SkillModel
-from dads_ros.planning.skill_planner import SkillPlanner, robot_rngs
-from dads_ros.planning.tasks import Task
+from dads_ros.planning.tasks import Task, load_cost
 
 Array = NDArray[np.float64]
 
@@ -37,7 +38,7 @@ class Drive:
 
 @dataclass(frozen=True, kw_only=True)
 class Driver:
-    """Drives robots in lock step: a plan is used at the step at which it is made."""
+    """Drives robots in lock step, as the planner node does: a plan is used at its own step."""
 
     model: RobotModel
     policy: Policy
@@ -80,25 +81,29 @@ class Driver:
             delay_ms=self.delay_ms,
             num_threads=self.num_threads,
         )
-        planner = SkillPlanner(self.skills, self.planner, rngs=robot_rngs(self.seed, num))
-        loop = ControlLoop(spec, self.policy, planner)
+        config = ControlConfig(lock_step=True, planner=self.planner, costs=self.costs)
+        loop = make_loop(spec, self.policy, self.skills, config, self.seed, num)
+        controller = SkillController(
+            loop,
+            lambda: config,
+            seed=self.seed,
+            custom=load_cost(self.costs.custom),
+            clock=lambda: 0.0,  # in lock step nothing takes time
+        )
+        controller.activate()
+        controller.turn_to(Errand(task, received=0.0))
         tracks, yaws = np.empty((num, steps + 1, 2)), np.empty((num, steps + 1))
         tracks[:, 0], yaws[:, 0] = env.state.position[:, :2], env.state.yaw()
         commands = np.empty((steps, num, spec.command_dim))
         fell, ended = env.state.has_fallen(spec), np.zeros(num, bool)
         for step in range(steps):
-            state = _finite(env.state)
-            if loop.plan_due:
-                change(task, step, state)
-                cost = task.cost(
-                    np.column_stack([state.position[:, :2], state.yaw()]),
-                    self.costs,
-                    held=loop.skill,
-                    robot_radius_m=spec.radius_m,
-                    standing_radius_m=self.planner.standing_radius_m,
-                )
-                loop.plan(state, env.last_command, cost)
-            env.step(loop.command(state, env.last_command))
+            if controller.plan_due:
+                change(task, step, env.state)
+            answer = controller.step(env.state, round(step * spec.control_dt * 1e9))
+            if controller.plan_error:
+                raise PlanningError(controller.plan_error)
+            assert answer is not None  # no stamp comes twice here
+            env.step(answer.result.command)
             commands[step] = env.last_command
             # A robot whose episode ended stays where it was; the next step would reset it.
             ended |= env.terminated
@@ -108,11 +113,3 @@ class Driver:
             fell |= ended | env.state.has_fallen(spec)
             self.progress(step + 1)
         return Drive(tracks=tracks, yaws=yaws, commands=commands, fell=fell)
-
-
-def _finite(state: RobotState) -> RobotState:
-    """Zeros for the numbers of a robot whose physics broke down; it is out of the run anyway."""
-    if state.is_finite():
-        return state
-    fields = RobotState.__dataclass_fields__
-    return RobotState(*(np.nan_to_num(getattr(state, name), posinf=0.0) for name in fields))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dads_ros.bundle.runtime import SkillBundle
-from dads_ros.config import PlannerConfig
+from dads_ros.config import CostsConfig, PlannerConfig
 from dads_ros.envs.model import RobotModel
 from dads_ros.errors import ConfigError
 from dads_ros.evaluation.driving import Driver
@@ -29,6 +29,7 @@ def evaluate_bundle(
     config: PlannerConfig,
     *,
     seed: int,
+    costs: CostsConfig | None = None,
     robot: RobotSpec | None = None,
     tasks: Sequence[str] = (),
     num_goals: int = 256,
@@ -46,6 +47,7 @@ def evaluate_bundle(
         bundle: what is measured.
         config: planner settings.
         seed: of starts, goals and the planner's samples.
+        costs: weights of the tasks' costs, and a cost of one's own; by default as in the node.
         robot: the robot file here, which says where the MJCF is; by default the bundle's own.
         tasks: of ``evaluation.tasks.TASKS``.
         num_goals: goals, or tasks of each kind; one robot each.
@@ -70,6 +72,7 @@ def evaluate_bundle(
         policy=bundle.command,
         skills=bundle,
         planner=config,
+        costs=costs or CostsConfig(),
         seed=seed,
         delay_ms=delay_ms,
         num_threads=num_threads,

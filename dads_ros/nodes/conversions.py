@@ -35,6 +35,9 @@ from dads_ros.robot import RobotSpec
 
 Array = NDArray[np.float64]
 MAX_QUATERNION_ERROR = 0.01
+BEYOND_REASON = 10.0
+"""So many times a robot file's ``max_velocity`` is no velocity but a fault."""
+MAX_JOINTS = 1000
 MAX_GOAL_M = 1e5
 """Further away, a float32 prediction no longer tells centimetres apart."""
 _NS = 1_000_000_000
@@ -89,55 +92,112 @@ def odometry_message(state: RobotState, stamp_ns: int, frames: Frames) -> Odomet
     return message
 
 
-def robot_state(spec: RobotSpec, joints: JointState, odometry: Odometry) -> RobotState:
-    """The state of one robot; joints are taken by name, in any order.
+def robot_state(spec: RobotSpec, joints: Sequence[JointState], odometry: Odometry) -> RobotState:
+    """The state of one robot; joints are taken by name, in any order, from the first that has it.
 
-    Raises: MessageError when a joint is missing or has no velocity, or a quaternion is none.
+    Raises: MessageError when a joint is missing or has no velocity, a quaternion is none, or a
+        velocity is beyond reason.
     """
-    order, num = _joint_order(spec.joints, tuple(joints.name), spec.name), len(joints.name)
-    if len(joints.position) != num or len(joints.velocity) != num:
+    num = len(spec.joints)
+    positions, velocities = np.full(num, np.nan), np.full(num, np.nan)
+    missing = np.ones(num, bool)
+    for message in joints:
+        rows, columns = joint_columns(spec.joints, tuple(message.name))
+        size = len(message.name)
+        if len(message.position) != size or len(message.velocity) != size:
+            raise MessageError(
+                f"joint_states names {size} joints but has {len(message.position)} positions and "
+                f"{len(message.velocity)} velocities; publish both for every joint"
+            )
+        wanted = missing[rows]
+        rows, columns = rows[wanted], columns[wanted]
+        positions[rows] = np.frombuffer(message.position, np.float64)[columns]
+        velocities[rows] = np.frombuffer(message.velocity, np.float64)[columns]
+        missing[rows] = False
+    if missing.any():
+        names = [name for message in joints for name in message.name]
+        lacking = [name for name, lacks in zip(spec.joints, missing, strict=True) if lacks]
         raise MessageError(
-            f"joint_states names {num} joints but has {len(joints.position)} positions and "
-            f"{len(joints.velocity)} velocities; publish both for every joint"
+            f"joint_states lacks {', '.join(lacking)}; it has {', '.join(names) or 'none'}; "
+            f"check that it comes from robot '{spec.name}'"
         )
     pose, twist = odometry.pose.pose, odometry.twist.twist
     place, turn, linear, angular = pose.position, pose.orientation, twist.linear, twist.angular
     wxyz = [turn.w, turn.x, turn.y, turn.z]
     if abs(math.hypot(*wxyz) - 1.0) > MAX_QUATERNION_ERROR:
         raise MessageError(f"odom has quaternion w, x, y, z {wxyz}; its length must be 1")
-    velocities = [linear.x, linear.y, linear.z, angular.x, angular.y, angular.z]
-    base = np.array([place.x, place.y, place.z, *wxyz, *velocities])
+    twist_numbers = [linear.x, linear.y, linear.z, angular.x, angular.y, angular.z]
+    base = np.array([place.x, place.y, place.z, *wxyz, *twist_numbers])
+    _check_speeds(spec, np.concatenate([base[7:], velocities]))
     return RobotState(
         position=base[:3],
         orientation=base[3:7],
         linear_velocity=base[7:10],
         angular_velocity=base[10:],
-        joint_positions=np.frombuffer(joints.position, np.float64)[order],
-        joint_velocities=np.frombuffer(joints.velocity, np.float64)[order],
+        joint_positions=positions,
+        joint_velocities=velocities,
     )
 
 
-@functools.lru_cache
-def _joint_order(joints: tuple[str, ...], names: tuple[str, ...], robot: str) -> NDArray[np.int64]:
-    """Where a robot file's joints stand in a message. Shape (J,). Raises: MessageError."""
-    missing = [name for name in joints if name not in names]
-    if missing:
+def _check_speeds(spec: RobotSpec, velocities: Array) -> None:
+    """Of the base (6) and the joints. Raises: MessageError for what no robot does."""
+    limit = BEYOND_REASON * spec.max_velocity
+    is_beyond = np.abs(velocities) > limit
+    if is_beyond.any() and np.isfinite(velocities).all():
+        names = [*(f"odom's twist {a}" for a in ("x", "y", "z", "roll", "pitch", "yaw"))]
+        names += [f"joint '{name}'" for name in spec.joints]
+        worst = int(is_beyond.argmax())
         raise MessageError(
-            f"joint_states lacks {', '.join(missing)}; it has {', '.join(names) or 'none'}; "
-            f"check that it comes from robot '{robot}'"
+            f"the velocity of {names[worst]} is {velocities[worst]:.3g}; more than {limit:g} is "
+            f"beyond reason for robot '{spec.name}'"
         )
-    return np.array([names.index(name) for name in joints], int)
 
 
-def command_message(spec: RobotSpec, command: Array, stamp_ns: int) -> Float64MultiArray:
+def check_odometry(message: Odometry, frames: Frames) -> None:
+    """Raises: MessageError when pose or twist are in other frames than ours; unsaid is ours."""
+    for what, frame, expected in (
+        ("frame_id", message.header.frame_id, frames.odom),
+        ("child_frame_id", message.child_frame_id, frames.base_link),
+    ):
+        if frame not in ("", expected):
+            raise MessageError(
+                f"odom has {what} '{frame}'; expected '{expected}': publish it so, or set "
+                "'frame_prefix'"
+            )
+
+
+@functools.lru_cache
+def joint_columns(
+    joints: tuple[str, ...], names: tuple[str, ...]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which of a robot file's joints a message names, and where they stand in it.
+
+    Returns: rows of ``joints`` and columns of ``names``. Raises: MessageError for a joint that is
+        named twice.
+    """
+    if len(names) > MAX_JOINTS:
+        raise MessageError(
+            f"joint_states names {len(names)} joints; at most {MAX_JOINTS} are read"
+        )
+    rows = [row for row, name in enumerate(joints) if name in names]
+    for row in rows:
+        if names.count(joints[row]) > 1:
+            raise MessageError(f"joint_states names '{joints[row]}' twice; which one is right?")
+    return np.array(rows, int), np.array([names.index(joints[row]) for row in rows], int)
+
+
+def command_message(
+    spec: RobotSpec, command: Array, stamp_ns: int | None = None
+) -> Float64MultiArray:
     """One command in the robot file's order.
 
     The message type has neither names nor stamp: the first dimension's label lists the actuators,
-    the second's says which state the command answers, which a lock-step simulator looks at.
+    the second's says which state the command answers, where it answers one.
     """
     message = labelled_array(command, ",".join(spec.actuators))
-    label = f"{_STAMP_LABEL}{stamp_ns}"
-    message.layout.dim.append(MultiArrayDimension(label=label, size=1, stride=1))
+    if stamp_ns is not None:
+        label = f"{_STAMP_LABEL}{stamp_ns}"
+        message.layout.dim.append(MultiArrayDimension(label=label, size=1, stride=1))
     return message
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dads_ros.config import Config, CostsConfig, PlannerConfig, setting
+from dads_ros.config import Config, ControlConfig, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +53,17 @@ class SimulatorConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SkillPlannerConfig(Config):
+class SkillPlannerConfig(ControlConfig):
     """Parameters of the skill_planner node."""
 
     bundle: str = setting(
         "ant", help="Skill bundle: the name of a shipped one, or a folder; see ~/load_bundle."
+    )
+    bundle_folder: str = setting(
+        "",
+        help="Bundles are loaded from here and from the shipped ones only; empty: the folder that "
+        "holds the first bundle.",
+        read_only=True,
     )
     robot: str = setting(
         "",
@@ -68,28 +74,12 @@ class SkillPlannerConfig(Config):
         True, help="Configure and activate without a lifecycle manager.", read_only=True
     )
     seed: int = setting(0, min=0, help="Seed of the planner's samples.", read_only=True)
-    lock_step: bool = setting(
-        False,
-        help="Plan before the command of the same state, not beside it; the simulator waits.",
+    max_stamp_difference_s: float = setting(
+        0.0,
+        min=0.0,
+        max=1.0,
+        help="joint_states and odom this far apart are one state; 0: half a control step.",
         read_only=True,
-    )
-    state_timeout_s: float = setting(
-        0.5,
-        min=0.01,
-        max=60.0,
-        help="Without a state for this long (wall clock) the safe command is sent.",
-    )
-    skill_timeout_s: float = setting(
-        1.0,
-        min=0.01,
-        max=600.0,
-        help="A late plan: after this long (robot's time) the standing command is sent.",
-    )
-    goal_tolerance_m: float = setting(
-        0.5, min=0.001, max=100.0, help="The goal is reached within this distance."
-    )
-    goal_hold_s: float = setting(
-        1.0, min=0.0, max=600.0, help="And after this long in it without a break (robot's time)."
     )
     rollouts_rate_hz: float = setting(
         5.0, min=0.1, max=10.0, help="Highest rate of ~/rollouts while somebody listens."
@@ -106,11 +96,6 @@ class SkillPlannerConfig(Config):
     stamped_cmd_vel: bool = setting(
         False, help="cmd_vel is a TwistStamped instead of a Twist.", read_only=True
     )
-    cmd_vel_timeout_s: float = setting(
-        0.5, min=0.01, max=60.0, help="So long after the last cmd_vel (wall clock) it stands."
-    )
-    planner: PlannerConfig = setting(PlannerConfig(), help="MPPI over skills.")
-    costs: CostsConfig = setting(CostsConfig(), help="Weights of the costs of a task.")
 
 
 @dataclass(frozen=True, kw_only=True)

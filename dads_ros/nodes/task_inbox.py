@@ -3,7 +3,6 @@
 import dataclasses
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped, Twist, TwistStamped
@@ -24,40 +23,11 @@ from dads_ros.nodes.conversions import (
 )
 from dads_ros.nodes.runner import LATCHED_QOS, NO_PUBLISHER_EVENTS, RELIABLE_QOS
 from dads_ros.nodes.settings import SkillPlannerConfig
-from dads_ros.observation import RobotState
+from dads_ros.planning.controller import Errand
 from dads_ros.planning.costs import PathCost
 from dads_ros.planning.goal_watch import GoalWatch
 from dads_ros.planning.obstacles import ObstacleMap
 from dads_ros.planning.tasks import Task
-
-
-@dataclass(eq=False)
-class Errand:
-    """What the robot is to do; compared by identity: the same place asked for twice is two."""
-
-    task: Task
-    watch: GoalWatch | None = None
-    """Of the goal, or of the path's end; None for a velocity."""
-    received: float = field(default_factory=time.monotonic)
-    """When the last message of it came, steady clock, s."""
-
-    def update(self, state: RobotState, stamp_ns: int, config: SkillPlannerConfig) -> bool:
-        """Take in a state; whether the goal is reached with it."""
-        if self.watch is None:
-            return False
-        path, tolerance_m = self.task.path, config.goal_tolerance_m
-        if path is not None and path.left_m[0] > tolerance_m:  # a path may pass its end before
-            self.watch.distance_m = float(path.left_m[0])
-            return False
-        position = state.position[0, :2]
-        return self.watch.update(
-            position, stamp_ns, tolerance_m=tolerance_m, hold_s=config.goal_hold_s
-        )
-
-    def is_silent(self, config: SkillPlannerConfig) -> bool:
-        """It is a velocity, and nobody has sent one for too long."""
-        age_s = time.monotonic() - self.received
-        return self.task.velocities is not None and age_s > config.cmd_vel_timeout_s
 
 
 class TaskInbox:

@@ -1,4 +1,4 @@
-"""CommandGate: the only judge of what leaves for the robot. Letters: A actuators."""
+"""CommandGate: the only judge of what leaves for the robots. Letters: R robots, A actuators."""
 
 from dataclasses import dataclass
 
@@ -17,89 +17,83 @@ class GateResult:
     """What may be sent."""
 
     command: Array
-    """Finite and within limits, in the robot file's order and unit. Shape (A,)."""
-    is_safe_stop: bool
-    """The safe command stands in for the one that was asked for."""
+    """Finite and within limits, in the robot file's order and unit. Shape (R, A)."""
+    is_safe_stop: NDArray[np.bool_]
+    """The safe command stands in for the one that was asked for. Shape (R,)."""
     reason: str
-    """Why; empty when the command passed."""
+    """Why, of the first robot that gets the safe command; empty when all commands passed."""
 
 
 class CommandGate:
     """Lets a command pass only if it is finite, within limits, fresh, and wanted.
 
-    It reads no clock and keeps no state: the age of the state, by a steady clock and from receipt,
-    is passed in.
+    It reads no clock and keeps no state: the age of the state is passed in.
     """
 
-    def __init__(self, robot: RobotSpec, state_timeout_s: float) -> None:
-        """Guard a robot whose states may be at most ``state_timeout_s`` old."""
+    def __init__(self, robot: RobotSpec, num_robots: int = 1) -> None:
+        """Guard ``num_robots`` robots of a kind (R)."""
         self._low, self._high = low, high = robot.command_limits
         slack = _ROUNDING * (high - low)
         self._lowest, self._highest = low - slack, high + slack
-        self._safe = np.array(robot.safe_command)
+        self._safe = np.tile(np.array(robot.safe_command), (num_robots, 1))
         self._names = robot.actuators
-        self.state_timeout_s = state_timeout_s
 
     def check(
         self,
         command: NDArray[np.floating] | None,
         *,
         state_age_s: float,
+        state_timeout_s: float,
         is_active: bool,
-        is_state_finite: bool = True,
-        has_fallen: bool = False,
+        is_state_finite: NDArray[np.bool_] | bool = True,
+        has_fallen: NDArray[np.bool_] | bool = False,
         error: str = "",
     ) -> GateResult:
         """The command, or the safe command and the reason.
 
         Args:
-            command: what is to be sent; None when there is none. Shape (A,).
-            state_age_s: time since the state that it answers was received.
-            is_active: the node may drive the robot.
-            is_state_finite: every number of the state is finite.
-            has_fallen: the robot file counts the state as fallen.
+            command: what is to be sent; None when there is none. Shape (R, A).
+            state_age_s: of the state that it answers.
+            state_timeout_s: an older state is not answered.
+            is_active: the robots may be driven.
+            is_state_finite: every number of a robot's state is finite. Shape (R,).
+            has_fallen: the robot file counts the state as fallen. Shape (R,).
             error: what else went wrong; empty when nothing did.
         """
-        reason = self._objection(
-            command, state_age_s, is_active, is_state_finite, has_fallen, error
-        )
-        if reason or command is None:
-            return GateResult(self._safe.copy(), True, reason)
-        return GateResult(np.clip(command, self._low, self._high, dtype=np.float64), False, "")
-
-    def _objection(
-        self,
-        command: NDArray[np.floating] | None,
-        state_age_s: float,
-        is_active: bool,
-        is_state_finite: bool,
-        has_fallen: bool,
-        error: str,
-    ) -> str:
-        """Why the command must not leave; empty when it may."""
+        reason = ""
         if not is_active:
-            return "not active"
-        if error:
-            return error
-        if not state_age_s <= self.state_timeout_s:  # NaN objects as well
-            return (
-                f"no state for {state_age_s:.2f} s; at most {self.state_timeout_s:g} s is allowed"
-            )
-        if not is_state_finite:
-            return "the state is not finite"
-        if has_fallen:
-            return "the robot has fallen"
-        if command is None:
-            return "no command"
-        if np.shape(command) != self._safe.shape:
-            return f"the command has shape {np.shape(command)}; expected {self._safe.shape}"
+            reason = "not active"
+        elif error:
+            reason = error
+        elif not state_age_s <= state_timeout_s:  # NaN objects as well
+            reason = f"no state for {state_age_s:.2f} s; at most {state_timeout_s:g} s is allowed"
+        elif command is not None and command.shape != self._safe.shape:
+            shape, expected = command.shape[1:], self._safe.shape[1:]
+            reason = f"the command has shape {shape}; expected {expected}"
+        if reason or command is None:
+            everybody = np.ones(len(self._safe), bool)
+            return GateResult(self._safe.copy(), everybody, reason or "no command")
+        is_inside = (command >= self._lowest) & (command <= self._highest)  # nor is NaN inside
+        stops = ~is_inside.all(axis=1) | ~np.asarray(is_state_finite) | has_fallen
+        passed = np.clip(command, self._low, self._high, dtype=np.float64)
+        if not stops.any():
+            return GateResult(passed, stops, "")
+        first = int(stops.argmax())
+        if not np.broadcast_to(is_state_finite, stops.shape)[first]:
+            reason = "the state is not finite"
+        elif np.broadcast_to(has_fallen, stops.shape)[first]:
+            reason = "the robot has fallen"
+        else:
+            reason = self._objection(command[first])
+        return GateResult(np.where(stops[:, None], self._safe, passed), stops, reason)
+
+    def _objection(self, command: NDArray[np.floating]) -> str:
+        """What is wrong with the numbers of a command. Shape (A,)."""
         if not np.isfinite(command).all():
             return "the command is not finite"
         outside = (command < self._lowest) | (command > self._highest)
-        if outside.any():
-            worst = int(np.flatnonzero(outside)[0])
-            return (
-                f"command {float(command[worst]):.3g} of '{self._names[worst]}' is outside "
-                f"{self._low[worst]:g} .. {self._high[worst]:g}"
-            )
-        return ""
+        worst = int(outside.argmax())
+        return (
+            f"command {float(command[worst]):.3g} of '{self._names[worst]}' is outside "
+            f"{self._low[worst]:g} .. {self._high[worst]:g}"
+        )

@@ -9,9 +9,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from dads_ros.config import PlannerConfig
 from dads_ros.observation import RobotState, build_policy_obs
 from dads_ros.planning.costs import Cost
-from dads_ros.planning.skill_planner import Plan, SkillPlanner
+from dads_ros.planning.skill_planner import Plan, SkillPlanner, robot_rngs
 from dads_ros.robot import RobotSpec
 
 Array = NDArray[np.float64]
@@ -35,10 +36,17 @@ class ControlLoop:
     def __init__(self, robot: RobotSpec, policy: Policy, planner: SkillPlanner) -> None:
         """Start without a skill: a plan is due."""
         self.robot, self._policy, self.planner = robot, policy, planner
+        self.num_robots = planner.num_robots
         self.skill: NDArray[np.float32] | None = None
         """The skill that is held; None stands still. Shape (R, D)."""
         self._stands: NDArray[np.bool_] = np.zeros(1, bool)
         self._steps = 0
+
+    def renewed(self, config: PlannerConfig, seed: int) -> "ControlLoop":
+        """The same without a past: no skill, new samples."""
+        rngs = robot_rngs(seed, self.num_robots)
+        planner = SkillPlanner(self.planner.model, config, rngs=rngs)
+        return ControlLoop(self.robot, self._policy, planner)
 
     @property
     def plan_due(self) -> bool:

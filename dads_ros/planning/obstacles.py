@@ -9,38 +9,31 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import distance_transform_edt
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import dijkstra
 
 from dads_ros.errors import PlanningError
 from dads_ros.planning.costs import Array, Candidates, Float32, distance_from, length, mean_beyond
+from dads_ros.planning.way_search import to_nearest, way_lengths
 
 LETHAL = 65
 """Cells of an occupancy grid from this on are obstacles, as map_server writes them; unknown (-1)
 is free."""
-MAX_CELLS = 4_000_000
+MAX_CELLS = 16_000_000
+"""Of a map."""
+MAX_WINDOW_CELLS = 25_000_000
+"""Of a map with the border around it that a robot needs to go around it."""
+RESOLUTION_M = (1e-3, 1e2)
+"""Least and largest side of a cell."""
+MAX_DISTANCE_M = 1e5
+"""Of a map's sides, its origin and goals: farther off, float32 no longer tells centimetres."""
 NARROW = 12.0
 """Factor on the length of a way that touches obstacles; 1 at a margin from them."""
 FREE_M = 1e6
 """Clearance where there is no obstacle at all."""
-_STEPS = {
-    (0, 1): (),
-    (1, 0): (),
-    (1, 1): ((0, 1), (1, 0)),
-    (1, -1): ((0, -1), (1, 0)),
-    (1, 2): ((0, 1), (1, 1)),
-    (1, -2): ((0, -1), (1, -1)),
-    (2, 1): ((1, 0), (1, 1)),
-    (2, -1): ((1, 0), (1, -1)),
-}
-"""To the neighbours (rows, columns) that a way may go to directly, and back: the cells that it
-passes over, which must be free as well."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ObstacleMap:
-    """A grid of obstacles in the world frame."""
+    """A grid of obstacles in the world frame; equal only to itself."""
 
     is_lethal: NDArray[np.bool_]
     """Shape (rows, columns)."""
@@ -51,17 +44,20 @@ class ObstacleMap:
 
     def __post_init__(self) -> None:
         """Raises: PlanningError for a map that is none."""
-        cells = np.asarray(self.is_lethal, bool)
-        if cells.ndim != 2 or not 0 < cells.size <= MAX_CELLS:
-            raise PlanningError(
-                f"the map has shape {cells.shape}; expected rows and columns, at most "
-                f"{MAX_CELLS} cells"
-            )
-        if not (np.isfinite(self.origin).all() and 0.0 < self.resolution_m < np.inf):
-            raise PlanningError(
-                f"the map has resolution {self.resolution_m} m and origin {self.origin}; both "
-                "must be finite, the resolution above 0"
-            )
+        check_map(self.is_lethal.shape, self.resolution_m, self.origin)
+
+    @classmethod
+    def measured(
+        cls,
+        is_lethal: NDArray[np.bool_],
+        clearance_m: Float32,
+        resolution_m: float,
+        origin: tuple[float, float, float],
+    ) -> "ObstacleMap":
+        """A map whose ``clearance_m`` is known."""
+        obstacles = cls(is_lethal, resolution_m, origin)
+        vars(obstacles)["clearance_m"] = clearance_m
+        return obstacles
 
     @functools.cached_property
     def clearance_m(self) -> Float32:
@@ -69,7 +65,13 @@ class ObstacleMap:
 
         Measured when first asked for. Shape (rows, columns).
         """
-        return self._clearance_of(self.is_lethal)
+        if not self.is_lethal.any():
+            return np.full(self.is_lethal.shape, FREE_M, np.float32)
+        around = np.pad(self.is_lethal, 1)  # beyond the edge all is free
+        distance = to_nearest(around)[1]
+        distance -= to_nearest(~around)[1]
+        distance += np.where(around, np.float32(0.5), np.float32(-0.5))
+        return distance[1:-1, 1:-1] * np.float32(self.resolution_m)
 
     def clearance(self, positions: Array) -> Float32:
         """Distance from places to the nearest obstacle, m, to half a cell. (..., 2) -> (...).
@@ -84,39 +86,60 @@ class ObstacleMap:
         beyond *= np.float32(self.resolution_m)
         return np.where(clearance > 0.0, np.hypot(clearance, beyond), clearance + beyond)
 
-    def way_to(
-        self, goal: ArrayLike, radius_m: float, margin_m: float, reach: ArrayLike
-    ) -> "WayField":
+    def way_to(self, goal: ArrayLike, radius_m: float, margin_m: float) -> "WayField":
         """Lengths of the shortest ways to a goal for a robot of this radius.
+
+        The work is bounded by the map's size and the border that ``radius_m`` and ``margin_m``
+        need around it; how far away the goal is does not matter.
 
         Args:
             goal: x, y, world frame, m. Shape (2,).
             radius_m: of the robot; ways keep so far away from obstacles.
             margin_m: nearer to the robot's edge than this, a way counts as longer, up to
                 ``NARROW`` times: of two ways the wider one is taken, unless it is much longer.
-            reach: places that must be covered as well, such as the robot's. Shape (N, 2).
+        Raises: PlanningError when that is beyond what can be searched.
         """
-        places = np.concatenate([np.atleast_2d(reach), np.atleast_2d(goal)]).astype(float)
-        rows, columns = self.is_lethal.shape
-        at = np.stack(self._coordinates(places), axis=-1)
-        size = np.array([columns, rows])
-        low = np.minimum(np.floor(at.min(0)).astype(int), 0)
-        high = np.maximum(np.ceil(at.max(0)).astype(int) + 1, size)
-        # Room to go around the map.
-        around = int(np.ceil((radius_m + margin_m) / self.resolution_m)) + 2
-        low, high = low - around, high + around
-        (columns, rows), before = high - low, -low
-        if rows * columns > MAX_CELLS:
+        around = self.border(goal, radius_m, margin_m)
+        cells = np.pad(self.is_lethal, around)
+        clearance = np.full(cells.shape, FREE_M, np.float32)
+        if cells.any():
+            clearance = (to_nearest(cells)[1] - np.float32(0.5)) * np.float32(self.resolution_m)
+        is_free = clearance > radius_m
+        narrowness = np.clip(1.0 - (clearance - radius_m) / margin_m, 0.0, 1.0, dtype=np.float32)
+        del cells, clearance
+        weights = np.float32(1.0) + np.float32(NARROW - 1.0) * narrowness
+        del narrowness
+        column, row = (float(at) + around for at in self._coordinates(np.asarray(goal, float)))
+        starts, distances = _starts(is_free, column, row)
+        lengths = way_lengths(is_free, weights, starts, distances)
+        lengths *= np.float32(self.resolution_m)
+        return WayField(self, np.asarray(goal, float), around, lengths)
+
+    def border(self, goal: ArrayLike, radius_m: float, margin_m: float) -> int:
+        """Cells around the map in which a robot can go around it.
+
+        Raises: PlanningError when there is no searching for a way to this goal.
+        """
+        place = np.asarray(goal, float)
+        if place.shape != (2,) or not np.abs(place).max() <= MAX_DISTANCE_M:
             raise PlanningError(
-                f"robot, goal and map span {rows * columns} cells of {self.resolution_m} m; at "
-                f"most {MAX_CELLS} are searched: send a coarser map, or a nearer goal"
+                f"the goal is {place.tolist()}; expected x and y, at most {MAX_DISTANCE_M:g} m "
+                "from the origin"
             )
-        pad = [(before[1], high[1] - size[1]), (before[0], high[0] - size[0])]
-        clearance = self._clearance_of(np.pad(self.is_lethal, pad))
-        narrowness = np.clip(1.0 - (clearance - radius_m) / margin_m, 0.0, 1.0)
-        weights = 1.0 + (NARROW - 1.0) * narrowness
-        ways = _ways(clearance > radius_m, weights, at[-1] - low)
-        return WayField(self, low, ways * self.resolution_m)
+        if not (0.0 <= radius_m <= MAX_DISTANCE_M and 0.0 < margin_m <= MAX_DISTANCE_M):
+            raise PlanningError(
+                f"the robot's radius is {radius_m} m and the margin {margin_m} m; expected "
+                f"finite numbers, the margin above 0, both at most {MAX_DISTANCE_M:g} m"
+            )
+        around = int(np.ceil((radius_m + margin_m) / self.resolution_m)) + 2
+        rows, columns = (size + 2 * around for size in self.is_lethal.shape)
+        if rows * columns > MAX_WINDOW_CELLS:
+            raise PlanningError(
+                f"the map and {radius_m + margin_m:g} m around it, the robot's radius and "
+                f"'costs.margin_m', are {rows * columns} cells of {self.resolution_m:g} m; at "
+                f"most {MAX_WINDOW_CELLS} are searched: send a coarser map, or lower the margin"
+            )
+        return around
 
     def _coordinates(self, positions: Array) -> tuple[Float32, Float32]:
         """Columns and rows of places (..., 2), counted from the centre of cell (0, 0)."""
@@ -129,32 +152,76 @@ class ObstacleMap:
         row -= np.float32(cos * y_0 - sin * x_0 + 0.5)
         return column, row
 
-    def _clearance_of(self, cells: NDArray[np.bool_]) -> Float32:
-        if not cells.any():
-            return np.full(cells.shape, FREE_M, np.float32)
-        around = np.pad(cells, 1)  # beyond the edge all is free
-        distance = distance_transform_edt(~around) + distance_transform_edt(around) - 0.5
-        signed = np.where(around, -distance, distance)[1:-1, 1:-1]
-        return (signed * self.resolution_m).astype(np.float32)
+
+def check_map(
+    shape: tuple[int, ...], resolution_m: float, origin: tuple[float, float, float]
+) -> None:
+    """Before any work on a map. Raises: PlanningError for one that is none, or too large."""
+    if len(shape) != 2 or min(shape) < 1 or shape[0] * shape[1] > MAX_CELLS:
+        raise PlanningError(
+            f"the map has shape {shape}; expected rows and columns, at most {MAX_CELLS} cells"
+        )
+    least, most = RESOLUTION_M
+    if not least <= resolution_m <= most:
+        raise PlanningError(
+            f"the map has resolution {resolution_m} m; expected {least:g} to {most:g} m"
+        )
+    numbers = [*origin, max(shape) * resolution_m]
+    if len(origin) != 3 or not np.abs(numbers).max() <= MAX_DISTANCE_M:
+        raise PlanningError(
+            f"the map has origin {tuple(origin)} and sides of {shape[0] * resolution_m:g} and "
+            f"{shape[1] * resolution_m:g} m; expected x, y and yaw, finite, and nothing beyond "
+            f"{MAX_DISTANCE_M:g} m"
+        )
 
 
 class WayField:
-    """Length of the shortest way to a goal from everywhere in a padded map."""
+    """Length of the shortest way to a goal from everywhere."""
 
-    def __init__(self, obstacles: ObstacleMap, low: NDArray[np.int64], lengths: Array) -> None:
-        """Take lengths (rows, columns), m, of cells from ``low`` (column, row) on."""
-        self._map, self._low = obstacles, low
-        self._lengths = lengths.astype(np.float32)
+    def __init__(
+        self, obstacles: ObstacleMap, goal: NDArray[np.float64], around: int, lengths: Float32
+    ) -> None:
+        """Take lengths, m, on a map's cells and ``around`` cells on each of its sides.
+
+        Shapes: goal (2,), lengths (rows + 2 * around, columns + 2 * around).
+        """
+        self.obstacles, self.goal = obstacles, goal
+        self.around, self.lengths = around, lengths
 
     def __call__(self, positions: Array) -> Float32:
-        """Length from places, bilinear between cells, m. (..., 2) -> (...).
+        """Length from places, bilinear between cells, m. (..., 2) -> (...)."""
+        at = self._coordinates(positions)
+        lengths, beyond = _interpolated(self.lengths, at)
+        if beyond is None:
+            return lengths
+        lengths, outside = np.array(lengths), beyond > 0.0
+        beyond = beyond[outside] * np.float32(self.obstacles.resolution_m)
+        column, row = (part[outside] for part in at)
+        lengths[outside] = self._from_outside(column, row, lengths[outside] + beyond)
+        return lengths
 
-        Beyond the edge longer by the distance from there.
-        """
-        column, row = self._map._coordinates(positions)
-        at = column - np.float32(self._low[0]), row - np.float32(self._low[1])
-        lengths, beyond = _interpolated(self._lengths, at)
-        return lengths if beyond is None else lengths + beyond * np.float32(self._map.resolution_m)
+    def _from_outside(self, column: Array, row: Array, over_nearest: Array) -> Array:
+        """Straight to the goal; where the grid is in between, over it from where it begins."""
+        places = (column, row)
+        goal = self._coordinates(self.goal.astype(np.float32))
+        ahead = [to - at for to, at in zip(goal, places, strict=True)]
+        enters, leaves = np.float32(-np.inf), np.float32(np.inf)
+        for at, way, num in zip(places, ahead, self.lengths.shape[::-1], strict=True):
+            way = np.where(way == 0.0, np.float32(1e-9), way)
+            ends = np.stack([-at / way, (num - 1 - at) / way])
+            enters = np.maximum(enters, ends.min(axis=0))
+            leaves = np.minimum(leaves, ends.max(axis=0))
+        straight = np.hypot(*ahead) * np.float32(self.obstacles.resolution_m)
+        is_between = (enters <= leaves) & (enters < 1.0) & (leaves > 0.0)
+        part = np.where(is_between, enters, np.float32(0.0))
+        begin = (column + part * ahead[0], row + part * ahead[1])
+        over = part * straight + _interpolated(self.lengths, begin)[0]
+        return np.where(is_between, np.minimum(over, over_nearest), straight)
+
+    def _coordinates(self, positions: Array) -> tuple[Float32, Float32]:
+        """Columns and rows of places (..., 2), counted from the centre of the first cell."""
+        column, row = self.obstacles._coordinates(positions)
+        return column + np.float32(self.around), row + np.float32(self.around)
 
 
 class WayCost:
@@ -247,35 +314,29 @@ def _interpolated(values: Array, at: tuple[Array, Array]) -> tuple[Array, Array 
     return result, np.hypot(at[0] - inside[0], at[1] - inside[1])
 
 
-def _ways(is_free: NDArray[np.bool_], weights: Array, goal: Array) -> Array:
-    """Shortest ways to a goal (column, row) over free cells, in cells. Shape of ``is_free``.
+def _starts(
+    is_free: NDArray[np.bool_], column: float, row: float
+) -> tuple[NDArray[np.integer], Float32]:
+    """Flat indices of the cells from which a place is reached directly, and how far it is, cells.
 
-    A piece of a way counts as many times as the mean of the weights of its ends says.
-
-    Where no way leads, those of the nearest cell from which one does, and the distance to that on
-    top: so a robot that stands too near to a wall is drawn away from it.
+    A place on the grid is reached from the free cell nearest to it; one beyond from the cells on
+    the edges that face it, all of which are free.
     """
-    rows, columns = is_free.shape
-    index = np.arange(is_free.size).reshape(is_free.shape)
-    starts, ends, lengths = [], [], []
-    for (row, column), passed in _STEPS.items():
-        a = index[: rows - row, max(0, -column) : columns - max(0, column)]
-        b = index[row:, max(0, column) : columns - max(0, -column)]
-        free = is_free.flat[a] & is_free.flat[b]
-        for i, j in passed:
-            free &= is_free.flat[a + i * columns + j]
-        starts.append(a[free])
-        ends.append(b[free])
-        mean = 0.5 * (weights.flat[a[free]] + weights.flat[b[free]])
-        lengths.append(np.hypot(row, column) * mean)
-    graph = csr_array(
-        (np.concatenate(lengths), (np.concatenate(starts), np.concatenate(ends))),
-        shape=(is_free.size, is_free.size),
-    )
-    nearest_free = distance_transform_edt(~is_free, return_distances=False, return_indices=True)
-    column, row = np.rint(goal).astype(int)
-    source = index[tuple(nearest_free[:, row, column])] if is_free.any() else 0
-    ways = dijkstra(graph, directed=False, indices=source).reshape(is_free.shape)
-    is_open = np.isfinite(ways)
-    off, nearest = distance_transform_edt(~is_open, return_indices=True)
-    return ways[tuple(nearest)] + 2.0 * off
+    num_rows, num_columns = is_free.shape
+    rows, columns = np.arange(num_rows)[:, None], np.arange(num_columns)[None]
+    place = round(row), round(column)
+    if 0 <= place[0] < num_rows and 0 <= place[1] < num_columns:
+        if is_free[place]:
+            nearest = np.ravel_multi_index(place, is_free.shape)
+        else:
+            square = np.square(rows - place[0]) + np.square(columns - place[1])
+            nearest = np.where(is_free, square, np.iinfo(square.dtype).max).argmin()
+        return np.array([nearest]), np.zeros(1, np.float32)
+    faces = np.zeros(is_free.shape, bool)
+    faces[0] |= row < 0
+    faces[-1] |= row > num_rows - 1
+    faces[:, 0] |= column < 0
+    faces[:, -1] |= column > num_columns - 1
+    starts = np.flatnonzero(faces)
+    i, j = np.divmod(starts, num_columns)
+    return starts, np.hypot(i - row, j - column).astype(np.float32)

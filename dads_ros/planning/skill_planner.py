@@ -63,13 +63,19 @@ class SkillPlanner:
         rngs: Sequence[np.random.Generator],
     ) -> None:
         """Plan for ``len(rngs)`` robots (R), each with a generator of its own."""
-        self.config, self._skill_space, self._rngs = config, model.skill_space, rngs
+        self.config, self.model, self._rngs = config, model, rngs
+        self._skill_space = model.skill_space
         self._mppi = Mppi(model, config, rngs)
         shape = (len(rngs), config.planning_horizon, model.skill_space.dim)
         self._mean = np.zeros(shape, np.float32)
         self._last_position = np.full((len(rngs), 2), np.nan)
         self._expected_m = np.zeros(len(rngs))
         """How far the last plan was to carry each robot by now, m. Shape (R,)."""
+
+    @property
+    def num_robots(self) -> int:
+        """R."""
+        return len(self._rngs)
 
     @property
     def stillest_skill(self) -> Float32:

@@ -4,6 +4,8 @@ Shapes: R robots, M points of a path, D skill dimensions.
 """
 
 import importlib
+import os
+import sys
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -44,8 +46,11 @@ class Task:
     """With the velocities, rad/s. Shape (R,)."""
     maps: list[ObstacleMap] | None = None
     """Where not to go; one for each robot."""
-    _ways: list[WayField] | None = field(default=None, init=False, repr=False)
-    _ways_margin_m: float = field(default=0.0, init=False, repr=False)
+    ways: list[WayField] | None = None
+    """To the goals, around what is on the maps; None has ``cost`` find them, which takes as long
+    as it takes. One for each robot."""
+    _found: list[WayField] | None = field(default=None, init=False, repr=False)
+    _found_margin_m: float = field(default=0.0, init=False, repr=False)
 
     def cost(
         self,
@@ -71,7 +76,7 @@ class Task:
         if self.goals is not None:
             terms["goal"] = (
                 config.goal,
-                self._goal_cost(start, robot_radius_m, standing_radius_m, config.margin_m),
+                self._goal_cost(robot_radius_m, standing_radius_m, config.margin_m),
             )
             if self.headings is not None:
                 heading = HeadingCost(self.goals, self.headings, config.heading_near_m)
@@ -98,36 +103,46 @@ class Task:
             terms["custom"] = (config.custom_weight, custom)
         return WeightedCosts(terms)
 
-    def _goal_cost(
-        self, start: Array, robot_radius_m: float, standing_radius_m: float, margin_m: float
-    ) -> Cost:
+    def _goal_cost(self, robot_radius_m: float, standing_radius_m: float, margin_m: float) -> Cost:
         assert self.goals is not None
         if self.maps is None:
             return GoalCost(self.goals, standing_radius_m)
-        if self._ways is None or self._ways_margin_m != margin_m:
-            self._ways_margin_m = margin_m
-            self._ways = [
-                obstacles.way_to(goal, robot_radius_m, margin_m, place)
-                for obstacles, goal, place in zip(self.maps, self.goals, start[:, :2], strict=True)
+        if self.ways is not None:
+            return WayCost(self.ways, self.goals, standing_radius_m)
+        if self._found is None or self._found_margin_m != margin_m:
+            self._found_margin_m = margin_m
+            self._found = [
+                obstacles.way_to(goal, robot_radius_m, margin_m)
+                for obstacles, goal in zip(self.maps, self.goals, strict=True)
             ]
-        return WayCost(self._ways, self.goals, standing_radius_m)
+        return WayCost(self._found, self.goals, standing_radius_m)
 
 
 def load_cost(name: str) -> Cost | None:
     """The user's own cost, ``package.module:Class``; None for an empty name.
+
+    Nothing is imported from the working folder: what lies there may be anybody's.
 
     Raises: PlanningError when there is none of that name, or it takes arguments.
     """
     if not name:
         return None
     module, _, attribute = name.partition(":")
+    before, here = sys.path[:], os.getcwd()
+    sys.path[:] = [place for place in before if place and os.path.realpath(place) != here]
     try:
-        made = getattr(importlib.import_module(module), attribute)()
+        kind = getattr(importlib.import_module(module), attribute)
+        if not isinstance(kind, type):
+            raise TypeError(f"{attribute} is no class")
+        made = kind()
     except Exception as error:  # whatever the user's module raises
         raise PlanningError(
             f"cost '{name}' cannot be made ({error!r}); expected package.module:Class, installed "
-            "where this runs, and a class that is made without arguments"
+            "where this runs (not in the working folder), and a class that is made without "
+            "arguments"
         ) from error
+    finally:
+        sys.path[:] = before
     if not callable(made):
         raise PlanningError(f"cost '{name}' cannot be called; give its class a __call__(plans)")
     return cast(Cost, made)

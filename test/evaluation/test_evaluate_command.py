@@ -109,9 +109,46 @@ def test_planner_settings_come_from_a_file(
     assert json.loads(capsys.readouterr().out)["planner"]["num_samples"] == 8
 
 
+OWN_COSTS = """
+class StayWest:
+    def __call__(self, plans):
+        return plans.positions[..., 0].clip(0.0).mean(axis=-1)
+
+class Fails:
+    def __call__(self, plans):
+        return plans.no_such_thing
+"""
+
+
+def test_costs_and_one_of_ones_own_count_as_in_the_node(
+    point_mass_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "own_costs.py").write_text(OWN_COSTS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    file = tmp_path / "costs.yaml"
+    command = ["evaluate", str(point_mass_bundle), "--goals", "16", "--steps", "150", "--json"]
+
+    def reached(costs: str) -> float:
+        file.write_text(costs)
+        assert main([*command, "--goal-range", "4", "--costs", str(file)]) == 0
+        return float(json.loads(capsys.readouterr().out)["goal_fraction_1m"])
+
+    assert reached("goal: 1.0") == 1.0
+    assert reached("goal: 0.0") < 0.5
+    assert 0.2 < reached("{custom: own_costs:StayWest, custom_weight: 100.0}") < 0.8
+    file.write_text("custom: own_costs:Fails")
+    assert main([*command, "--costs", str(file)]) == 2
+    said = capsys.readouterr().err
+    assert "no_such_thing" in said and "own_costs:Fails" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["--costs", "no_such_file.yaml"], "no_such_file.yaml"),
         (["--goals", "0"], "--goals is 0"),
         (["--steps", "-1"], "--steps is -1"),
         (["--seed", "-1"], "--seed is -1"),

@@ -12,6 +12,7 @@ from faults.rows import END_WITHIN_S, Must, Row
 from faults.stage import Stage
 
 RECOVER_WITHIN_S = 20.0
+"""After a repair, which may itself last: DDS lists a planner that was killed for 20 s."""
 ANSWER_WITHIN_S = 0.2
 """While a robot drives on, each of its states gets a driving command within this."""
 REPORT_WITHIN_S = 3.0

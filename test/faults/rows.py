@@ -5,9 +5,11 @@ drives in answer to a state older than ``state_timeout_s``. A row that repairs n
 nothing that lasts. ``says`` is looked for in every status of /diagnostics.
 """
 
+import contextlib
 import enum
 import itertools
 import signal
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +26,7 @@ from std_srvs.srv import SetBool
 
 from bundles import write_bundle
 from dads_ros.files import sha256
-from faults.stage import FAR, Messages, Setup, Stage, goal, grid, path
+from faults.stage import FAR, Messages, Setup, Stage, Twin, goal, grid, path
 from ros_graph import STATE_TIMEOUT_S
 
 Action = Callable[[Stage], object]
@@ -32,6 +34,7 @@ POINT_MASS = Setup()
 STOP_WITHIN_S = STATE_TIMEOUT_S + 0.1
 LATE_PLAN_WITHIN_S = 1.0 + 0.5 + STOP_WITHIN_S  # skill_timeout_s, and until a plan is due
 END_WITHIN_S = 5.0
+GUARD_WITHIN_S = 2.1  # it counts as stopped after 1 s, which is looked at once a second
 
 
 class Must(enum.Enum):
@@ -77,9 +80,11 @@ def send(number: int, node: str = "planner") -> Action:
 
 
 def new_planner(stage: Stage) -> None:
-    stage.planner.kill()
     stage.trigger.unlink(missing_ok=True)
     stage.withdraw("map")
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        stage.planner.end(signal.SIGTERM)
+    stage.planner.kill()
     stage.start_planner()
     stage.drive()
 
@@ -98,7 +103,7 @@ def starve_of_memory(stage: Stage) -> None:
 def refuse_second_planner(stage: Stage) -> None:
     second = stage.start_second_planner()
     try:
-        code = stage.exit_code(second, 20.0)
+        code = stage.exit_code(second, 45.0)
         assert code not in (0, None), f"the second planner drives as well: {code}"
     finally:
         second.kill()
@@ -194,7 +199,7 @@ def gripper(joints: JointState, odometry: Odometry) -> Messages:
 def second_driver(joints: JointState, odometry: Odometry) -> Messages:
     other = JointState(header=joints.header, name=joints.name)
     other.position, other.velocity = [0.5] * 8, joints.velocity
-    return joints, other, odometry
+    return joints, Twin(other), odometry
 
 
 def joint_twice(joints: JointState, _: Odometry) -> None:
@@ -321,6 +326,11 @@ def configure_and_drive(stage: Stage) -> None:
     stage.drive()
 
 
+def deactivate_and_drive(stage: Stage) -> None:
+    assert stage.change(Transition.TRANSITION_DEACTIVATE)
+    activate_and_drive(stage)
+
+
 def activate_and_drive(stage: Stage) -> None:
     assert stage.change(Transition.TRANSITION_ACTIVATE)
     stage.drive()
@@ -439,8 +449,8 @@ PROCESSES = [
     *fast(
         Row("planner killed (SIGKILL)", send(signal.SIGKILL), STOP, repair=new_planner),
         Row("planner stopped (SIGSTOP)", send(signal.SIGSTOP), STOP, repair=send(signal.SIGCONT)),
-        Row("planner: SIGSEGV", send(signal.SIGSEGV), STOP, repair=new_planner),
     ),
+    Row("planner: SIGSEGV", send(signal.SIGSEGV), STOP, repair=new_planner),
     Row("planner: SIGABRT", send(signal.SIGABRT), STOP, repair=new_planner),
     Row(
         "planner stopped for 2 s, then continued",
@@ -458,15 +468,15 @@ PROCESSES = [
             send(signal.SIGKILL, "guard"),
             STOP,
             says="guard",
-            within_s=1.0,
-            repair=new_planner,
+            within_s=GUARD_WITHIN_S,
+            repair=deactivate_and_drive,
         ),
         Row(
             "guard stopped",
             send(signal.SIGSTOP, "guard"),
             STOP,
             says="guard",
-            within_s=1.0,
+            within_s=GUARD_WITHIN_S,
             repair=send(signal.SIGCONT, "guard"),
         ),
         Row(
@@ -689,8 +699,9 @@ VOICES = [
     Row(
         "another publisher on joint_commands",
         Stage.intrude,
-        ANSWER,
-        says="joint_commands",
+        STOP,
+        says="probe publishes on",
+        within_s=1.5,
         repair=lambda stage: stage.withdraw("joint_commands"),
         fast=True,
     ),

@@ -1,7 +1,6 @@
 """Stage: a robot with its planner in processes of their own, to which faults can be done."""
 
 import array
-import contextlib
 import os
 import resource
 import shutil
@@ -12,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped, Twist, Wrench
@@ -36,7 +35,7 @@ from dads_ros.observation import RobotState
 from dads_ros.robot import RobotSpec
 from faults.machine import Burners, DelayMeter
 from faults.observer import INTRUDER, Observer
-from ros_graph import LATCHED, ROOT, STATE_TIMEOUT_S, NodeProcess
+from ros_graph import LATCHED, ROOT, STATE_TIMEOUT_S, NodeProcess, isolate
 
 START_TIMEOUT_S = 60.0
 FAR = (60.0, 0.0)
@@ -51,7 +50,6 @@ TOPICS = {
     Wrench: "simulator/push",
 }
 COSTS = Path(__file__).parent / "costs"
-Messages = Iterable[JointState | Odometry]
 
 
 @dataclass(frozen=True)
@@ -74,6 +72,15 @@ class Setup:
         return hash(str(self))
 
 
+class Twin(NamedTuple):
+    """Is sent by a second publisher."""
+
+    joints: JointState
+
+
+Messages = Iterable[JointState | Odometry | Twin]
+
+
 class MadeStates(threading.Thread):
     """States of a robot that stands upright, at the control rate; ``tamper`` may do anything."""
 
@@ -87,6 +94,7 @@ class MadeStates(threading.Thread):
             JointState: observer.node.create_publisher(JointState, "joint_states", RELIABLE_QOS),
             Odometry: observer.node.create_publisher(Odometry, "odom", RELIABLE_QOS),
         }
+        self._twin = observer.node.create_publisher(JointState, "joint_states", RELIABLE_QOS)
         self._count, self._begin_ns = 0, time.time_ns() if has_wall_time else 10_000_000_000
         self._must_end = threading.Event()
         self.start()
@@ -96,7 +104,10 @@ class MadeStates(threading.Thread):
         while not self._must_end.wait(max(0.0, begin + self._elapsed_s - time.monotonic())):
             stamp_ns = self._begin_ns + round(self._elapsed_s * 1e9) - self.late_ns
             for message in self.tamper(*self.state(stamp_ns)):
-                self._publishers[type(message)].publish(message)
+                if isinstance(message, Twin):
+                    self._twin.publish(message.joints)
+                else:
+                    self._publishers[type(message)].publish(message)
             self._count += 1
 
     def state(self, stamp_ns: int) -> tuple[JointState, Odometry]:
@@ -144,7 +155,8 @@ class Stage:
         self._stack.close()
 
     def _start_all(self) -> None:
-        """Until the robot drives to its goal."""
+        """In a ROS domain of its own, until the robot drives to its goal."""
+        isolate()
         setup = self.setup
         low, high = self.robot.command_limits
         self.observer = Observer(low, high, np.array(self.robot.safe_command))
@@ -207,12 +219,9 @@ class Stage:
     def children(self) -> dict[str, int]:
         """Processes that the planner has started, by what their command lines say."""
         found = {}
-        for entry in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):  # it has just ended
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                if parent == self.planner.process.pid:
-                    is_guard = b"guard" in (entry / "cmdline").read_bytes()
-                    found["guard" if is_guard else f"process {entry.name}"] = int(entry.name)
+        for pid in self.planner.children():
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            found["guard" if b"guard" in command else f"process {len(found)}"] = pid
         return found
 
     def exit_code(self, node: NodeProcess, timeout_s: float) -> int | None:

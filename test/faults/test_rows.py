@@ -6,9 +6,7 @@ import pytest
 
 from faults.judge import Robots
 from faults.rows import ROWS, Row
-from ros_graph import isolate
 
-isolate()
 FAST = sorted((row for row in ROWS if row.fast), key=lambda row: str(row.setup))
 
 

@@ -65,7 +65,7 @@ def test_observation_built_from_messages_equals_the_environments(robot: str) -> 
         odometry = odometry_message(env.state[index], stamp_ns, FRAMES)
         joints = deserialize_message(serialize_message(joints), JointState)
         odometry = deserialize_message(serialize_message(odometry), Odometry)
-        state = robot_state(env.spec, joints, odometry)
+        state = robot_state(env.spec, [joints], odometry)
         obs = build_policy_obs(env.spec, state, env.last_command[index])
         np.testing.assert_allclose(obs, expected[index], rtol=0.0, atol=1e-6)
         assert to_ns(odometry.header.stamp) == to_ns(joints.header.stamp) == stamp_ns
@@ -95,10 +95,11 @@ def test_missing_joint_and_missing_velocity_are_named() -> None:
     odometry = odometry_message(env.state[0], 0, FRAMES)
     joints.velocity = joints.velocity[:3]
     with pytest.raises(MessageError, match="8 joints but has 8 positions and 3 velocities"):
-        robot_state(env.spec, joints, odometry)
+        robot_state(env.spec, [joints], odometry)
+    joints.velocity = joints.position
     joints.name = ["elbow", *joints.name[1:]]
     with pytest.raises(MessageError, match="lacks hip_1; it has elbow, ankle_1"):
-        robot_state(env.spec, joints, odometry)
+        robot_state(env.spec, [joints], odometry)
 
 
 def test_quaternion_that_is_no_rotation_is_refused() -> None:
@@ -106,7 +107,7 @@ def test_quaternion_that_is_no_rotation_is_refused() -> None:
     joints, odometry = joint_state_message(env.spec, env.state[0], 0), Odometry()
     odometry.pose.pose.orientation.w = 0.0
     with pytest.raises(MessageError, match="quaternion"):
-        robot_state(env.spec, joints, odometry)
+        robot_state(env.spec, [joints], odometry)
 
 
 def test_command_goes_and_comes_back_with_names_and_stamp() -> None:

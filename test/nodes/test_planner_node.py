@@ -125,7 +125,7 @@ def test_late_plan_means_the_standing_command(robot: Robot) -> None:
     probe = robot.probe
     probe.send_goal(50.0, 0.0)
     probe.wait_for(lambda: is_moving(probe))
-    set_parameters(probe, {"planner.num_samples": 20000, "planner.planning_horizon": 20})
+    set_parameters(probe, {"planner.num_samples": 20000, "planner.planning_horizon": 10})
     set_parameters(probe, {"skill_timeout_s": 0.05})
     probe.wait_for(lambda: health(probe) == (1, "the plan is late: standing command"))
     probe.wait_for(lambda: not is_moving(probe))
@@ -147,7 +147,7 @@ def test_new_bundle_is_taken_while_it_runs_and_a_broken_one_is_not(
     set_parameters(probe, {"skill_timeout_s": 60.0})  # plans take a while as well
     probe.send_goal(50.0, 0.0)
     probe.wait_for(lambda: is_moving(probe))
-    other = tmp_path / "other"
+    other = point_mass_bundle.with_name("other")
     shutil.copytree(point_mass_bundle, other)
     before = len(probe.messages["joint_commands"])
     first_state = to_ns(probe.messages["odom"][-1].header.stamp)
@@ -167,6 +167,11 @@ def test_new_bundle_is_taken_while_it_runs_and_a_broken_one_is_not(
     assert not response.success
     assert "is damaged" in response.message
     assert "the old bundle stays" in load("~nosuchuser/bundle").message
+    shutil.copytree(point_mass_bundle, tmp_path / "elsewhere")
+    assert "lies outside" in load(tmp_path / "elsewhere").message
+    (point_mass_bundle.with_name("link")).symlink_to(tmp_path / "elsewhere")
+    assert "lies outside" in load(point_mass_bundle.with_name("link")).message
+    assert "joints" in load("ant").message  # another robot's, though it is a shipped one
     set_parameters(probe, {"planner.num_samples": 64, "skill_timeout_s": 1.0})
     probe.wait_for_next("joint_commands", 10)
     probe.wait_for(lambda: is_moving(probe))

@@ -124,7 +124,7 @@ def test_it_goes_around_what_the_map_shows_and_says_when_it_cannot(robot: Robot)
     probe.wait_for(lambda: has_reached(probe), 60.0)
 
 
-def test_weights_change_while_it_drives_and_a_cost_of_ones_own_that_is_not_there_stops_it(
+def test_weights_change_while_it_drives(
     robot: Robot,
 ) -> None:
     probe = robot.probe
@@ -135,8 +135,3 @@ def test_weights_change_while_it_drives_and_a_cost_of_ones_own_that_is_not_there
     assert position(probe)[0] < 2.0  # it rolls on a little
     set_parameters(probe, {"costs.bounds_m": [-5.0, -1.0, 5.0, 1.0]})
     probe.wait_for(lambda: has_reached(probe))
-    set_parameters(probe, {"costs.custom": "no_such_package:Cost"})
-    probe.send_goal(0.0, 0.0)
-    probe.wait_for(lambda: health(probe)[0] == 2 and "no_such_package" in health(probe)[1])
-    set_parameters(probe, {"costs.custom": ""})
-    probe.wait_for(lambda: has_reached(probe), 30.0)

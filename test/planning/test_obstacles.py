@@ -52,12 +52,12 @@ def test_around_the_map_there_is_room_for_the_margin() -> None:
     cells = np.zeros((80, 80), bool)
     cells[:, 40] = True
     obstacles = ObstacleMap(cells, 0.1, (-4.0, -4.0, 0.0))
-    way = obstacles.way_to([2.0, 0.0], 0.5, 1.0, [[-2.0, 0.0]])(np.array([-2.0, 0.0]))
+    way = obstacles.way_to([2.0, 0.0], 0.5, 1.0)(np.array([-2.0, 0.0]))
     assert way < 1.3 * 2.0 * np.hypot(2.0, 5.5)  # at the margin from the wall's end
 
 
 def test_ways_go_on_beyond_the_map() -> None:
-    field = wall_with_a_gap().way_to([3.0, 0.0], 0.3, 0.1, [[3.0, -4.0]])
+    field = wall_with_a_gap().way_to([3.0, 0.0], 0.3, 0.1)
     lengths = field(np.array([[3.0, -20.0], [3.0, -10.0], [3.0, -3.0]]))
     np.testing.assert_allclose(lengths, [20.0, 10.0, 3.0], atol=0.5)
 
@@ -69,8 +69,8 @@ def test_of_two_ways_the_wider_one_is_taken() -> None:
     obstacles = ObstacleMap(cells, 0.1, (-4.0, -4.0, 0.0))
     start, in_narrow, in_wide = np.array([[-2.0, 0.0], [0.05, 0.0], [0.05, 2.8]])
     for margin_m, is_narrow in ((0.01, True), (0.6, False)):
-        way = obstacles.way_to([2.0, 0.0], 0.3, margin_m, start[None])
-        back = obstacles.way_to(start, 0.3, margin_m, [[2.0, 0.0]])
+        way = obstacles.way_to([2.0, 0.0], 0.3, margin_m)
+        back = obstacles.way_to(start, 0.3, margin_m)
         through = [way(gap) + back(gap) for gap in (in_narrow, in_wide)]
         assert (through[0] < through[1]) == is_narrow
 
@@ -86,7 +86,7 @@ def test_a_map_may_be_turned_and_moved() -> None:
 def test_an_empty_map_is_free_everywhere() -> None:
     obstacles = ObstacleMap(np.zeros((3, 4), bool), 1.0)
     assert (obstacles.clearance(np.zeros((5, 2))) > 1e5).all()
-    field = obstacles.way_to([2.0, 2.0], 0.5, 0.1, [[0.5, 0.5]])
+    field = obstacles.way_to([2.0, 2.0], 0.5, 0.1)
     np.testing.assert_allclose(field(np.array([2.5, 2.5])), 0.5**0.5, atol=1.0)
 
 
@@ -94,9 +94,9 @@ def test_the_way_leads_around_obstacles_and_through_gaps_that_are_wide_enough() 
     obstacles, goal = wall_with_a_gap(), [2.0, 1.0]
     start = np.array([-2.0, 1.0])
     by_hand = 2.0 * np.hypot(2.0, 1.35)  # through the gap, at its lower edge
-    narrow = obstacles.way_to(goal, 0.3, 0.01, start[None])
+    narrow = obstacles.way_to(goal, 0.3, 0.01)
     assert by_hand * 0.97 < narrow(start) < by_hand * 1.06
-    around = obstacles.way_to(goal, 0.6, 0.01, start[None])(start)  # the gap is 1 m wide
+    around = obstacles.way_to(goal, 0.6, 0.01)(start)  # the gap is 1 m wide
     # Straight to the wall's end, around it at a distance of 0.6 m, and on: 7.1 + 1.5 m.
     np.testing.assert_allclose(around, 8.6, rtol=0.05)
     places = np.random.default_rng(0).uniform(0.5, 3.9, (200, 2))
@@ -108,13 +108,13 @@ def test_no_way_leads_through_a_corner_that_two_obstacles_touch() -> None:
     cells = np.zeros((9, 9), bool)
     cells[4, :4], cells[3, 4:] = True, True  # a wall with a step, closed but for its corner
     obstacles = ObstacleMap(cells, 1.0)
-    field = obstacles.way_to([4.5, 7.5], 0.0, 0.01, [[4.5, 0.5]])
+    field = obstacles.way_to([4.5, 7.5], 0.0, 0.01)
     assert field(np.array([4.5, 0.5])) > 1.2 * 9.0  # around, beyond the map's edge
 
 
 def test_the_cost_of_the_way_is_straight_near_the_goal() -> None:
     obstacles = wall_with_a_gap()
-    field = obstacles.way_to([2.0, -1.0], 0.3, 0.1, [[2.0, 0.0]])
+    field = obstacles.way_to([2.0, -1.0], 0.3, 0.1)
     cost = WayCost([field], [[2.0, -1.0]], radius_m=0.4)
     plans = candidates([[[[2.0, -1.3]], [[2.0, -1.0 - 0.75]], [[2.0, 2.0]]]])
     np.testing.assert_allclose(cost(plans), [[0.0, 0.35, 2.6]], atol=0.1)
@@ -152,21 +152,76 @@ def test_a_robot_that_touches_may_move_away_but_not_deeper() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cells", "resolution", "origin", "what"),
+    ("shape", "resolution", "origin", "what"),
     [
-        (np.zeros(4, bool), 0.1, (0.0, 0.0, 0.0), "shape"),
-        (np.zeros((0, 4), bool), 0.1, (0.0, 0.0, 0.0), "shape"),
-        (np.zeros((4, 4), bool), 0.0, (0.0, 0.0, 0.0), "resolution"),
-        (np.zeros((4, 4), bool), 0.1, (np.nan, 0.0, 0.0), "finite"),
+        ((4,), 0.1, (0.0, 0.0, 0.0), "shape"),
+        ((0, 4), 0.1, (0.0, 0.0, 0.0), "shape"),
+        ((4000, 4001), 0.1, (0.0, 0.0, 0.0), "at most 16000000 cells"),
+        ((4, 4), 0.0, (0.0, 0.0, 0.0), "resolution"),
+        ((4, 4), 1e-4, (0.0, 0.0, 0.0), "resolution"),
+        ((4, 4), 1e3, (0.0, 0.0, 0.0), "resolution"),
+        ((4, 4), np.nan, (0.0, 0.0, 0.0), "resolution"),
+        ((4, 4), 0.1, (np.nan, 0.0, 0.0), "finite"),
+        ((4, 4), 0.1, (2e5, 0.0, 0.0), "origin"),
+        ((4, 4000), 100.0, (0.0, 0.0, 0.0), "sides of 400 and 400000 m"),
     ],
 )
-def test_maps_that_are_none_are_refused(
-    cells: np.ndarray, resolution: float, origin: tuple[float, float, float], what: str
+def test_maps_that_are_none_or_too_large_are_refused(
+    shape: tuple[int, ...], resolution: float, origin: tuple[float, float, float], what: str
 ) -> None:
+    cells = np.broadcast_to(np.zeros(1, bool), shape)
     with pytest.raises(PlanningError, match=what):
         ObstacleMap(cells, resolution, origin)
 
 
-def test_a_goal_too_far_for_the_map_is_refused() -> None:
-    with pytest.raises(PlanningError, match="cells"):
-        wall_with_a_gap().way_to([1e4, 1e4], 0.3, 0.1, [[0.0, 0.0]])
+@pytest.mark.parametrize(
+    ("goal", "radius_m", "margin_m", "what"),
+    [
+        ([1e6, 0.0], 0.3, 0.1, "goal"),
+        ([np.nan, 0.0], 0.3, 0.1, "goal"),
+        ([0.0], 0.3, 0.1, "goal"),
+        ([0.0, 0.0], np.inf, 0.1, "radius"),
+        ([0.0, 0.0], 0.3, 0.0, "margin"),
+        ([0.0, 0.0], 0.3, 300.0, "costs.margin_m.*cells of 0.1 m"),
+    ],
+)
+def test_ways_that_cannot_be_searched_are_refused(
+    goal: list[float], radius_m: float, margin_m: float, what: str
+) -> None:
+    with pytest.raises(PlanningError, match=what):
+        wall_with_a_gap().way_to(goal, radius_m, margin_m)
+
+
+def test_how_far_away_the_goal_is_makes_no_work() -> None:
+    near, far = (wall_with_a_gap().way_to([x, 0.0], 0.3, 0.1) for x in (3.0, 9e4))
+    assert near.lengths.shape == far.lengths.shape
+    np.testing.assert_allclose(far(np.array([3.0, 0.0])), 9e4 - 3.0, rtol=1e-6)
+
+
+def test_from_and_to_places_beyond_the_map_the_way_is_straight_where_the_map_allows_it() -> None:
+    cells = np.zeros((80, 80), bool)
+    cells[:, 40] = True  # at x 0
+    cells[60:70, 40] = False
+    obstacles = ObstacleMap(cells, 0.1, (-4.0, -4.0, 0.0))
+    way = obstacles.way_to([40.0, 1.0], 0.3, 0.1)
+    straight = np.array([[44.0, 7.0], [30.0, -30.0], [-20.0, 40.0], [3.0, 2.0], [0.0, 20.0]])
+    expected = np.linalg.norm(straight - [40.0, 1.0], axis=1)
+    np.testing.assert_allclose(way(straight), expected, rtol=0.005)
+    # From the other side of the wall through its gap, at its lower edge.
+    for x in (-2.0, -30.0):
+        through = np.hypot(-x, 1.4) + np.hypot(40.0, 1.4)
+        np.testing.assert_allclose(way(np.array([[x, 1.0]])), through, rtol=0.03)
+    # And no step of a walk over the edge of the grid is longer than it is.
+    walk = np.stack([np.linspace(-30.0, 30.0, 6001), np.full(6001, -3.0)], axis=1)
+    beyond = np.abs(walk[:, 0]) > 4.0
+    assert np.abs(np.diff(way(walk)))[beyond[1:]].max() < 0.03
+
+
+def test_a_goal_beyond_the_map_is_not_reached_through_a_wall() -> None:
+    cells = np.zeros((80, 80), bool)
+    cells[[10, -11], 10:-10] = cells[10:-10, [10, -11]] = True  # a room
+    cells[30:50, 10] = False  # with a door at x -3
+    way = ObstacleMap(cells, 0.1, (-4.0, -4.0, 0.0)).way_to([40.0, 0.0], 0.3, 0.1)
+    before_the_door = np.hypot(1.2, 3.3) + 6.6 + np.hypot(36.7, 3.3)  # around two corners
+    np.testing.assert_allclose(way(np.array([-4.5, 0.0])), before_the_door, rtol=0.02)
+    assert way(np.array([-2.0, 0.0])) < way(np.array([2.0, 0.0])) - 2.0

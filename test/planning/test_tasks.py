@@ -103,7 +103,21 @@ def test_a_cost_of_ones_own_is_a_class_somewhere(
     sys.modules.pop("my_costs")
 
 
-@pytest.mark.parametrize("name", ["no_such_package:Cost", "math:NoSuch", "math:pi", "math"])
+def test_nothing_is_imported_from_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "trap.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n" + CUSTOM)
+    monkeypatch.chdir(tmp_path)
+    for place in ("", str(tmp_path)):  # as python -c and python -m have it
+        monkeypatch.syspath_prepend(place)
+        with pytest.raises(PlanningError, match="not in the working folder"):
+            load_cost("trap:StaySouth")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["no_such_package:Cost", "math:NoSuch", "math:pi", "math", "os:abort", "sys:exit"]
+)
 def test_a_cost_that_is_not_there_is_refused(name: str) -> None:
     with pytest.raises(PlanningError, match=name):
         load_cost(name)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 RequestT = TypeVar("RequestT")
+CLOSE_TIMEOUT_S = 0.5
 
 
 class PlanningThread(Generic[RequestT]):
@@ -28,11 +29,14 @@ class PlanningThread(Generic[RequestT]):
         return was_free
 
     def close(self) -> None:
-        """Wait for the work in progress and end the thread."""
+        """End the thread after the work in progress, which is not waited for long.
+
+        Whoever closes must no longer want the result: it may still come.
+        """
         with self._condition:
             self._is_open, self._request = False, None
             self._condition.notify()
-        self._thread.join()
+        self._thread.join(CLOSE_TIMEOUT_S)
 
     def _run(self) -> None:
         while True:

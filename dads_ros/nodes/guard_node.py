@@ -1,0 +1,108 @@
+"""command_guard: sends a robot its safe command whenever the planner's process falls silent.
+
+A process of its own, as small as can be: one publisher, no subscription, no callbacks, nothing of
+dads_ros but this file. The planner starts it (``planning.guard.Guard``) and shares a page of
+memory with it: there the planner writes until when it will have sent its next command, and the
+guard that it is awake. Where the planner's promise runs out, because it was killed, stopped, or
+something holds its interpreter, the guard sends the safe command, again and again.
+
+Once the planner's process has ended without releasing the robot, the guard stays until somebody
+else sends commands, or nobody is there to hear them.
+"""
+
+import array
+import json
+import mmap
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from std_msgs.msg import Float64MultiArray, MultiArrayDimension
+
+PERIOD_S = 0.05
+"""Of the guard's look at the page; it wakes up earlier where a promise runs out."""
+REPEAT_S = 0.1
+"""Of the safe command."""
+ALONE_S = 10.0
+"""An orphan ends when nobody has listened to the commands for so long."""
+RELIEVED = 3
+"""So many commands of somebody else relieve an orphan: a new planner has a guard of its own."""
+LABEL = "guard"
+"""Of the second dimension of the guard's commands."""
+
+
+def main() -> int:
+    """Guard until the planner has ended. Arguments: the page's file descriptor, JSON."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # it ends after the planner, not with it
+    descriptor, planner, settings = int(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
+    with mmap.mmap(descriptor, 16) as page, memoryview(page).cast("d") as shared:
+        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+        node = Node(settings["name"], namespace=settings["namespace"], use_global_arguments=False)
+        guard = _Guard(node, settings)
+        while os.getppid() == planner:
+            now = time.monotonic()
+            shared[1] = now  # the planner drives only while this is fresh
+            wait_s = shared[0] - now
+            if wait_s <= 0.0:
+                guard.send_safe_command()
+                wait_s = REPEAT_S
+            time.sleep(min(wait_s, PERIOD_S))
+        if shared[0] < float("inf"):
+            guard.stand_in()
+        rclpy.try_shutdown()
+    return 0
+
+
+class _Guard:
+    def __init__(self, node: Node, settings: dict[str, Any]) -> None:
+        self._node, self._topic = node, settings["topic"]
+        safe = settings["safe_command"]
+        self._message = Float64MultiArray(data=array.array("d", safe))
+        self._message.layout.dim = [
+            MultiArrayDimension(label=label, size=size, stride=size)
+            for label, size in ((settings["label"], len(safe)), (LABEL, 1))
+        ]
+        self._qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+        self._publisher = node.create_publisher(Float64MultiArray, self._topic, self._qos)
+        self._num_others, self._sent = 0, -float("inf")
+
+    def send_safe_command(self) -> None:
+        """At most every ``REPEAT_S``."""
+        now = time.monotonic()
+        if now - self._sent >= REPEAT_S:
+            if now - self._sent > 10.0 * REPEAT_S:
+                self._node.get_logger().warning("the planner is silent: safe command")
+            self._sent = now
+            self._publisher.publish(self._message)
+
+    def stand_in(self) -> None:
+        """The planner is gone: the safe command until somebody else drives."""
+        self._node.get_logger().error(
+            "the planner's process has ended without releasing the robot: safe command until "
+            "somebody else sends commands"
+        )
+        executor = SingleThreadedExecutor()
+        executor.add_node(self._node)
+        self._node.create_subscription(Float64MultiArray, self._topic, self._listen, self._qos)
+        heard = time.monotonic()
+        while self._num_others < RELIEVED and time.monotonic() - heard < ALONE_S:
+            self.send_safe_command()
+            executor.spin_once(timeout_sec=PERIOD_S)
+            if self._publisher.get_subscription_count() > 1:  # one is its own
+                heard = time.monotonic()
+
+    def _listen(self, message: Float64MultiArray) -> None:
+        dimensions = message.layout.dim
+        self._num_others += not (len(dimensions) > 1 and dimensions[1].label == LABEL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

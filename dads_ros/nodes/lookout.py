@@ -1,0 +1,110 @@
+"""Lookout: the guard that stands in for this node, and whoever else commands the robot."""
+
+import math
+import os
+import time
+
+from rclpy.node import Node
+
+from dads_ros.errors import PlanningError
+from dads_ros.nodes.runner import STOP
+from dads_ros.planning.guard import Guard
+from dads_ros.robot import RobotSpec
+
+SUFFIX = "_guard"
+"""Of a guard's node, after the planner's name."""
+FOREVER_S = 1e9
+DISCOVERY_S, POLL_S = 10.0, 0.05
+LEASE_S = 25.0
+"""So long DDS still lists the publishers of a process that was killed."""
+
+
+class Lookout:
+    """Of a node that publishes commands on a topic."""
+
+    def __init__(self, node: Node, topic: str) -> None:
+        """No guard yet."""
+        self._node, self._topic = node, node.resolve_topic_name(topic)
+        self._guard: Guard | None = None
+        self._guard_name = f"{node.get_name()}_{os.getpid()}{SUFFIX}"
+
+    def start_guard(self, robot: RobotSpec) -> None:
+        """Once for the life of the process, unless it has ended.
+
+        Returns when it is seen on the topic: then whoever was there before is seen as well.
+        Raises: PlanningError.
+        """
+        if self._guard is None or not self._guard.is_running:
+            self._guard = Guard(
+                name=self._guard_name,
+                namespace=self._node.get_namespace(),
+                topic=self._topic,
+                label=",".join(robot.actuators),
+                safe_command=robot.safe_command,
+            )
+        self._guard.wait_until_ready()
+        deadline = _in(DISCOVERY_S)
+        while not any(name.endswith(f"/{self._guard_name}") for name in self._names()):
+            if time.monotonic() > deadline:
+                raise PlanningError(
+                    f"{self._guard_name} is not seen on {self._topic} after {DISCOVERY_S:g} s: "
+                    "does discovery work on this machine (ROS_AUTOMATIC_DISCOVERY_RANGE)?"
+                )
+            time.sleep(POLL_S)
+
+    def promise(self, seconds: float) -> None:
+        """Tell the guard that the next command leaves within so long."""
+        if self._guard is not None:
+            self._guard.promise(seconds)
+
+    def release(self) -> None:
+        """Tell the guard that the robot is no longer driven."""
+        self.promise(math.inf)
+
+    def guard_complaint(self) -> str:
+        """Why the guard would not step in; empty when it would."""
+        return "" if self._guard is None else self._guard.complaint()
+
+    def rivals(self) -> str:
+        """Who else commands the robot, for people; empty when nobody does."""
+        if self._node.count_publishers(self._topic) <= 2:  # this node and its guard
+            return ""
+        names = self._commanders()
+        own = self._node.get_fully_qualified_name()
+        if own in names:
+            names.remove(own)  # once: another node may have the same name
+        return f"{', '.join(names)} publishes on {self._topic} too; end it" if names else ""
+
+    def check_alone(self) -> None:
+        """Before this node publishes. Raises: PlanningError when another one does."""
+        others = self._commanders()
+        if others:
+            raise PlanningError(
+                f"{', '.join(others)} publishes on {self._topic} too: one robot is driven by one "
+                "planner; end it, or use another namespace"
+            )
+
+    def wait_until_alone(self) -> None:
+        """For as long as a planner that was killed is still listed, at most."""
+        deadline, said = _in(LEASE_S), False
+        while (others := self._commanders()) and time.monotonic() < deadline and not STOP.is_asked:
+            if not said:
+                said = True
+                self._node.get_logger().warning(
+                    f"{', '.join(others)} publishes on {self._topic}: waiting up to {LEASE_S:g} s "
+                    "until it is gone"
+                )
+            time.sleep(POLL_S)
+
+    def _commanders(self) -> list[str]:
+        """All but guards that publish on the topic."""
+        return sorted(name for name in self._names() if not name.endswith(SUFFIX))
+
+    def _names(self) -> list[str]:
+        """Of all nodes that publish on the topic, once for each publisher."""
+        infos = self._node.get_publishers_info_by_topic(self._topic)
+        return [f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos]
+
+
+def _in(seconds: float) -> float:
+    return time.monotonic() + seconds

@@ -1,0 +1,63 @@
+"""StateAge: how old a state is when it is handled, by its stamp and by its way through DDS."""
+
+import time
+from collections.abc import Mapping
+
+from rclpy.clock import Clock
+
+from dads_ros.nodes.conversions import MessageError
+
+COMPARABLE_S = 3600.0
+"""Two clocks that are further apart do not count from the same moment: a driver's uptime, a
+simulation without use_sim_time, a machine without a battery."""
+WINDOW_S = 1.0
+
+
+class StateAge:
+    """Never counts from the callback: a process that was stopped finds old states in its queue."""
+
+    def __init__(self, clock: Clock) -> None:
+        """``clock`` is the node's, which follows /clock with use_sim_time."""
+        self._clock = clock
+        self.is_other_clock = False
+        """The newest stamp was not of the node's clock, so that only DDS says how old it is."""
+        self._speed = 1.0
+        self._begin: tuple[float, int] | None = None
+
+    def of(self, stamp_ns: int, info: Mapping[str, int], timeout_s: float) -> float:
+        """Age in seconds of wall clock, the longest of those that can be told.
+
+        Args:
+            stamp_ns: of the state.
+            info: of the message that completed it, as rclpy has it.
+            timeout_s: so far in the future a stamp may be.
+        Raises: MessageError for a stamp from the future.
+        """
+        wall_ns = time.time_ns()
+        age_s = (wall_ns - info["received_timestamp"]) / 1e9
+        sent_s = (wall_ns - info["source_timestamp"]) / 1e9
+        if sent_s < COMPARABLE_S:  # else the sender's machine has another time
+            age_s = max(age_s, sent_s)
+        stamped_s = (self._clock.now().nanoseconds - stamp_ns) / 1e9 / self._simulated_speed()
+        self.is_other_clock = abs(stamped_s) > COMPARABLE_S
+        if self.is_other_clock:
+            return age_s
+        if stamped_s < -timeout_s and not self._clock.ros_time_is_active:
+            raise MessageError(
+                f"the state is stamped {-stamped_s:.2f} s ahead of this node's clock, so that "
+                "nobody can tell how old it is; synchronise the clocks"
+            )
+        return max(age_s, stamped_s)
+
+    def _simulated_speed(self) -> float:
+        """Seconds of /clock in a second, at least 1; measured over the last second or two."""
+        if not self._clock.ros_time_is_active:
+            return 1.0
+        now, clock_ns = time.monotonic(), self._clock.now().nanoseconds
+        if self._begin is None:
+            self._begin = now, clock_ns
+        elapsed_s = now - self._begin[0]
+        if elapsed_s > WINDOW_S:
+            self._speed = max(1.0, (clock_ns - self._begin[1]) / 1e9 / elapsed_s)
+            self._begin = now, clock_ns
+        return self._speed

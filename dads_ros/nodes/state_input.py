@@ -1,0 +1,121 @@
+"""StateInput: joint_states and odom as they come, as states with their age."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nav_msgs.msg import Odometry
+from rclpy.node import Node
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import JointState
+
+from dads_ros.nodes.conversions import Frames, MessageError
+from dads_ros.nodes.runner import NO_SUBSCRIPTION_EVENTS, STATE_QOS
+from dads_ros.nodes.state_age import StateAge
+from dads_ros.nodes.state_assembler import StateAssembler
+from dads_ros.observation import RobotState
+from dads_ros.robot import RobotSpec
+
+
+class StateInput:
+    """Subscribes to both; a message that completes a state is passed on as one at once."""
+
+    def __init__(
+        self,
+        node: Node,
+        frames: Frames,
+        *,
+        timeout_s: Callable[[], float],
+        take: Callable[[RobotState, int, float], None],
+        refuse: Callable[[str], None],
+    ) -> None:
+        """Subscribe; nothing is taken in before ``start``.
+
+        Args:
+            node: of the topics.
+            frames: odom must be in.
+            timeout_s: so far in the future a stamp may be.
+            take: gets each complete state of one robot, its stamp in ns and its age in s.
+            refuse: gets a sentence about what cannot be used.
+        """
+        self._frames, self._timeout_s, self._take, self._refuse = frames, timeout_s, take, refuse
+        self._age = StateAge(node.get_clock())
+        self._assembler: StateAssembler | None = None
+        self._period_s = 0.0
+        quiet = {"event_callbacks": NO_SUBSCRIPTION_EVENTS}
+        self._joints = node.create_subscription(
+            JointState, "joint_states", self._take_joints, STATE_QOS, **quiet
+        )
+        self._odometry = node.create_subscription(
+            Odometry, "odom", self._take_odometry, STATE_QOS, **quiet
+        )
+
+    def start(self, robot: RobotSpec, max_difference_s: float) -> None:
+        """Take in states of this robot from now on; 0: its halves are half a control step apart.
+
+        What came before is forgotten.
+        """
+        self._period_s = robot.control_dt
+        difference_ns = round((max_difference_s or 0.5 * robot.control_dt) * 1e9)
+        self._assembler = StateAssembler(robot, self._frames, difference_ns)
+
+    def stop(self) -> None:
+        """Take in nothing any longer."""
+        self._assembler = None
+
+    def complaint(self) -> str:
+        """Why no state may be complete, for people; empty when nothing waits."""
+        return "" if self._assembler is None else self._assembler.complaint()
+
+    def second_voice(self) -> str:
+        """The topic on which two publishers say the same thing; empty when there is none."""
+        return "" if self._assembler is None else self._assembler.second_voice(time.monotonic())
+
+    @property
+    def is_other_clock(self) -> bool:
+        """Stamps are not of the node's clock, so that only DDS says how old a state is."""
+        return self._age.is_other_clock
+
+    def _take_joints(self, message: JointState, info: Mapping[str, int]) -> None:
+        self._handle(self._joints, message, info)
+
+    def _take_odometry(self, message: Odometry, info: Mapping[str, int]) -> None:
+        self._handle(self._odometry, message, info)
+
+    def _handle(self, subscription: Subscription, message: Any, info: Mapping[str, int]) -> None:  # noqa: ANN401
+        assembler = self._assembler
+        if assembler is None:
+            return
+        try:
+            self._add(assembler, subscription, message, info)
+            if (time.time_ns() - info["received_timestamp"]) / 1e9 > self._period_s:
+                info = self._drain(assembler) or info  # others wait behind it: the newest counts
+            complete = assembler.take()
+            if complete is None:
+                return
+            state, stamp_ns = complete
+            age_s = self._age.of(stamp_ns, info, self._timeout_s())
+        except MessageError as error:
+            self._refuse(str(error))
+        else:
+            self._take(state, stamp_ns, age_s)
+
+    def _add(
+        self,
+        assembler: StateAssembler,
+        subscription: Subscription,
+        message: Any,  # noqa: ANN401
+        info: Mapping[str, int],
+    ) -> None:
+        add = assembler.add_joints if subscription is self._joints else assembler.add_odometry
+        add(message, info["publication_sequence_number"], time.monotonic())
+
+    def _drain(self, assembler: StateAssembler) -> Mapping[str, int] | None:
+        """Take in whatever waits. Returns: the info of the last message."""
+        last = None
+        for subscription in (self._joints, self._odometry):
+            with subscription.handle:
+                while found := subscription.handle.take_message(subscription.msg_type, False):
+                    last = found[1]
+                    self._add(assembler, subscription, *found)
+        return last

@@ -1,0 +1,467 @@
+"""SkillController: from states to commands. All that decides about a command is decided here.
+
+The planner node and the evaluation drive through it: the tick, the task, lateness, the hand-over
+of plans and the gate. It knows no ROS, and no time but the clock that it is given.
+
+Shapes: R robots, A actuators, D skill dimensions.
+"""
+
+import dataclasses
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from dads_ros.config import ControlConfig
+from dads_ros.errors import PlanningError
+from dads_ros.observation import RobotState
+from dads_ros.planning.command_gate import CommandGate, GateResult
+from dads_ros.planning.control_loop import Array, ControlLoop, Policy, plan_start
+from dads_ros.planning.costs import Cost
+from dads_ros.planning.goal_watch import GoalWatch
+from dads_ros.planning.mppi import SkillModel
+from dads_ros.planning.skill_planner import Plan, SkillPlanner, robot_rngs
+from dads_ros.planning.stamp_order import StampOrder
+from dads_ros.planning.tasks import Task
+from dads_ros.robot import RobotSpec
+
+logger = logging.getLogger(__name__)
+
+STATISTICS_LENGTH = 200  # control steps, plans
+JUMP_STATES = 3
+"""So many states in a row from before the newest one are a real jump back, as after a reset."""
+OK, WARN, ERROR = 0, 1, 2
+"""Levels of a status, as in diagnostic_msgs."""
+
+
+@dataclass(eq=False)
+class Errand:
+    """What the robots are to do; compared by identity: the same place asked for twice is two."""
+
+    task: Task
+    watch: GoalWatch | None = None
+    """Of the goal of a single robot, or of its path's end; None for all else."""
+    is_ready: bool = True
+    """It can be planned; not before the ways around obstacles are known."""
+    received: float = field(default_factory=time.monotonic)
+    """When the last message of it came, by the controller's clock, s."""
+
+    def update(self, state: RobotState, stamp_ns: int, config: ControlConfig) -> bool:
+        """Take in a state; whether the goal is reached with it."""
+        if self.watch is None:
+            return False
+        path, tolerance_m = self.task.path, config.goal_tolerance_m
+        if path is not None and path.left_m[0] > tolerance_m:  # a path may pass its end before
+            self.watch.distance_m = float(path.left_m[0])
+            return False
+        position = state.position[0, :2]
+        return self.watch.update(
+            position, stamp_ns, tolerance_m=tolerance_m, hold_s=config.goal_hold_s
+        )
+
+    def is_silent(self, now: float, config: ControlConfig) -> bool:
+        """It is a velocity, and nobody has sent one for too long."""
+        return self.task.velocities is not None and now - self.received > config.cmd_vel_timeout_s
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """What is to be planned."""
+
+    loop: ControlLoop
+    errand: Errand
+    state: RobotState
+    """With a leading axis of R."""
+    last_command: Array
+    """Sent before that state came. Shape (R, A)."""
+    stamp_ns: int
+
+
+class Step(NamedTuple):
+    """What comes of a state."""
+
+    result: GateResult
+    request: PlanRequest | None = None
+    """To be planned beside the control steps: pass it to ``plan``."""
+    is_answer: bool = True
+    """To this state; not so where it is too old to be answered."""
+    is_repeated: bool = False
+    """The state was answered before, and this is the same answer."""
+    is_reached: bool = False
+    """The goal is reached with this state."""
+    is_silent: bool = False
+    """A velocity was dropped with this state: nobody sends it any longer."""
+
+
+class SkillController:
+    """One or many robots with one task each.
+
+    Every method but ``plan`` belongs to one thread, the control thread; ``plan`` may run in
+    another one.
+    """
+
+    def __init__(
+        self,
+        loop: ControlLoop,
+        config: Callable[[], ControlConfig],
+        *,
+        seed: int,
+        custom: Cost | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        say: Callable[[str], None] = logger.warning,
+    ) -> None:
+        """Not active yet.
+
+        Args:
+            loop: policy, skill dynamics and planner, from ``make_loop``.
+            config: the present settings.
+            seed: of the planner's samples, at every start.
+            custom: a cost of the user's own, part of every task.
+            clock: steady, s.
+            say: takes a sentence about what happened, for people.
+        """
+        self._read_config, self._custom, self._seed = config, custom, seed
+        self._clock, self._say = clock, say
+        self._loop = loop
+        self._gate = CommandGate(loop.robot, loop.num_robots)
+        self._lock = threading.Lock()  # guards loop, errand, skill and plan error against plan()
+        self._errand: Errand | None = None
+        self._planned_errand: Errand | None = None  # of the last plan; only for who plans
+        self._plan_error = ""
+        self._due_ns: int | None = None  # stamp since which a plan is due
+        self._order = StampOrder()
+        self._objections: dict[str, str] = {}
+        self.is_active = False
+        self.num_replaced = 0
+        """Plan requests that a newer one replaced before they were begun."""
+        self._is_late = self._is_blocked = False
+        self._num_late = self._num_stale = 0
+        self._cost_terms: dict[str, float] = {}
+        self._last_command = np.tile(np.array(loop.robot.safe_command), (loop.num_robots, 1))
+        self._last_result: GateResult | None = None
+        self._state_time = -np.inf
+        self._periods: deque[float] = deque(maxlen=STATISTICS_LENGTH)
+        self._step_times: deque[float] = deque(maxlen=STATISTICS_LENGTH)
+        self._plan_times: deque[float] = deque(maxlen=STATISTICS_LENGTH)
+
+    # --- what may be driven --------------------------------------------------------------------
+
+    @property
+    def loop(self) -> ControlLoop:
+        """What is driven with."""
+        return self._loop
+
+    @property
+    def errand(self) -> Errand | None:
+        """What the robots are to do now; without one they stand."""
+        return self._errand
+
+    def activate(self) -> None:
+        """Drive from the next state on; the planner's generators start anew."""
+        self._renew_loop(skill=None)
+        self._order, self._last_result = StampOrder(), None
+        self._state_time, self.is_active = self._clock(), True
+
+    def deactivate(self) -> GateResult:
+        """Drive no longer and forget the task. Returns: the last thing to send."""
+        self.is_active = False
+        self.turn_to(None)
+        return self._judge(None)
+
+    def take(self, loop: ControlLoop) -> None:
+        """Drive with another bundle from now on; a skill that means the same there is kept."""
+        with self._lock:
+            if self._loop.planner.model.skill_space == loop.planner.model.skill_space:
+                loop.skill = self._loop.skill
+            self._loop, self._due_ns = loop, None
+
+    def object(self, name: str, objection: str) -> None:
+        """From now on the safe command is sent for this reason; with an empty one no longer."""
+        self._objections[name] = objection
+
+    def turn_to(self, errand: Errand | None) -> None:
+        """Forget the present task and turn to another one, or to none: then the robots stand."""
+        with self._lock:
+            self._errand, self._plan_error, self._due_ns = errand, "", None
+            self._is_blocked, self._cost_terms = False, {}
+            self._loop.request_plan()
+            if errand is None or not errand.is_ready:
+                self._loop.skill = None
+        self._is_late = False
+
+    def make_ready(self, errand: Errand) -> None:
+        """A task that could not be planned before can be now."""
+        with self._lock:
+            errand.is_ready = True
+            if errand is self._errand:
+                self._loop.request_plan()
+
+    # --- the control step ----------------------------------------------------------------------
+
+    @property
+    def plan_due(self) -> bool:
+        """Whether a plan is made from the next state."""
+        return self._loop.plan_due
+
+    def step(self, state: RobotState, stamp_ns: int, age_s: float = 0.0) -> Step | None:
+        """One policy step and one command for each robot.
+
+        Args:
+            state: of all robots, with a leading axis of R.
+            stamp_ns: when it was measured, the robot's time.
+            age_s: how old it is already, by stamp and transport, s.
+        Returns: None for a state that came late, and for one that was answered before.
+        """
+        now, config = self._clock(), self._read_config()
+        if not age_s <= config.state_timeout_s:
+            self._num_stale += 1
+            limit_s = config.state_timeout_s
+            old = f"the state is {age_s:.2f} s old; at most {limit_s:g} s is allowed"
+            result = self._judge(None, error=f"{old}: check the clocks and the load")
+            return Step(result, is_answer=False)
+        had_one = self._order.newest_ns is not None
+        order = self._order.judge(stamp_ns, 1 if config.lock_step else JUMP_STATES)
+        if order == "same":  # a lock-step simulator asks again
+            if not config.lock_step or self._last_result is None:
+                return None
+            return Step(self._last_result, is_repeated=True)
+        if order == "late":
+            self._num_late += 1
+            return None
+        if had_one:
+            self._periods.append(now - self._state_time)
+        self._state_time = now
+        loop = self._loop
+        try:
+            if order == "jump":
+                self._say("the stamps went back: starting anew from this state")
+                loop = self._renew_loop(skill=None)
+            elif loop.planner.config != config.planner:
+                loop = self._renew_loop(loop.skill)
+            step = self._drive(loop, state, stamp_ns, now, config)
+        except Exception as error:  # whatever it is, the robots must stop
+            step = Step(self.fail(f"control step failed: {error!r}"))
+        self._step_times.append(self._clock() - now)
+        return step
+
+    def check_age(self) -> GateResult | None:
+        """The safe command where no state has come for ``state_timeout_s``, else None.
+
+        To be called about as often; never needed in lock step, where no robot moves by itself.
+        """
+        config = self._read_config()
+        if config.lock_step or self._state_age_s <= config.state_timeout_s:
+            return None
+        return self._judge(None)
+
+    def fail(self, error: str) -> GateResult:
+        """The safe command, because of an error outside of here."""
+        return self._judge(None, error=error)
+
+    def _drive(
+        self,
+        loop: ControlLoop,
+        state: RobotState,
+        stamp_ns: int,
+        now: float,
+        config: ControlConfig,
+    ) -> Step:
+        is_finite = state.is_finite()
+        if not is_finite.any():
+            return Step(self._judge(None, error="the state is not finite"))
+        if not is_finite.all():
+            state = _with_zeros(state)
+        errand, request, is_reached = self._errand, None, False
+        is_silent = errand is not None and errand.is_silent(now, config)
+        if is_silent:
+            self.turn_to(None)
+        elif errand is not None:
+            is_reached = errand.update(state, stamp_ns, config)
+            if errand.is_ready:
+                request = self._follow(errand, loop, state, stamp_ns, config)
+        command = loop.command(state, self._last_command)
+        has_fallen = state.has_fallen(loop.robot)
+        result = self._judge(command, is_state_finite=is_finite, has_fallen=has_fallen)
+        return Step(result, request, is_reached=is_reached, is_silent=is_silent)
+
+    def _follow(
+        self,
+        errand: Errand,
+        loop: ControlLoop,
+        state: RobotState,
+        stamp_ns: int,
+        config: ControlConfig,
+    ) -> PlanRequest | None:
+        """What is to be planned from this state, if anything; in lock step it is planned here.
+
+        A plan that is late is not waited for.
+        """
+        request = None
+        if loop.plan_due:
+            if self._due_ns is None:
+                self._due_ns = stamp_ns
+            request = PlanRequest(loop, errand, state, self._last_command, stamp_ns)
+            if config.lock_step:
+                self.plan(request)
+        with self._lock:
+            waited_s = 0.0 if self._due_ns is None else (stamp_ns - self._due_ns) / 1e9
+            self._is_late = waited_s > config.skill_timeout_s
+            if self._is_late:
+                loop.skill = None
+        return request
+
+    def _judge(
+        self,
+        command: Array | None,
+        *,
+        is_state_finite: np.ndarray | bool = True,
+        has_fallen: np.ndarray | bool = False,
+        error: str = "",
+    ) -> GateResult:
+        """What the gate lets through; no other command leaves, but for its repetition."""
+        config = self._read_config()
+        standing = next(filter(None, self._objections.values()), "")
+        result = self._gate.check(
+            command,
+            state_age_s=0.0 if config.lock_step else self._state_age_s,
+            state_timeout_s=config.state_timeout_s,
+            is_active=self.is_active,
+            is_state_finite=is_state_finite,
+            has_fallen=has_fallen,
+            error=standing or error or self._plan_error,
+        )
+        last = self._last_result
+        if result.reason and self.is_active and (last is None or not last.reason):
+            self._say(f"safe command: {result.reason}")
+        self._last_result, self._last_command = result, result.command
+        return result
+
+    @property
+    def _state_age_s(self) -> float:
+        """Since the newest state that was answered, s."""
+        return self._clock() - self._state_time
+
+    # --- planning ------------------------------------------------------------------------------
+
+    def plan(self, request: PlanRequest) -> Plan | None:
+        """Make one plan and hand its skill over, from whichever thread.
+
+        Returns: None when it failed (then the safe command is sent, and ``status`` says why), and
+            when what it was made for has changed meanwhile (then it is dropped).
+        """
+        begin, loop, config = self._clock(), request.loop, self._read_config()
+        try:
+            if request.errand is not self._planned_errand:  # what is left of the old misleads
+                loop.planner.reset()
+                self._planned_errand = request.errand
+            start = plan_start(loop.robot, request.state, request.last_command)
+            cost = request.errand.task.cost(
+                start,
+                config.costs,
+                held=loop.skill,
+                robot_radius_m=loop.robot.radius_m,
+                standing_radius_m=config.planner.standing_radius_m,
+                custom=self._custom,
+            )
+            plan = loop.planner.plan(start, cost)
+            terms = loop.planner.cost_terms(plan, cost)
+        except Exception as error:  # whatever it is, the robots must stop
+            known = isinstance(error, PlanningError)
+            text = str(error) if known else f"planning failed: {error!r}"
+            if self._custom is not None:
+                text += f"; 'costs.custom' is {config.costs.custom}"
+            with self._lock:
+                if self._wants(request):
+                    self._plan_error = text
+            return None
+        with self._lock:
+            if not self._wants(request):
+                return None
+            loop.hold(plan)
+            self._plan_error, self._due_ns = "", None
+            self._is_blocked = bool(plan.is_blocked[0])
+            self._cost_terms = {name: float(values[0]) for name, values in terms.items()}
+        self._plan_times.append(self._clock() - begin)
+        return plan
+
+    @property
+    def plan_error(self) -> str:
+        """Why the last plan could not be made; empty when it could."""
+        return self._plan_error
+
+    def _wants(self, request: PlanRequest) -> bool:
+        return request.errand is self._errand and request.loop is self._loop
+
+    def _renew_loop(self, skill: np.ndarray | None) -> ControlLoop:
+        """Start planning anew; what is still being planned is dropped."""
+        loop = self._loop.renewed(self._read_config().planner, self._seed)
+        loop.skill = skill
+        with self._lock:
+            self._loop, self._due_ns = loop, None
+        return loop
+
+    # --- what to tell people -------------------------------------------------------------------
+
+    def status(self) -> tuple[int, str, dict[str, float]]:
+        """Level, what is going on or wrong, and figures by name."""
+        errand, result = self._errand, self._last_result
+        watch = None if errand is None else errand.watch
+        values = {
+            "state age, s": self._state_age_s,
+            "distance to goal, m": np.nan if watch is None else watch.distance_m,
+            "waiting plans replaced": self.num_replaced,
+            "late states dropped": self._num_late,
+            "old states refused": self._num_stale,
+            **_milliseconds("loop period", self._periods),
+            **_milliseconds("control step", self._step_times),
+            **_milliseconds("plan time", self._plan_times),
+            **{f"cost of the plan: {name}": value for name, value in self._cost_terms.items()},
+        }
+        if not self.is_active:
+            return WARN, "not active", values
+        if result is None or result.reason:
+            reason = "no state yet" if result is None else result.reason
+            return ERROR, f"safe command: {reason}", values
+        if self._is_late:
+            return WARN, "the plan is late: standing command", values
+        if errand is None:
+            return OK, "no task: standing command", values
+        if not errand.is_ready:
+            return OK, "looking for a way: standing command", values
+        if self._is_blocked:
+            return WARN, "every way is forbidden (obstacles, bounds): standing command", values
+        has_reached = watch is not None and watch.has_reached
+        return OK, "goal reached" if has_reached else "on the way", values
+
+
+def make_loop(
+    robot: RobotSpec, policy: Policy, model: SkillModel, config: ControlConfig, seed: int, num: int
+) -> ControlLoop:
+    """What a controller drives ``num`` robots with."""
+    planner = SkillPlanner(model, config.planner, rngs=robot_rngs(seed, num))
+    return ControlLoop(robot, policy, planner)
+
+
+def _with_zeros(state: RobotState) -> RobotState:
+    """Zeros for the numbers that are not finite, so that the other robots go on."""
+    names = [field.name for field in dataclasses.fields(state)]
+    return RobotState(
+        *(np.nan_to_num(getattr(state, name), posinf=0.0, neginf=0.0) for name in names)
+    )
+
+
+def _milliseconds(name: str, samples: deque[float]) -> dict[str, float]:
+    """Median, 99th percentile and maximum of the newest samples."""
+    if not samples:
+        return {}
+    numbers = 1e3 * np.array(tuple(samples))
+    return {
+        f"{name} p50, ms": float(np.median(numbers)),
+        f"{name} p99, ms": float(np.percentile(numbers, 99)),
+        f"{name} max, ms": float(numbers.max()),
+    }

@@ -1,0 +1,102 @@
+"""Guard: the process that sends the safe command when this one falls silent, seen from here.
+
+What it does is in ``nodes/guard_node.py``; here it is started, and told until when to wait.
+"""
+
+import json
+import math
+import mmap
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from dads_ros.errors import PlanningError
+
+PROGRAM = Path(__file__).resolve().parents[1] / "nodes" / "guard_node.py"
+SLACK_S = 0.05
+"""The guard waits for so much longer than what it was promised: this process is to be first."""
+SILENCE_S = 1.0
+"""A guard that has not looked at its page for so long is stopped, or starved."""
+START_TIMEOUT_S = 20.0
+
+
+class Guard:
+    """A child in a session of its own: no terminal's end and no Ctrl-C reaches it.
+
+    It ends with this process: at once where the robot was released before, else once somebody
+    else has taken over.
+    """
+
+    def __init__(
+        self, *, name: str, namespace: str, topic: str, label: str, safe_command: Sequence[float]
+    ) -> None:
+        """Start it.
+
+        Args:
+            name: of its node.
+            namespace: of its node.
+            topic: of the commands, in full.
+            label: of the command's first dimension: names of the actuators.
+            safe_command: in the robot file's order and unit. Shape (A,).
+        """
+        descriptor = os.memfd_create("dads_ros_guard")
+        os.ftruncate(descriptor, 16)
+        self._page = mmap.mmap(descriptor, 16)
+        self._shared = memoryview(self._page).cast("d")
+        self._shared[0] = math.inf
+        settings = {
+            "name": name,
+            "namespace": namespace,
+            "topic": topic,
+            "label": label,
+            "safe_command": [float(value) for value in safe_command],
+        }
+        self._process = subprocess.Popen(
+            # -P: nothing is imported from the folder that this was started in
+            [
+                sys.executable,
+                "-P",
+                PROGRAM,
+                str(descriptor),
+                str(os.getpid()),
+                json.dumps(settings),
+            ],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[descriptor],
+            start_new_session=True,
+        )
+        os.close(descriptor)
+
+    def wait_until_ready(self) -> None:
+        """Until it could send. Raises: PlanningError when it does not come up."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while self._shared[1] == 0.0:
+            code = self._process.poll()
+            if code is not None or time.monotonic() > deadline:
+                what = f"ended with code {code}" if code is not None else "does not come up"
+                raise PlanningError(
+                    f"the guard, which stops the robot when this process cannot, {what}: see what "
+                    "it wrote above, and whether rclpy works there"
+                )
+            time.sleep(0.01)
+
+    def promise(self, seconds: float) -> None:
+        """The next command leaves within so long; infinity releases the robot."""
+        self._shared[0] = time.monotonic() + seconds + SLACK_S
+
+    def complaint(self) -> str:
+        """What is wrong with it; empty when it would step in."""
+        silence_s = time.monotonic() - self._shared[1]
+        if silence_s <= SILENCE_S:
+            return ""
+        if self._process.poll() is not None:
+            return "the guard has ended; deactivate and activate the node to start a new one"
+        return f"the guard has not answered for {silence_s:.1f} s; it is stopped or starved"
+
+    @property
+    def is_running(self) -> bool:
+        """Its process has not ended."""
+        return self._process.poll() is None

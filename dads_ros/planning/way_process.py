@@ -1,0 +1,197 @@
+"""Maps and ways from a process of their own, and what holds until they are there."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dads_ros.errors import PlanningError
+from dads_ros.planning.obstacles import LETHAL, ObstacleMap, WayField, check_map
+from dads_ros.planning.worker import Result, Worker
+
+_MEASURE = f"{__name__}:measure_map"
+_FIND_WAY = f"{__name__}:find_way"
+
+
+class WayProcess(Worker):
+    """Measures maps and finds ways in a process of its own; its futures are never waited for."""
+
+    def __init__(self, functions: Sequence[str] = (), *, limit_s: float = 60.0) -> None:
+        """Start nothing yet.
+
+        Args:
+            functions: ``package.module:function`` of others that may be run there.
+            limit_s: on the time of a job.
+        """
+        super().__init__((_MEASURE, _FIND_WAY, *functions), limit_s=limit_s)
+
+    def measure(
+        self,
+        cells: Any,  # noqa: ANN401, a buffer
+        rows: int,
+        columns: int,
+        resolution_m: float,
+        origin: tuple[float, float, float],
+    ) -> "Future[ObstacleMap]":
+        """The map in the cells of an occupancy grid, int8, row after row.
+
+        Raises: PlanningError, before any work, for one that is none or too large.
+        """
+        check_map((rows, columns), resolution_m, origin)
+        if memoryview(cells).nbytes != rows * columns:
+            raise PlanningError(
+                f"the map has {memoryview(cells).nbytes} cells; expected {rows} rows of {columns}"
+            )
+        grid = {"rows": rows, "columns": columns, "resolution_m": resolution_m, "origin": origin}
+        return self.submit(_MEASURE, cells, measured_map, **grid)
+
+    def find_way(
+        self, obstacles: ObstacleMap, goal: ArrayLike, radius_m: float, margin_m: float
+    ) -> "Future[WayField]":
+        """``ObstacleMap.way_to``. Raises: PlanningError, before any work, for no legal request."""
+        obstacles.border(goal, radius_m, margin_m)
+        place = np.asarray(goal, float)
+
+        def field(result: Result) -> WayField:
+            return WayField(obstacles, place, result["around"], result["lengths"])
+
+        rows, columns = obstacles.is_lethal.shape
+        return self.submit(
+            _FIND_WAY,
+            obstacles.is_lethal,
+            field,
+            rows=rows,
+            columns=columns,
+            resolution_m=obstacles.resolution_m,
+            origin=obstacles.origin,
+            goal=place.tolist(),
+            radius_m=radius_m,
+            margin_m=margin_m,
+        )
+
+
+class Surroundings(NamedTuple):
+    """What a task takes of a map; one of each for its one robot."""
+
+    maps: list[ObstacleMap] | None
+    ways: list[WayField] | None
+
+
+class WayFinder:
+    """The newest map and the way to the goal on it, for one robot.
+
+    Asked at every control step, it begins what is missing, cancels what a new goal made useless,
+    and never waits. Until the way to a new goal is there the robot stands; until a new map and the
+    way on it are there, and while the way at a changed margin is sought, the old ones hold. What
+    is under way for an older map is finished first: else maps that come faster than they can be
+    searched would leave no way at all.
+    """
+
+    def __init__(self, process: WayProcess, radius_m: float) -> None:
+        """Take where to run, and the robot's radius."""
+        self._process, self._radius_m = process, radius_m
+        self._map: ObstacleMap | None = None
+        self._measuring: list[Future[ObstacleMap]] = []  # measured, under way, newest
+        self._way: WayField | None = None
+        self._finding: Future[WayField] | None = None
+        self._wanted: tuple[ObstacleMap, tuple[float, ...], float] | None = None
+
+    def use_map(self, measuring: "Future[ObstacleMap]") -> None:
+        """Take this map as soon as it is measured."""
+        measured = [job for job in self._measuring if job.done() and not job.cancelled()]
+        waiting = [job for job in self._measuring if not job.done()]
+        for outdated in waiting[1:]:
+            outdated.cancel()
+        self._measuring = [*measured[-1:], *waiting[:1], measuring]
+
+    def update(self, goal: NDArray[np.floating] | None, margin_m: float) -> Surroundings | None:
+        """What to plan with now.
+
+        Args:
+            goal: x, y, world frame, m, shape (2,); None for a task without one.
+            margin_m: as it is set now.
+        Returns: None while the robot has to stand, for what this goal needs is not there yet.
+        Raises: PlanningError, once, when a map cannot be measured or a way not be found; what was
+            there before still holds.
+        """
+        while self._measuring and self._measuring[0].done():
+            self._map = self._measuring.pop(0).result()
+        found = self._finding
+        if found is not None and found.done():
+            self._finding = None
+            self._way = found.result()
+        if goal is None:
+            self._want(None)
+            return Surroundings(None if self._map is None else [self._map], None)
+        if self._map is None:
+            return None if self._measuring else Surroundings(None, None)
+        self._want((self._map, tuple(np.asarray(goal, float).tolist()), margin_m))
+        if self._way is None or not np.array_equal(self._way.goal, goal):
+            return None
+        return Surroundings([self._way.obstacles], [self._way])
+
+    def _want(self, wanted: tuple[ObstacleMap, tuple[float, ...], float] | None) -> None:
+        """Have a way on this map to this goal at this margin found, if it is not that already."""
+        before = self._wanted
+        if wanted == before:
+            return
+        if self._finding is not None:
+            if wanted is not None and before is not None and wanted[1] == before[1]:
+                return
+            self._finding.cancel()
+        self._finding, self._wanted = None, wanted
+        if wanted is None:
+            self._way = None
+        else:
+            obstacles, goal, margin_m = wanted
+            self._finding = self._process.find_way(obstacles, goal, self._radius_m, margin_m)
+
+
+def measured_map(result: Result) -> ObstacleMap:
+    """The map that ``measure_map`` measured, its arrays in memory of that process."""
+    return ObstacleMap.measured(
+        result["is_lethal"],
+        result["clearance_m"],
+        result["resolution_m"],
+        tuple(result["origin"]),
+    )
+
+
+def measure_map(
+    data: memoryview,
+    rows: int,
+    columns: int,
+    resolution_m: float,
+    origin: tuple[float, float, float],
+) -> Mapping[str, Any]:
+    """Runs in the worker: which of an occupancy grid's cells (int8) are obstacles, and clearance.
+
+    Raises: PlanningError for a map that is none or too large.
+    """
+    check_map((rows, columns), resolution_m, origin)
+    cells = np.frombuffer(data, np.int8).reshape(rows, columns) >= LETHAL
+    obstacles = ObstacleMap(cells, resolution_m, origin)
+    return {
+        "is_lethal": cells,
+        "clearance_m": obstacles.clearance_m,
+        "resolution_m": resolution_m,
+        "origin": origin,
+    }
+
+
+def find_way(
+    data: memoryview,
+    rows: int,
+    columns: int,
+    resolution_m: float,
+    origin: tuple[float, float, float],
+    goal: ArrayLike,
+    radius_m: float,
+    margin_m: float,
+) -> Mapping[str, Any]:
+    """Runs in the worker: ``ObstacleMap.way_to`` on cells (bool). Raises: PlanningError."""
+    cells = np.frombuffer(data, bool).reshape(rows, columns)
+    way = ObstacleMap(cells, resolution_m, origin).way_to(goal, radius_m, margin_m)
+    return {"around": way.around, "lengths": way.lengths}

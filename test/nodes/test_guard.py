@@ -1,0 +1,162 @@
+"""The guard over DDS: whatever becomes of the planner's process, the robot is stopped."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from std_msgs.msg import Float64MultiArray
+
+from dads_ros.nodes.guard_node import LABEL
+from ros_graph import NodeProcess, Probe, Robot, health, is_moving, start_robot
+
+Start = Callable[..., NodeProcess]
+
+
+def is_by_guard(message: Float64MultiArray) -> bool:
+    return len(message.layout.dim) > 1 and message.layout.dim[1].label == LABEL
+
+
+def by_guard(probe: Probe) -> list[Float64MultiArray]:
+    return [m for m in probe.messages["joint_commands"] if is_by_guard(m)]
+
+
+def guard_of(planner: NodeProcess) -> int:
+    (pid,) = planner.children()
+    return pid
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def change(probe: Probe, number: int) -> bool:
+    service = "skill_planner/change_state"
+    return bool(probe.call(ChangeState, service, transition=Transition(id=number)).success)
+
+
+@pytest.fixture
+def robot(probe: Probe, start: Start, point_mass_bundle: Path) -> Robot:
+    """On its way to a goal that is far away."""
+    robot = start_robot(probe, start, point_mass_bundle)
+    probe.send_goal(500.0, 0.0)
+    probe.wait_for(lambda: is_moving(probe))
+    return robot
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGSTOP])
+def test_a_planner_that_is_gone_or_stopped_is_stood_in_for(
+    robot: Robot, number: signal.Signals
+) -> None:
+    probe = robot.probe
+    guard = guard_of(robot.planner)
+    robot.planner.process.send_signal(number)
+    probe.wait_for(lambda: len(by_guard(probe)) > 5)
+    assert all(list(message.data) == [0.0, 0.0] for message in by_guard(probe))
+    assert by_guard(probe)[0].layout.dim[0].label == "push_x,push_y"
+    assert not is_moving(probe)
+    if number == signal.SIGSTOP:
+        robot.planner.process.send_signal(signal.SIGCONT)
+        probe.wait_for(lambda: is_moving(probe))
+        count = len(by_guard(probe))
+        probe.wait_for_next("odom", 20)
+        assert len(by_guard(probe)) == count
+    else:
+        robot.planner.process.wait()
+        os.kill(guard, signal.SIGKILL)
+
+
+def test_an_orphan_stays_until_another_planner_drives(
+    robot: Robot, start: Start, point_mass_bundle: Path
+) -> None:
+    """Which waits until DDS has forgotten the one that was killed."""
+    probe, guard = robot.probe, guard_of(robot.planner)
+    robot.planner.process.kill()
+    robot.planner.process.wait()
+    probe.wait_for(lambda: len(by_guard(probe)) > 2)
+    start("skill_planner", bundle=point_mass_bundle, use_sim_time=True)
+    probe.wait_for(lambda: not is_by_guard(probe.messages["joint_commands"][-1]), 60.0)
+    probe.wait_for(lambda: not is_running(guard))
+    probe.send_goal(500.0, 0.0)
+    probe.wait_for(lambda: is_moving(probe))
+
+
+def test_an_orphan_ends_when_nobody_is_there_to_hear_it(
+    start: Start, point_mass_bundle: Path
+) -> None:
+    probe = Probe()
+    robot = start_robot(probe, start, point_mass_bundle)
+    guard = guard_of(robot.planner)
+    robot.planner.process.kill()
+    robot.planner.process.wait()
+    probe.wait_for(lambda: len(by_guard(probe)) > 2)
+    robot.simulator.end()
+    probe.close()
+    bystander = Probe()
+    bystander.wait_for(lambda: not is_running(guard), 40.0)
+    bystander.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_without_its_guard_the_planner_does_not_drive(
+    robot: Robot, number: signal.Signals
+) -> None:
+    probe, guard = robot.probe, guard_of(robot.planner)
+    os.kill(guard, number)
+    probe.wait_for(lambda: not is_moving(probe))
+    probe.wait_for(lambda: "safe command: the guard has" in health(probe)[1])
+    assert health(probe)[0] == 2
+    if number == signal.SIGSTOP:
+        os.kill(guard, signal.SIGCONT)
+    else:
+        assert change(probe, Transition.TRANSITION_DEACTIVATE)
+        assert change(probe, Transition.TRANSITION_ACTIVATE)
+        probe.send_goal(500.0, 0.0)
+    probe.wait_for(lambda: is_moving(probe))
+
+
+def test_a_planner_that_was_deactivated_on_purpose_is_left_alone(robot: Robot) -> None:
+    probe = robot.probe
+    assert change(probe, Transition.TRANSITION_DEACTIVATE)
+    probe.wait_for(lambda: not is_moving(probe))
+    count = len(by_guard(probe))
+    robot.planner.process.send_signal(signal.SIGSTOP)
+    probe.wait_for_next("odom", 40)
+    robot.planner.process.send_signal(signal.SIGCONT)
+    assert len(by_guard(probe)) == count
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_planner_that_ends_takes_its_guard_with_it(robot: Robot, number: signal.Signals) -> None:
+    probe, guard = robot.probe, guard_of(robot.planner)
+    assert robot.planner.end(number) == 0
+    probe.wait_for(lambda: not is_running(guard))
+    probe.wait_for(lambda: not is_moving(probe))
+
+
+def test_a_second_planner_of_the_robot_does_not_drive(
+    robot: Robot, start: Start, point_mass_bundle: Path
+) -> None:
+    probe = robot.probe
+    second = start("skill_planner", bundle=point_mass_bundle, use_sim_time=True)
+    probe.wait_for(lambda: "/skill_planner publishes on" in second.said())
+    assert second.process.wait(60) == 2
+    assert "could not be activated" in second.said()
+    probe.send_goal(500.0, 0.0)
+    probe.wait_for(lambda: is_moving(probe))
+
+
+def test_another_publisher_of_commands_stops_the_robot_and_is_named(robot: Robot) -> None:
+    probe = robot.probe
+    rival = probe.node.create_publisher(Float64MultiArray, "joint_commands", 5)
+    probe.wait_for(lambda: health(probe)[0] == 2 and "/probe publishes on" in health(probe)[1])
+    assert not is_moving(probe)
+    probe.node.destroy_publisher(rival)
+    probe.wait_for(lambda: is_moving(probe))

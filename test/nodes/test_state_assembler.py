@@ -1,0 +1,144 @@
+"""States from joint_states of one or several drivers and odom, in whatever order they come."""
+
+import re
+
+import numpy as np
+import pytest
+from nav_msgs.msg import Odometry
+from sensor_msgs.msg import JointState
+
+from dads_ros.nodes.conversions import Frames, MessageError, to_stamp
+from dads_ros.nodes.state_assembler import MAX_WAITING, NUM_REPEATS, StateAssembler
+from dads_ros.robot import RobotSpec
+
+ANT = RobotSpec.load("ant")
+LEGS = {"a": ANT.joints[:4], "b": ANT.joints[4:], "j": ANT.joints, "g": ("left_finger",)}
+MS = 1_000_000
+
+
+def joints(names: tuple[str, ...], stamp_ns: int) -> JointState:
+    """Each joint's position is its place in the robot file, its velocity the stamp in ms."""
+    places = [float(ANT.joints.index(n)) if n in ANT.joints else 99.0 for n in names]
+    message = JointState(name=list(names), position=places)
+    message.velocity = [stamp_ns / MS] * len(names)
+    message.header.stamp = to_stamp(stamp_ns)
+    return message
+
+
+def odometry(stamp_ns: int, **frames: str) -> Odometry:
+    message = Odometry(child_frame_id=frames.get("child", "base_link"))
+    message.header.frame_id = frames.get("frame", "odom")
+    message.header.stamp = to_stamp(stamp_ns)
+    message.pose.pose.orientation.w = 1.0
+    return message
+
+
+def make() -> StateAssembler:
+    return StateAssembler(ANT, Frames.of(""), 25 * MS)
+
+
+def states_of(arrivals: str) -> list[str]:
+    """Stamps in ms of the states that arrivals such as 'j50 o50' complete, in order."""
+    assembler, found = make(), []
+    for number, word in enumerate(arrivals.split()):
+        stamp_ns = int(word[1:]) * MS
+        if word[0] == "o":
+            assembler.add_odometry(odometry(stamp_ns), number, 0.0)
+        else:
+            assembler.add_joints(joints(LEGS[word[0]], stamp_ns), number, 0.0)
+        complete = assembler.take()
+        if complete is not None:
+            state, stamp_ns = complete
+            np.testing.assert_array_equal(state.joint_positions, np.arange(8.0))
+            found.append(str(stamp_ns // MS))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "expected"),
+    [
+        ("j50 o50 o100 j100", ["50", "100"]),
+        ("j50 j100 o50 o100", ["50", "100"]),  # odom comes a step behind
+        ("j50 j100 o100 o50", ["100"]),  # the older state is dropped
+        ("j800 j900 j50 o50 o900", ["50"]),  # the stamps start anew
+        ("j50 o100 j150 o200", []),
+        ("j53 o50 j103 o100", ["50", "100"]),  # 3 ms off, as drivers are
+        ("j50 o50 j55 j60 j95 o100 j105", ["50", "100"]),  # the newest of faster ones
+        ("o50 o55 o60 j61 o65 o70", ["60"]),
+        ("a50 o50 b50 b100 a100 o100", ["50", "100"]),  # two drivers with half the joints each
+        ("a50 b58 o50 a100 b108 o100", ["50", "100"]),
+        ("a50 b90 o50", []),
+        ("g50 j50 g50 o50 g100 o100 g100 j100", ["50", "100"]),  # a gripper's driver
+    ],
+)
+def test_states_are_given_out_once_and_in_order(arrivals: str, expected: list[str]) -> None:
+    assert states_of(arrivals) == expected
+
+
+def test_what_waits_is_bounded_and_complained_of() -> None:
+    assembler = make()
+    assert assembler.complaint() == ""
+    for number in range(3 * MAX_WAITING):
+        assembler.add_joints(joints(LEGS["a"], number * MS), number, 0.0)
+    assert "lacks " + ", ".join(LEGS["b"]) in assembler.complaint()
+    assembler.add_joints(joints(LEGS["j"], 200 * MS), 100, 0.0)
+    assert assembler.complaint() == "joint_states comes without odom"
+    assembler.add_odometry(odometry(10 * MS), 0, 0.0)  # its other half is no longer kept
+    assert assembler.take() is None
+    assert "never within 0.025 s" in assembler.complaint()
+    assembler = make()
+    assembler.add_odometry(odometry(0), 0, 0.0)
+    assert "odom comes without joint_states of hip_1" in assembler.complaint()
+
+
+def test_a_joint_that_is_named_twice_is_refused() -> None:
+    with pytest.raises(MessageError, match="names 'hip_2' twice"):
+        make().add_joints(joints((*ANT.joints, "hip_2"), 0), 0, 0.0)
+    make().add_joints(joints((*ANT.joints, "finger", "finger"), 0), 0, 0.0)  # not ours
+
+
+@pytest.mark.parametrize(
+    ("frames", "reason"),
+    [
+        ({"frame": "map"}, "frame_id 'map'; expected 'odom'"),
+        ({"child": "camera"}, "child_frame_id 'camera'; expected 'base_link'"),
+    ],
+)
+def test_odom_in_other_frames_is_refused(frames: dict[str, str], reason: str) -> None:
+    with pytest.raises(MessageError, match=re.escape(reason)):
+        make().add_odometry(odometry(0, **frames), 0, 0.0)
+    make().add_odometry(odometry(0, frame="", child=""), 0, 0.0)  # unsaid
+
+
+def test_velocities_beyond_reason_are_named() -> None:
+    assembler, wild = make(), joints(ANT.joints, 0)
+    wild.velocity[2] = -1e6
+    assembler.add_joints(wild, 0, 0.0)
+    assembler.add_odometry(odometry(0), 0, 0.0)
+    with pytest.raises(MessageError, match="joint 'hip_2' is -1e\\+06; more than 200"):
+        assembler.take()
+
+
+def test_two_publishers_of_one_thing_are_heard_and_a_restarted_one_is_not() -> None:
+    assembler = make()
+    for number in range(100, 110):  # one alone, two drivers of other joints, and a restart
+        for names, sequence in (("a", number), ("b", number - 90)):
+            assembler.add_joints(joints(LEGS[names], 0), sequence, number / 10)
+    assembler.add_joints(joints(LEGS["a"], 0), 1, 11.0)
+    assert assembler.second_voice(11.0) == ""
+    for number in range(NUM_REPEATS):
+        for sequence in (number, 1000 + number):
+            assembler.add_joints(joints(LEGS["a"], 0), sequence, 11.5)
+    assert assembler.second_voice(11.5) == "joint_states"
+    assert assembler.second_voice(20.0) == ""
+    for number in range(NUM_REPEATS + 1):  # started together, they count alike
+        for _ in range(2):
+            assembler.add_odometry(odometry(0), number, 30.0)
+    assert assembler.second_voice(30.0) == "odom"
+
+
+def test_a_robot_without_joints_needs_odom_alone() -> None:
+    assembler = StateAssembler(RobotSpec.load("point_mass"), Frames.of(""), 25 * MS)
+    assembler.add_odometry(odometry(7), 0, 0.0)
+    complete = assembler.take()
+    assert complete is not None and complete[1] == 7

@@ -1,0 +1,337 @@
+"""What decides about commands, with a clock that the test turns: races are steps in order here."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dads_ros.bundle.runtime import SkillBundle
+from dads_ros.config import ControlConfig, PlannerConfig
+from dads_ros.observation import RobotState
+from dads_ros.planning.controller import (
+    ERROR,
+    JUMP_STATES,
+    OK,
+    WARN,
+    Errand,
+    SkillController,
+    Step,
+    make_loop,
+)
+from dads_ros.planning.costs import Candidates
+from dads_ros.planning.goal_watch import GoalWatch
+from dads_ros.planning.tasks import Task
+
+STEP_NS = 100_000_000
+FAR = np.array([[40.0, 0.0]])
+PLANNER = PlannerConfig(planning_horizon=2, skill_duration_steps=4, skill_range=1.0)
+
+
+def state_at(x: float = 0.0, num: int = 1) -> RobotState:
+    return RobotState(
+        position=np.tile([x, 0.0, 0.0], (num, 1)),
+        orientation=np.tile([1.0, 0.0, 0.0, 0.0], (num, 1)),
+        linear_velocity=np.zeros((num, 3)),
+        angular_velocity=np.zeros((num, 3)),
+        joint_positions=np.zeros((num, 0)),
+        joint_velocities=np.zeros((num, 0)),
+    )
+
+
+class Bench:
+    """A controller of a point mass, its clock, and what it said."""
+
+    def __init__(self, folder: Path, num: int = 1, **settings: object) -> None:
+        self.now, self.stamp_ns, self.said = 100.0, 0, []
+        self.bundle = SkillBundle(folder)
+        self.settings = ControlConfig(**{"planner": PLANNER} | settings)  # type: ignore[arg-type]
+        self.num = num
+        self.control = self.make(None)
+        self.control.activate()
+
+    def make(self, custom: Callable[[Candidates], object] | None) -> SkillController:
+        bundle = self.bundle
+        loop = make_loop(bundle.robot, bundle.command, bundle, self.settings, 0, self.num)
+        return SkillController(
+            loop,
+            lambda: self.settings,
+            seed=0,
+            custom=custom,  # type: ignore[arg-type]
+            clock=lambda: self.now,
+            say=self.said.append,
+        )
+
+    def tick(self, state: RobotState | None = None, **arguments: float) -> Step:
+        """The next state, a control step later."""
+        self.now += 0.1
+        self.stamp_ns += STEP_NS
+        state = state_at(num=self.num) if state is None else state
+        step = self.control.step(state, self.stamp_ns, **arguments)
+        assert step is not None
+        return step
+
+    def go(self, goals: np.ndarray = FAR) -> Errand:
+        errand = Errand(Task(goals=np.tile(goals, (self.num, 1))), received=self.now)
+        self.control.turn_to(errand)
+        return errand
+
+    def is_driving(self, step: Step) -> bool:
+        return bool((np.abs(step.result.command).max(axis=1) > 0.5).all())
+
+
+@pytest.fixture
+def bench(point_mass_bundle: Path) -> Bench:
+    return Bench(point_mass_bundle)
+
+
+def test_it_stands_without_a_task_and_drives_once_a_plan_is_handed_over(bench: Bench) -> None:
+    assert bench.tick().result.command.tolist() == [[0.0, 0.0]]
+    assert bench.control.status()[:2] == (OK, "no task: standing command")
+    bench.go()
+    step = bench.tick()
+    assert step.request is not None and not bench.is_driving(step)
+    assert bench.control.plan(step.request) is not None
+    assert bench.is_driving(bench.tick())
+    assert bench.control.status()[:2] == (OK, "on the way")
+
+
+def test_in_lock_step_the_plan_is_made_within_the_step(point_mass_bundle: Path) -> None:
+    bench = Bench(point_mass_bundle, lock_step=True)
+    bench.go()
+    assert bench.is_driving(bench.tick())
+
+
+@pytest.mark.parametrize(
+    "change", ["errand", "none", "bundle", "settings", "stamps", "activation"]
+)
+def test_a_plan_for_what_has_changed_meanwhile_is_dropped(bench: Bench, change: str) -> None:
+    """The race between the planning thread and everything that a user may do meanwhile."""
+    bench.go()
+    request = bench.tick().request
+    assert request is not None
+    control = bench.control
+    if change == "errand":
+        bench.go(np.array([[-40.0, 0.0]]))
+    elif change == "none":
+        control.turn_to(None)
+    elif change == "bundle":
+        loop = make_loop(
+            bench.bundle.robot, bench.bundle.command, bench.bundle, bench.settings, 1, 1
+        )
+        control.take(loop)
+    elif change == "settings":
+        planner = dataclasses.replace(PLANNER, num_samples=8)
+        bench.settings = dataclasses.replace(bench.settings, planner=planner)
+        bench.tick()
+    elif change == "stamps":
+        bench.stamp_ns = -100 * STEP_NS
+        assert [control.step(state_at(), n) for n in (-9, -8)] == [None, None]
+        control.step(state_at(), -7)
+    else:
+        control.deactivate()
+        control.activate()
+    assert control.plan(request) is None
+    assert control.loop.skill is None and control.plan_error == ""
+
+
+def test_a_plan_that_fails_for_a_dropped_task_stops_nobody(bench: Bench) -> None:
+    bench.control = bench.make(lambda plans: [][0])  # type: ignore[index]
+    bench.control.activate()
+    bench.go()
+    request = bench.tick().request
+    bench.control.turn_to(None)
+    assert request is not None and bench.control.plan(request) is None
+    assert bench.tick().result.reason == ""
+
+
+def test_a_cost_that_raises_is_named_and_stops_the_robot_until_a_plan_is_made(
+    bench: Bench,
+) -> None:
+    costs = dataclasses.replace(bench.settings.costs, custom="mine:Far")
+    bench.settings = dataclasses.replace(bench.settings, costs=costs)
+    fails = [True]
+
+    def custom(plans: Candidates) -> np.ndarray:
+        if fails[0]:
+            raise RuntimeError("lost")
+        return np.zeros(plans.skills.shape[:2])
+
+    bench.control = bench.make(custom)
+    bench.control.activate()
+    bench.go()
+    request = bench.tick().request
+    assert request is not None and bench.control.plan(request) is None
+    assert "mine:Far" in bench.tick().result.reason
+    level, text, _ = bench.control.status()
+    assert level == ERROR and "RuntimeError" in text and "mine:Far" in text
+    fails[0] = False
+    while (request := bench.tick().request) is None:
+        pass
+    assert bench.control.plan(request) is not None
+    assert bench.is_driving(bench.tick())
+
+
+def driving(bench: Bench) -> Bench:
+    """On its way to a far goal."""
+    bench.go()
+    request = bench.tick().request
+    assert request is not None and bench.control.plan(request) is not None
+    assert bench.is_driving(bench.tick())
+    return bench
+
+
+def test_no_old_state_is_answered(bench: Bench) -> None:
+    driving(bench)
+    step = bench.tick(age_s=0.51)
+    assert not step.is_answer and step.result.command.tolist() == [[0.0, 0.0]]
+    assert "the state is 0.51 s old" in step.result.reason
+    assert bench.control.status()[2]["old states refused"] == 1
+    assert not bench.is_driving(bench.tick(age_s=float("nan")))
+    assert bench.is_driving(bench.tick(age_s=0.49))
+
+
+def test_old_states_do_not_put_the_watchdog_to_sleep(bench: Bench) -> None:
+    driving(bench)
+    for _ in range(6):
+        bench.tick(age_s=5.0)
+    result = bench.control.check_age()
+    assert result is not None and "no state for 0.6" in result.reason
+
+
+def test_silence_is_answered_with_the_safe_command_once_it_has_lasted(bench: Bench) -> None:
+    driving(bench)
+    bench.now += 0.49
+    assert bench.control.check_age() is None
+    bench.now += 0.02
+    result = bench.control.check_age()
+    assert result is not None and result.is_safe_stop.all() and "no state for" in result.reason
+    assert bench.control.status()[0] == ERROR
+    assert bench.is_driving(bench.tick())
+
+
+def test_in_lock_step_no_state_ages(point_mass_bundle: Path) -> None:
+    bench = Bench(point_mass_bundle, lock_step=True)
+    bench.go()
+    bench.tick()
+    bench.now += 100.0
+    assert bench.control.check_age() is None
+    assert bench.is_driving(bench.tick())
+
+
+def test_late_and_swapped_states_are_dropped_and_counted(bench: Bench) -> None:
+    driving(bench)
+    skill = bench.control.loop.skill
+    for offset in (-1, -3, -2):  # late; late again; the last two in their order
+        assert bench.control.step(state_at(), bench.stamp_ns + offset * STEP_NS) is None
+        assert bench.is_driving(bench.tick())
+    assert bench.control.step(state_at(), bench.stamp_ns) is None  # twice the same
+    assert bench.control.loop.skill is skill
+    assert bench.control.status()[2]["late states dropped"] == 3
+    assert not bench.said
+
+
+def test_a_real_jump_back_starts_anew_once_and_keeps_the_task(bench: Bench) -> None:
+    errand = driving(bench).control.errand
+    answers = []
+    for stamp_ns in range(1, 8):
+        bench.now += 0.1
+        answers.append(bench.control.step(state_at(), stamp_ns))
+    assert [answer is None for answer in answers[:JUMP_STATES]] == [True, True, False]
+    assert all(answer is not None for answer in answers[JUMP_STATES:])
+    assert len([text for text in bench.said if "went back" in text]) == 1
+    assert bench.control.errand is errand
+    assert answers[JUMP_STATES - 1].request is not None
+
+
+def test_a_single_stamp_from_the_future_costs_no_more_than_a_few_states(bench: Bench) -> None:
+    driving(bench)
+    bench.control.step(state_at(), 10**18)
+    answers = [bench.control.step(state_at(), bench.stamp_ns + n) for n in range(1, 6)]
+    assert [answer is None for answer in answers] == [True, True, False, False, False]
+
+
+def test_a_late_plan_means_standing_until_it_is_there(bench: Bench) -> None:
+    driving(bench)
+    while (request := bench.tick().request) is None:
+        pass
+    for _ in range(11):
+        step = bench.tick()
+    assert not bench.is_driving(step)
+    assert bench.control.status()[:2] == (WARN, "the plan is late: standing command")
+    assert bench.control.plan(request) is not None
+    assert bench.is_driving(bench.tick())
+
+
+def test_a_standing_objection_stops_the_robot_until_it_is_withdrawn(bench: Bench) -> None:
+    driving(bench)
+    bench.control.object("guard", "the guard has ended")
+    step = bench.tick()
+    assert step.result.reason == "the guard has ended" and not bench.is_driving(step)
+    assert bench.control.status()[1] == "safe command: the guard has ended"
+    bench.control.object("guard", "")
+    assert bench.is_driving(bench.tick())
+
+
+def test_deactivated_it_sends_the_safe_command_and_forgets_the_task(bench: Bench) -> None:
+    driving(bench)
+    assert bench.control.deactivate().reason == "not active"
+    assert bench.control.errand is None
+    assert bench.tick().result.command.tolist() == [[0.0, 0.0]]
+
+
+def test_a_velocity_that_nobody_repeats_is_dropped(bench: Bench) -> None:
+    bench.control.turn_to(Errand(Task(velocities=np.array([[1.0, 0.0]])), received=bench.now))
+    for _ in range(5):
+        assert not bench.tick().is_silent
+    bench.now += 0.05
+    assert bench.tick().is_silent
+    assert bench.control.errand is None
+
+
+def test_a_goal_is_reached_once_it_was_held(bench: Bench) -> None:
+    errand = bench.go(np.array([[1.0, 0.0]]))
+    errand.watch = GoalWatch(np.array([1.0, 0.0]))
+    reached = []
+    for _ in range(14):
+        step = bench.tick(state_at(0.9))
+        reached.append(step.is_reached)
+        if step.request is not None:
+            bench.control.plan(step.request)
+    assert reached.count(True) == 1 and reached.index(True) == 10
+    assert bench.control.status()[:2] == (OK, "goal reached")
+
+
+def test_a_task_whose_way_is_not_known_yet_is_not_planned(bench: Bench) -> None:
+    driving(bench)
+    errand = Errand(Task(goals=FAR), is_ready=False, received=bench.now)
+    bench.control.turn_to(errand)
+    step = bench.tick()
+    assert step.request is None and not bench.is_driving(step)
+    assert bench.control.status()[1] == "looking for a way: standing command"
+    bench.control.make_ready(errand)
+    assert bench.tick().request is not None
+
+
+def test_of_many_robots_a_broken_one_is_stopped_and_the_others_go_on(
+    point_mass_bundle: Path,
+) -> None:
+    bench = Bench(point_mass_bundle, num=3, lock_step=True)
+    bench.go()
+    bench.tick()
+    state = state_at(num=3)
+    state.linear_velocity[1, 0] = np.nan
+    result = bench.tick(state).result
+    assert result.is_safe_stop.tolist() == [False, True, False]
+    assert np.isfinite(result.command).all() and result.command[[0, 2], 0].min() > 0.5
+    assert result.reason == "the state is not finite"
+
+
+def test_an_error_within_the_step_is_the_safe_command(bench: Bench) -> None:
+    driving(bench)
+    broken = dataclasses.replace(state_at(), linear_velocity=np.zeros((1, 2)))
+    step = bench.tick(broken)
+    assert "control step failed" in step.result.reason
+    assert step.result.command.tolist() == [[0.0, 0.0]]
+    assert bench.is_driving(bench.tick())
