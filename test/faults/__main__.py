@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one is not None:
-            (row,) = (row for row in ROWS if row.name == args.one)
+        (row,) = (row for row in ROWS if row.name == args.one)
         with Robots() as robots:
             runs = [robots.run(row) for _ in range(args.repeat)]
         print(json.dumps([dataclasses.asdict(seen) for seen in runs]))
