@@ -61,7 +61,9 @@ def _in_process(row: Row, number: int) -> list[Run]:
     except subprocess.TimeoutExpired:
         return [Run(wrong=["the row did not end"])] * number
     except (IndexError, ValueError):
-        return [Run(wrong=[f"the row broke: {complaints.strip()[-300:]}"])] * number
+        return [
+            Run(wrong=[f"the row broke ({process.returncode}): {complaints.strip()[-300:]}"])
+        ] * number
     finally:
         with contextlib.suppress(ProcessLookupError):  # also what it started itself
             os.killpg(process.pid, signal.SIGKILL)
