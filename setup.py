@@ -81,9 +81,9 @@ setup(
         "console_scripts": [
             "dads-ros = dads_ros.cli.main:main",
             # What 'ros2 run' and launch files start, from lib/dads_ros.
-            "simulator = dads_ros.nodes.simulator_node:main",
-            "skill_planner = dads_ros.nodes.planner_node:main",
-            "skill_trainer = dads_ros.nodes.trainer_node:main",
+            "simulator = dads_ros.nodes.start:simulator",
+            "skill_planner = dads_ros.nodes.start:skill_planner",
+            "skill_trainer = dads_ros.nodes.start:skill_trainer",
         ],
     },
 )

@@ -13,7 +13,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -57,22 +56,21 @@ def main() -> None:
     bundle = SkillBundle(find_file(args.bundle, folder="models"))
     os.environ.setdefault("ROS_DOMAIN_ID", str(free_domain()))
     settings = {"bundle": str(bundle.folder), "seed": args.seed, "use_sim_time": True}
-    with tempfile.TemporaryFile() as log:
-        nodes = [
-            NodeProcess("simulate", {"robot": bundle.robot.name, "seed": args.seed}, log),
-            NodeProcess("plan", settings, log),
-        ]
-        answering = subprocess.Popen([sys.executable, __file__, "--echo"])
-        try:
-            watch = Watch(bundle, args.seed)
-            watch.run(60.0 * args.minutes)
-        finally:
-            answering.terminate()
-            answering.wait()
-            for node in nodes:
-                node.ask_to_end()
-            for node in nodes:
-                node.end(time.monotonic() + 5.0)
+    nodes = [
+        NodeProcess("simulate", {"robot": bundle.robot.name, "seed": args.seed}),
+        NodeProcess("plan", settings),
+    ]
+    answering = subprocess.Popen([sys.executable, __file__, "--echo"])
+    try:
+        watch = Watch(bundle, args.seed)
+        watch.run(60.0 * args.minutes)
+    finally:
+        answering.terminate()
+        answering.wait()
+        for node in nodes:
+            node.ask_to_end()
+        for node in nodes:
+            node.end(time.monotonic() + 5.0)
     print_report("control_latency", {"robot": bundle.robot.name, **watch.results()})
 
 

@@ -6,6 +6,8 @@ made from the same fields.
 
 import dataclasses
 import difflib
+import math
+import reprlib
 import types
 import typing
 from dataclasses import dataclass
@@ -19,6 +21,14 @@ from dads_ros.errors import ConfigError
 REQUIRED = dataclasses.MISSING
 MAX_PREDICTIONS = 1_000_000
 """Of one plan, each of a skill that is held: about a second's work."""
+MAX_INT = 2**63 - 1
+"""What a ROS parameter, MuJoCo and torch take."""
+MAX_ITEMS = 1000
+"""Of a list or a mapping of settings."""
+MAX_BYTES, MAX_DEPTH = 2**16, 20
+"""Of a YAML file; our longest has 7 kB and depth 5."""
+MAX_NAME, MAX_SCALAR, MAX_NUMBER = 200, 4096, 40
+"""Letters of a key, of a value, and of a number in a YAML file."""
 
 
 def setting(
@@ -52,7 +62,7 @@ class Config:
             for number in value if isinstance(value, tuple) else (value,):
                 if isinstance(number, bool) or not isinstance(number, int | float):
                     continue
-                if not (number == number and abs(number) != float("inf")):
+                if not math.isfinite(number):
                     raise ConfigError(f"{where} is {number}; it must be finite")
                 if (low is not None and number < low) or (high is not None and number > high):
                     raise ConfigError(f"{where} is {number}; it must be {_range_text(low, high)}")
@@ -63,21 +73,17 @@ class Config:
         """Build from plain data. Raises: ConfigError for unknown keys, with the nearest name."""
         label = where or cls.__name__
         if not isinstance(values, dict):
-            raise ConfigError(f"{label}: got {values!r}; expected a mapping of settings")
+            raise ConfigError(f"{label}: got {shown(values)}; expected a mapping of settings")
         known = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
         for key in values:
             if key not in known:
-                near = difflib.get_close_matches(str(key), known, n=1)
+                near = difflib.get_close_matches(shown(key).strip("'"), known, n=1)
                 hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
-                raise ConfigError(f"{label}: unknown setting '{key}'; {hint}")
+                raise ConfigError(f"{label}: unknown setting {shown(key)}; {hint}")
         hints = typing.get_type_hints(cls)
         prefix = f"{where}." if where else ""
         try:
             arguments = {k: _convert(v, hints[k], prefix + k) for k, v in values.items()}
-            return cls(**arguments)
-        except ConfigError as error:
-            raise ConfigError(f"{where}: {error}" if where else str(error)) from error
-        except TypeError as error:
             missing = [
                 name
                 for name, field in known.items()
@@ -85,7 +91,11 @@ class Config:
                 and field.default is dataclasses.MISSING
                 and field.default_factory is dataclasses.MISSING
             ]
-            raise ConfigError(f"{label}: missing setting(s) {', '.join(missing)}") from error
+            if missing:
+                raise ConfigError(f"missing setting(s) {', '.join(missing)}")
+            return cls(**arguments)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}" if where else str(error)) from error
 
     @classmethod
     def from_yaml(cls, path: Path) -> Self:
@@ -102,14 +112,96 @@ class Config:
 
 
 def read_yaml(path: Path) -> Any:  # noqa: ANN401
-    """The content of a YAML file. Raises: ConfigError when it is missing or no YAML."""
+    """The content of a YAML file of names, numbers, text, lists and mappings.
+
+    Raises: ConfigError when it is missing, no YAML, or beyond the bounds of a file of settings.
+    """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not path.is_file():  # a pipe or a device may never end
+            raise ConfigError(f"'{path}' cannot be read (it is no file); check the path")
+        with path.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ConfigError(
+                f"'{path}' is no file of settings: it has more than {MAX_BYTES} bytes"
+            )
+        return yaml.load(content.decode("utf-8"), Loader=_Loader)
     except OSError as error:
         raise ConfigError(f"'{path}' cannot be read ({error.strerror}); check the path") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        detail = " ".join(str(error).split())
-        raise ConfigError(f"'{path}' is not valid YAML: {detail}") from error
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # of no date, or no UTF-8
+        raise ConfigError(f"'{path}' is not valid YAML: {error}") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """yaml.SafeLoader for files of settings.
+
+    Aliases, tags, keys that are no text and keys that come twice are refused, and what is beyond
+    the bounds, each before anything is made of it.
+    """
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:  # noqa: ANN401
+        event = self.peek_event()
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise _refusal(event, f"lists and mappings in each other deeper than {MAX_DEPTH}")
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+            raise _refusal(event, "an anchor or alias, '&' or '*'; write it out")
+        if getattr(event, "tag", None) is not None:
+            raise _refusal(event, "a tag, '!'; leave it out")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def compose_scalar_node(self, anchor: dict[Any, yaml.Node]) -> yaml.ScalarNode:
+        node = super().compose_scalar_node(anchor)
+        is_number = node.tag.endswith((":int", ":float"))
+        limit = MAX_NUMBER if is_number else MAX_SCALAR
+        if len(node.value) > limit:
+            kind = "a number" if is_number else "a text"
+            raise _refusal(node, f"{kind} of more than {limit} letters")
+        if "\0" in node.value:
+            raise _refusal(node, "a text with a NUL")
+        return node
+
+    def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        names = set()
+        for key, _ in node.value:
+            if not key.tag.endswith(":str"):
+                raise _refusal(key, "a key that is no text; put it in quotes")
+            if len(key.value) > MAX_NAME:
+                raise _refusal(key, f"a key of more than {MAX_NAME} letters")
+            if key.value in names:
+                raise _refusal(key, f"the key '{key.value}' twice")
+            names.add(key.value)
+        return node
+
+
+def _refusal(place: yaml.Event | yaml.Node, text: str) -> yaml.YAMLError:
+    line = place.start_mark.line + 1 if place.start_mark else 0
+    return yaml.YAMLError(f"line {line} has {text}")
+
+
+class _ShortRepr(reprlib.Repr):
+    """repr() that takes no time, whatever it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 2, 80, 80
+
+    def repr_int(self, x: int, level: int) -> str:
+        return super().repr_int(x, level) if abs(x) <= MAX_INT else "a huge integer"
+
+
+_SHORT = _ShortRepr()
+
+
+def shown(value: object) -> str:
+    """A value that came from outside, as it may stand in a message: at most 200 letters."""
+    text = _SHORT.repr(value)
+    return text if len(text) <= 200 else f"{text[:197]}..."
 
 
 def _range_text(low: float | None, high: float | None) -> str:
@@ -138,11 +230,13 @@ def _convert(value: Any, hint: Any, where: str) -> Any:  # noqa: ANN401
         if value in arguments:
             return value
         raise ConfigError(
-            f"{where}: got {value!r}; expected one of {', '.join(map(str, arguments))}"
+            f"{where}: got {shown(value)}; expected one of {', '.join(map(str, arguments))}"
         )
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise ConfigError(f"{where}: got {value!r}; expected a list")
+            raise ConfigError(f"{where}: got {shown(value)}; expected a list")
+        if len(value) > MAX_ITEMS:
+            raise ConfigError(f"{where}: got {len(value)} values; expected at most {MAX_ITEMS}")
         if arguments[-1] is Ellipsis:
             return tuple(_convert(v, arguments[0], f"{where}[{i}]") for i, v in enumerate(value))
         if len(value) != len(arguments):
@@ -152,18 +246,22 @@ def _convert(value: Any, hint: Any, where: str) -> Any:  # noqa: ANN401
             for i, (v, a) in enumerate(zip(value, arguments, strict=True))
         )
     if origin is dict:
-        if not isinstance(value, dict):
-            raise ConfigError(f"{where}: got {value!r}; expected a mapping")
+        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+            raise ConfigError(f"{where}: got {shown(value)}; expected a mapping of names")
+        if len(value) > MAX_ITEMS:
+            raise ConfigError(f"{where}: got {len(value)} entries; expected at most {MAX_ITEMS}")
         return {k: _convert(v, arguments[1], f"{where}.{k}") for k, v in value.items()}
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         if isinstance(value, hint):
             return value
         return hint.from_dict(value, where)  # type: ignore[attr-defined]
+    if isinstance(value, int) and abs(value) > MAX_INT:
+        raise ConfigError(f"{where}: got {shown(value)}; expected one within +-{MAX_INT}")
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if hint is Any or (isinstance(value, hint) and not (hint is int and isinstance(value, bool))):
         return value
-    raise ConfigError(f"{where}: got {value!r}; expected {hint.__name__}")
+    raise ConfigError(f"{where}: got {shown(value)}; expected {hint.__name__}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,17 +1,27 @@
-"""Files: where the package's share folder is, atomic writes, hashes, the source's commit."""
+"""Files: lookup by name, writes that are whole or not at all, locks, hashes, the commit."""
 
+import contextlib
+import fcntl
 import hashlib
 import importlib.util
 import os
+import secrets
+import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dads_ros.errors import ConfigError
+from dads_ros.errors import ConfigError, StorageError
 
 PACKAGE = "dads_ros"
+LOCK_FILE = ".lock"
+TEMPORARY = f".{PACKAGE}.*.tmp"
+"""Names of what is being written; who writes it holds a lock on it."""
 
 
 def share_folder() -> Path:
@@ -43,11 +53,8 @@ def find_file(name: str, *, folder: str, suffix: str = "") -> Path:
     Raises: ConfigError naming the known names.
     """
     path = user_path(name)
-    try:
-        if path.exists() and (suffix == "" or path.is_file()):
-            return path.resolve()
-    except OSError as error:
-        raise ConfigError(f"'{name}' cannot be read ({error.strerror}); check the path") from error
+    if path.exists() and (suffix == "" or path.is_file()):
+        return path.resolve()
     known = share_folder() / folder
     shipped = known / (name if name.endswith(suffix) else name + suffix)
     if shipped.exists():
@@ -60,53 +67,146 @@ def find_file(name: str, *, folder: str, suffix: str = "") -> Path:
 
 
 def user_path(name: str) -> Path:
-    """A path that a user wrote, with ~ and ~user. Raises: ConfigError for an unknown user."""
+    """A path that a user wrote, with ~ and ~user; nothing needs to be there.
+
+    Raises: ConfigError for an unknown user, and for what no file can be called or nobody here may
+        look at.
+    """
     try:
-        return Path(name).expanduser()
+        path = Path(name).expanduser()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.stat()
     except RuntimeError as error:
         raise ConfigError(
             f"'{name}' names a home folder that is not known; write it out"
         ) from error
+    except OSError as error:
+        raise ConfigError(f"'{name}' cannot be read ({error.strerror}); check the path") from error
+    except ValueError as error:  # a NUL, or half a character
+        raise ConfigError(f"{name!a} cannot be a path ({error}); check it") from error
+    return path
 
 
 def resolve_package_uri(uri: str, relative_to: Path) -> Path:
-    """The path of ``package://<python package>/<file>``, or of a path relative to a folder."""
+    """The path of ``package://<python package>/<file>``, or of a path relative to a folder.
+
+    Nothing is imported for it. Raises: ConfigError.
+    """
     if not uri.startswith("package://"):
+        user_path(uri)
         return (relative_to / uri).resolve()
     package, _, rest = uri.removeprefix("package://").partition("/")
-    try:
-        spec = importlib.util.find_spec(package)
-    except (ImportError, ValueError):  # of a missing parent, an empty or a relative name
-        spec = None
+    # Of a dotted name, find_spec would import the parent.
+    spec = importlib.util.find_spec(package) if package.isidentifier() else None
     if spec is None or spec.origin is None:
         raise ConfigError(f"'{uri}' needs the Python package '{package}': pip install {package}")
-    return Path(spec.origin).parent / rest
+    return user_path(str(Path(spec.origin).parent / rest))
 
 
 def sha256(path: Path) -> str:
     """Hex SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the system says against writing ``path`` into a StorageError."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"'{path}' cannot be written ({error.strerror or error}); make room or mend the "
+            "folder; what was written before stands"
+        ) from error
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; on success it replaces ``path`` in one step."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Yield the path of a new, empty file beside ``path``, which it replaces in the end.
+
+    When anything is raised meanwhile, ``path`` stays as it is. Raises: StorageError.
+    """
+    with writing(path):
+        temporary, descriptor = _temporary(path.parent, _make_file)
+        try:
+            yield temporary
+            os.fsync(descriptor)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+            os.close(descriptor)
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yield a new, empty folder beside ``folder``, which it replaces in the end.
+
+    When anything is raised meanwhile, ``folder`` stays as it is. Raises: StorageError.
+    """
+    remove_leftovers(folder.parent)
+    with writing(folder):
+        temporary, descriptor = _temporary(folder.parent, _make_folder)
+        try:
+            new, old = temporary / "new", temporary / "old" / folder.name
+            new.mkdir()
+            old.parent.mkdir()
+            yield new
+            if folder.exists():
+                os.replace(folder, old)
+            os.replace(new, folder)
+        finally:
+            _put_back(temporary)
+            shutil.rmtree(temporary, ignore_errors=True)
+            os.close(descriptor)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what ``atomic_write`` left there in processes that were killed."""
-    for temporary in folder.glob(".*.*.tmp"):
-        pid = temporary.name.split(".")[-2]
-        if pid.isdecimal() and temporary.is_file() and not _is_alive(int(pid)):
-            temporary.unlink(missing_ok=True)
+    """Delete what processes that were killed were writing there, and nothing else."""
+    for temporary in folder.glob(TEMPORARY):
+        # Not writable, or without locks: then nobody knows whether it is being written.
+        with contextlib.suppress(OSError), _locked(temporary, os.O_RDONLY):
+            if temporary.is_dir():
+                _put_back(temporary)
+                shutil.rmtree(temporary, ignore_errors=True)
+            else:
+                temporary.unlink()
+
+
+@contextmanager
+def only_trainer(folder: Path) -> Iterator[None]:
+    """Hold the run folder, made if need be; where nothing came of the run, it goes again.
+
+    The system lets go of it when this process ends, however it ends. Raises: ConfigError when the
+    folder cannot be written, or another process holds it; the message says which.
+    """
+    is_new = not folder.exists()
+    path = make_output_folder(folder) / LOCK_FILE
+    with contextlib.ExitStack() as stack:
+        try:
+            descriptor = stack.enter_context(_locked(path, os.O_RDWR | os.O_CREAT))
+            since = time.strftime("%Y-%m-%d %H:%M:%S")
+            text = f"process {os.getpid()} on {socket.gethostname()} since {since}"
+            os.truncate(descriptor, 0)
+            os.write(descriptor, text.encode())
+        except BlockingIOError as error:
+            holder = ""
+            with contextlib.suppress(OSError), path.open(errors="replace") as stream:
+                holder = stream.read(200)
+            raise ConfigError(
+                f"'{folder}' is being trained by {holder or 'another process'}; stop that one or "
+                "choose another --out"
+            ) from error
+        except OSError as error:
+            raise ConfigError(
+                f"'{path}' cannot be locked ({error.strerror}); choose another --out"
+            ) from error
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            if is_new and not any(folder.iterdir()):
+                folder.rmdir()
 
 
 def source_commit() -> str:
@@ -128,9 +228,7 @@ def make_output_folder(path: Path) -> Path:
     """Create a folder and prove that it can be written to. Raises: ConfigError."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".probe.{os.getpid()}"
-        probe.touch()
-        probe.unlink()
+        tempfile.TemporaryFile(dir=path).close()  # on Linux it never has a name
     except OSError as error:
         raise ConfigError(
             f"output folder '{path}' cannot be written ({error.strerror}); choose another"
@@ -138,11 +236,43 @@ def make_output_folder(path: Path) -> Path:
     return path
 
 
-def _is_alive(pid: int) -> bool:
+def _temporary(folder: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
+    """A new path there that nobody can guess, and the descriptor that holds its lock."""
+    while True:
+        path = folder / TEMPORARY.replace("*", secrets.token_hex(8))
+        descriptor = make(path)
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if path.exists():  # else remove_leftovers was faster than the lock
+            return path, descriptor
+        os.close(descriptor)
+
+
+def _make_file(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+
+
+def _make_folder(path: Path) -> int:
+    path.mkdir()
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+
+
+def _put_back(temporary: Path) -> None:
+    """Of ``atomic_folder``: what was to be replaced, if nothing took its place."""
+    for old in temporary.glob("old/*"):
+        place = temporary.parent / old.name
+        if not place.exists():
+            os.replace(old, place)
+
+
+@contextmanager
+def _locked(path: Path, flags: int) -> Iterator[int]:
+    """An open file that nobody else holds. Raises: BlockingIOError when somebody does."""
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return pid != os.getpid()  # this process is not writing now
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(descriptor), os.lstat(path)):  # it is a new one
+            raise BlockingIOError
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -7,9 +7,9 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dads_ros.config import REQUIRED, Config, read_yaml, setting
+from dads_ros.config import MAX_NAME, REQUIRED, Config, read_yaml, setting
 from dads_ros.errors import ConfigError
-from dads_ros.files import find_file, share_folder
+from dads_ros.files import find_file, resolve_package_uri, share_folder
 
 ObservationField = Literal[
     "height",
@@ -95,7 +95,9 @@ class FallenSpec(Config):
     min_up_z: float = setting(
         0.0, min=-1.0, max=1.0, help="Fallen when the world z of the base z-axis is below this."
     )
-    min_height_m: float = setting(-1.0, help="Fallen when the base is lower than this.")
+    min_height_m: float = setting(
+        -1.0, min=-1e3, max=1e3, help="Fallen when the base is lower than this."
+    )
     ends_episode: bool = setting(False, help="A fall ends the training episode (terminated).")
 
 
@@ -103,12 +105,18 @@ class FallenSpec(Config):
 class ResetSpec(Config):
     """Where an episode starts: x = y = 0, uniformly random yaw."""
 
-    height_m: float = setting(0.0, help="Height of the base above its frame's origin.")
+    height_m: float = setting(
+        0.0, min=-1e3, max=1e3, help="Height of the base above its frame's origin."
+    )
     joint_positions: dict[str, float] | None = setting(
         None, help="Joint -> position (rad or m); joints not named start at zero."
     )
-    position_noise: float = setting(0.0, min=0.0, help="Half width of uniform joint noise (rad).")
-    velocity_noise: float = setting(0.0, min=0.0, help="Standard deviation of all velocities.")
+    position_noise: float = setting(
+        0.0, min=0.0, max=10.0, help="Half width of uniform joint noise (rad)."
+    )
+    velocity_noise: float = setting(
+        0.0, min=0.0, max=100.0, help="Standard deviation of all velocities."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,17 +151,19 @@ class RobotSpec(Config):
         REQUIRED, help="Fields of policy_obs in order."
     )
     max_velocity: float = setting(
-        20.0, min=0.1, help="Velocities in policy_obs are clipped to +-."
+        20.0, min=0.1, max=1e4, help="Velocities in policy_obs are clipped to +-."
     )
     symmetry: SymmetrySpec | None = setting(None, help="Turn symmetry of the body.")
     mirror: MirrorSpec | None = setting(None, help="Mirror symmetry of the body, left to right.")
     fallen: FallenSpec = setting(FallenSpec(), help="When the robot counts as fallen.")
     reset: ResetSpec = setting(ResetSpec(), help="Where episodes start.")
-    radius_m: float = setting(0.5, min=0.0, help="Radius of the robot's footprint.")
+    radius_m: float = setting(0.5, min=0.0, max=100.0, help="Radius of the robot's footprint.")
 
     def __post_init__(self) -> None:
         """Check what spans several fields. Raises: ConfigError."""
         super().__post_init__()
+        if len(self.name) > MAX_NAME:
+            raise ConfigError(f"'name' has {len(self.name)} letters; expected at most {MAX_NAME}")
         num = len(self.actuators)
         for field in ("command_low", "command_high", "safe_command", "standing_command"):
             values = getattr(self, field)
@@ -217,7 +227,7 @@ class RobotSpec(Config):
         shipped = path.parent == share_folder() / "config" / "robots"
         mjcf = values.get("mjcf") if isinstance(values, dict) else None
         if isinstance(mjcf, str) and not shipped and not mjcf.startswith("package://"):
-            values["mjcf"] = str((path.parent / mjcf).resolve())
+            values["mjcf"] = str(resolve_package_uri(mjcf, path.parent))
         return cls.from_dict(values, path.name)
 
     @property

@@ -1,24 +1,45 @@
 """Fixtures for all tests."""
 
+import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
-from hypothesis import HealthCheck, settings
 
 from bundles import write_bundle
+from disks import fill
 
-for profile, max_examples in (("few", 30), ("many", 20_000)):
-    # Some of them start processes: a busy machine may take its time.
-    settings.register_profile(
-        profile,
-        max_examples=max_examples,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-    )
-settings.load_profile("few")
+# 'pytest --hypothesis-profile=many' runs many times more examples; FUZZ_EXAMPLES says how many.
+COMMON = {"deadline": 10_000, "database": None, "print_blob": True}
+hypothesis.settings.register_profile("few", max_examples=25, derandomize=True, **COMMON)
+hypothesis.settings.register_profile(
+    "many", max_examples=int(os.environ.get("FUZZ_EXAMPLES", "10000")), **COMMON
+)
+hypothesis.settings.load_profile("few")
 
 
 @pytest.fixture(scope="session")
 def point_mass_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a hand-written bundle whose skills are velocities of the point mass."""
     return write_bundle(tmp_path_factory.mktemp("bundles") / "point_mass")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 16 MB; only root can have one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no disk can be mounted here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def full_disk(small_disk: Path) -> Path:
+    """One on which nearly nothing is free."""
+    fill(small_disk)
+    return small_disk

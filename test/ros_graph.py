@@ -26,16 +26,13 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool, Float64MultiArray
 
 ROOT = Path(__file__).resolve().parents[1]
-MODULES = {
-    "simulator": "dads_ros.nodes.simulator_node",
-    "skill_planner": "dads_ros.nodes.planner_node",
-    "skill_trainer": "dads_ros.nodes.trainer_node",
-}
 LATCHED = QoSProfile(
     depth=10,
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
+START = "import sys; from dads_ros.nodes.start import {0}; sys.exit({0}())"
+"""What the executable of a node does."""
 STATE_TIMEOUT_S = 0.5
 EVERY_MESSAGE = QoSProfile(depth=2000, reliability=ReliabilityPolicy.RELIABLE)
 
@@ -47,11 +44,13 @@ class NodeProcess:
         self.log = log / f"{node}.{time.monotonic_ns()}.log"
         self._children: list[int] = []
         namespace, name = parameters.pop("namespace", ""), parameters.pop("name", node)
+        script = parameters.pop("script", START.format(node))
         settings = [item for k, v in parameters.items() for item in ("-p", f"{k}:={_text(v)}")]
         ros_args = ["--ros-args", "-r", f"__ns:=/{namespace}", "-r", f"__node:={name}", *settings]
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # not ignored, whatever started these tests
         with self.log.open("wb") as stream:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", MODULES[node], *ros_args],
+                [sys.executable, "-c", str(script), *ros_args],
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 cwd=ROOT,
@@ -112,6 +111,10 @@ class Probe:
         self.times: dict[str, list[float]] = defaultdict(list)
         self.matched: dict[str, int] = defaultdict(int)
         self._goals = self.node.create_publisher(PoseStamped, "goal_pose", 5)
+
+    def add(self, node: Node) -> None:
+        """Let another node of this process run whenever this one does."""
+        self._executor.add_node(node)
 
     def close(self) -> None:
         self._executor.shutdown()

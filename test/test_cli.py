@@ -1,11 +1,13 @@
 """Bad input to the command gets one sentence on stderr, exit code 2 and no traceback."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -14,6 +16,7 @@ import yaml
 from bundles import write_bundle
 from dads_ros.cli.main import VERBS, main
 from dads_ros.files import sha256, share_folder
+from dads_ros.process import SIGNALS
 
 Refused = Callable[..., None]
 
@@ -81,6 +84,78 @@ def test_process_exits_with_2_and_without_traceback(tmp_path: Path) -> None:
     assert result.stderr.startswith("dads-ros: error: ")
     assert "no_such_bundle" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_ctrl_c_while_the_program_is_imported_is_no_traceback(tmp_path: Path) -> None:
+    script = """
+import os, runpy, signal, sys
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "dads_ros.cli.main":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+sys.argv[1:] = ["evaluate", "ant"]
+runpy.run_module("dads_ros", run_name="__main__", alter_sys=True)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert result.returncode == -signal.SIGINT
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("verb", ["evaluate", "plot", "refit"])
+def test_a_signal_at_any_moment_ends_a_command_at_once(
+    verb: str, number: signal.Signals, point_mass_bundle: Path, tmp_path: Path
+) -> None:
+    """With the exit code of the signal: nothing that it writes is ever half written."""
+    more = {
+        "evaluate": ["--goals", "20000"],
+        "plot": ["--goals", "20000", "--out", str(tmp_path / "x.png")],
+        "refit": ["--out", str(tmp_path / "refitted")],
+    }
+    # From when on the program runs, and not yet the interpreter's own start.
+    script = (
+        "import sys; from dads_ros import process; begin = process.begin\n"
+        "def say(**is_node): begin(**is_node); print('begun', flush=True)\n"
+        "process.begin = say; from dads_ros.cli.main import main; sys.exit(main())"
+    )
+    for delay_s in np.random.default_rng().uniform(0.0, 5.0, 2):
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, verb, str(point_mass_bundle), *more[verb]],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        try:
+            process.wait(delay_s)  # any moment, not one to wait for
+        except subprocess.TimeoutExpired:
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=30)
+            assert process.returncode == -number
+        else:
+            _, errors = process.communicate()
+            assert process.returncode == 0
+        assert "Traceback" not in errors
+    assert list(tmp_path.glob("x*")) == []
+
+
+def test_full_disk_is_one_sentence_and_exit_code_two(
+    point_mass_bundle: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "dads_ros", "plot", str(point_mass_bundle)]
+    small = ["--goals", "2", "--skills", "4", "--steps", "2", "--out", str(tmp_path / "x.png")]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*command, *small], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith("dads-ros: error: [Errno 28] No space left on device")
+    assert len(done.stderr.splitlines()) == 1
 
 
 class TestTrainingConfig:
@@ -214,9 +289,14 @@ class TestRun:
 
     def test_checkpoint_of_another_format(self, refused: Refused, tmp_path: Path) -> None:
         (tmp_path / "run").mkdir()
-        torch.save({"format_version": 99}, tmp_path / "run" / "checkpoint.pt")
-        command = (*_train(_train_config(tmp_path), tmp_path), "--resume")
-        refused(*command, words=("format 99", "train again"))
+        path, command = (
+            tmp_path / "run" / "checkpoint.pt",
+            _train(_train_config(tmp_path), tmp_path),
+        )
+        path.write_bytes(b"dads_ros checkpoint 99 ")
+        refused(*command, "--resume", words=("format 99", "train again"))
+        torch.save({"format_version": 3}, path)
+        refused(*command, "--resume", words=("format 3 or older", "checksum", "train again"))
 
     def test_export_of_a_folder_that_is_no_run(self, refused: Refused, tmp_path: Path) -> None:
         out = tmp_path / "bundle"

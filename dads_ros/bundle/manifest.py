@@ -1,14 +1,19 @@
 """BundleManifest: bundle.yaml, all that is known about a skill bundle."""
 
+import hashlib
+import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from dads_ros.bundle.onnx_format import MAX_ONNX_BYTES
 from dads_ros.config import REQUIRED, Config, SkillPriorConfig, read_yaml, setting
 from dads_ros.errors import BundleError, BundleMismatchError, ConfigError
-from dads_ros.files import atomic_write, sha256
+from dads_ros.files import atomic_write
+from dads_ros.isolation import one_line
 from dads_ros.prediction import PredictionSpec
 from dads_ros.robot import RobotSpec
 
@@ -16,6 +21,7 @@ SCHEMA_VERSION = 1
 MANIFEST_FILE = "bundle.yaml"
 POLICY_FILE = "policy.onnx"
 DYNAMICS_FILE = "skill_dynamics.onnx"
+NETWORK_FILES = (POLICY_FILE, DYNAMICS_FILE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,39 +59,77 @@ class BundleManifest(Config):
         Raises: BundleError when something is missing or damaged; BundleMismatchError when the
             bundle has another schema.
         """
-        path = folder / MANIFEST_FILE
-        if not path.is_file():
+        path, shown = folder / MANIFEST_FILE, one_line(folder)
+        if not os.path.isfile(path):
             inner = folder / "bundle"  # where a training run has its own
             hint = (
-                f"give the one in it, {inner}"
-                if (inner / MANIFEST_FILE).is_file()
+                f"give the one in it, {one_line(inner)}"
+                if os.path.isfile(inner / MANIFEST_FILE)
                 else "give one made by 'dads-ros export', such as models/ant"
             )
             raise BundleError(
-                f"'{folder}' is not a skill bundle: {MANIFEST_FILE} is missing; {hint}"
+                f"'{shown}' is not a skill bundle: {MANIFEST_FILE} is missing; {hint}"
             )
         try:
             values = read_yaml(path)
             version = values.get("schema_version") if isinstance(values, dict) else None
             if version != SCHEMA_VERSION:
+                is_number = isinstance(version, int) and abs(version) < 1_000_000
+                got = version if is_number or version is None else "no number"
                 raise BundleMismatchError(
-                    f"bundle '{folder}' has schema {version}; {SCHEMA_VERSION} is expected; "
+                    f"bundle '{shown}' has schema {got}; {SCHEMA_VERSION} is expected; "
                     "export it again"
                 )
             manifest = cls.from_dict(values, MANIFEST_FILE)
             manifest.prediction.dim(manifest.robot)
         except ConfigError as error:
-            raise BundleError(f"bundle '{folder}' is damaged: {error}; export it again") from error
-        for name in (POLICY_FILE, DYNAMICS_FILE):
-            file = folder / name
-            if not file.is_file():
-                raise BundleError(f"bundle '{folder}' lacks {name}; export or download it again")
-            if sha256(file) != manifest.files.get(name):
-                raise BundleError(
-                    f"bundle '{folder}' is damaged: {name} does not have the SHA-256 that "
-                    f"{MANIFEST_FILE} names; export or download it again"
-                )
+            raise BundleError(
+                f"bundle '{shown}' is damaged: {one_line(error)}; export it again"
+            ) from error
+        if set(manifest.files) != set(NETWORK_FILES):
+            raise BundleError(
+                f"bundle '{shown}' is damaged: 'files' of {MANIFEST_FILE} names "
+                f"{one_line(list(manifest.files))}, and not the SHA-256 of "
+                f"{' and '.join(NETWORK_FILES)}; export or download it again"
+            )
+        for name in NETWORK_FILES:
+            manifest.read(folder, name)
         return manifest
+
+    def read(self, folder: Path, name: str) -> bytes:
+        """The content of a network's file, which is the one that bundle.yaml means.
+
+        A link is followed, as a folder that was installed may have them.
+
+        Raises: BundleError.
+        """
+        shown = one_line(folder)
+        try:
+            # A device or a pipe must neither be waited for nor read without end.
+            opened = os.open(folder / name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            with os.fdopen(opened, "rb") as stream:
+                if not stat.S_ISREG(os.fstat(opened).st_mode):
+                    raise BundleError(f"'{shown}/{name}' is no file; export or download it again")
+                content = stream.read(MAX_ONNX_BYTES + 1)
+        except FileNotFoundError:
+            raise BundleError(
+                f"bundle '{shown}' lacks {name}; export or download it again"
+            ) from None
+        except OSError as error:
+            raise BundleError(
+                f"'{shown}/{name}' cannot be read ({error.strerror}); export or download it again"
+            ) from error
+        if len(content) > MAX_ONNX_BYTES:
+            raise BundleError(
+                f"'{shown}/{name}' has more than {MAX_ONNX_BYTES >> 20} MB; train a "
+                "smaller network"
+            )
+        if hashlib.sha256(content).hexdigest() != self.files.get(name):
+            raise BundleError(
+                f"bundle '{shown}' is damaged: {name} does not have the SHA-256 that "
+                f"{MANIFEST_FILE} names; export or download it again"
+            )
+        return content
 
     def check_robot(self, spec: RobotSpec) -> None:
         """Raises: BundleMismatchError unless the bundle was made for this robot.

@@ -2,13 +2,24 @@
 
 import argparse
 
+from dads_ros.config import MAX_INT
 from dads_ros.errors import ConfigError
 
+MOST = {
+    "seed": MAX_INT,
+    "goals": 100_000,
+    "num_goals": 1000,
+    "skills": 100_000,
+    "steps": 1_000_000,
+    "threads": 1024,
+}
+"""What still fits into memory and time."""
 
-def check_at_least(args: argparse.Namespace, **lowest: int) -> None:
+
+def check_numbers(args: argparse.Namespace, **lowest: int) -> None:
     """Check those options that were given. Raises: ConfigError."""
     for name, low in lowest.items():
-        value = getattr(args, name)
-        if value is not None and value < low:
-            option = name.replace("_", "-")
-            raise ConfigError(f"--{option} is {value}; it must be at least {low}")
+        value, option = getattr(args, name), name.replace("_", "-")
+        if value is not None and not low <= value <= MOST[name]:
+            bound = f"at least {low}" if value < low else f"at most {MOST[name]}"
+            raise ConfigError(f"--{option} is {value}; it must be {bound}")

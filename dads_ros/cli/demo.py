@@ -5,6 +5,7 @@ ended here on the way out, and when this process is killed they notice it by the
 """
 
 import argparse
+import contextlib
 import math
 import os
 import random
@@ -18,8 +19,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import IO
 
 import numpy as np
 import rclpy
@@ -31,12 +30,13 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from dads_ros.bundle.runtime import SkillBundle
-from dads_ros.cli.arguments import check_at_least
+from dads_ros.cli.arguments import check_numbers
 from dads_ros.envs.model import RobotModel
 from dads_ros.errors import ConfigError, DadsError
 from dads_ros.files import find_file, share_folder
-from dads_ros.nodes.conversions import Frames, goal_message, to_ns
+from dads_ros.nodes.conversions import MAX_GOAL_M, Frames, goal_message, to_ns
 from dads_ros.nodes.runner import LATCHED_QOS, RELIABLE_QOS, STATE_QOS
+from dads_ros.process import STOP
 from dads_ros.robot import RobotSpec
 
 Array = NDArray[np.float64]
@@ -47,7 +47,13 @@ GOAL_HOLD_S = 1.0
 START_TIMEOUT_S = 30.0
 SILENCE_TIMEOUT_S = 10.0
 TROUBLE_TIMEOUT_S = 10.0
-END_TIMEOUT_S = 5.0
+END_TIMEOUT_S = 3.0  # after a signal; it must be less than STOP allows
+MAX_GOALS = 1000
+SAID_BYTES = 4000
+
+
+class StopAskedError(Exception):
+    """A signal has asked the demo to end."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     """Drive to all goals. Returns: 0 when every one was reached, else 1."""
     if not 0.01 <= args.speed <= 100.0:
         raise ConfigError(f"speed is {args.speed:g}; it must be between 0.01 and 100")
-    check_at_least(args, seed=0, num_goals=1)
+    check_numbers(args, seed=0, num_goals=1)
     if not 0.0 < args.time_limit < math.inf:
         raise ConfigError(f"time-limit is {args.time_limit:g} s; it must be above 0 and finite")
     robot = RobotSpec.load(args.robot)
@@ -100,20 +106,19 @@ def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("ROS_DOMAIN_ID", str(free_domain()))
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")  # leaves nothing in /dev/shm
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)
+    STOP.catch_signals(is_command=True)
     print(
         f"{robot.name} with bundle {bundle}, {len(goals)} goals, speed {args.speed:g}\n"
         f"to look on, with ROS 2 installed: ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']} "
         f"rviz2 -d {share_folder() / 'config' / 'dads.rviz'}",
         flush=True,
     )
-    with running_nodes(args, robot, bundle) as processes:
+    results: list[GoalResult] = []
+    with running_nodes(args, robot, bundle) as processes, contextlib.suppress(StopAskedError):
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         try:
-            client = DemoClient(processes)
+            client = DemoClient(processes, silence_timeout_s(robot, args.speed))
             client.wait_until_ready()
-            results: list[GoalResult] = []
             for i, goal in enumerate(goals):
                 results.append(
                     client.drive_to(goal, f"goal {i + 1}/{len(goals)}", args.time_limit)
@@ -122,6 +127,8 @@ def run(args: argparse.Namespace) -> int:
                     break
         finally:
             rclpy.try_shutdown()
+    if STOP.is_asked:
+        return STOP.exit_code
     print(table(results), flush=True)
     return 0 if all(result.time_s is not None for result in results) else 1
 
@@ -143,7 +150,14 @@ def parse_goals(spec: RobotSpec, text: str) -> Array:
     except ValueError:
         goals = np.empty(0)
     if goals.ndim != 2 or goals.shape[1] != 2 or not np.isfinite(goals).all():
-        raise ConfigError(f"goals are '{text}'; expected x,y pairs in metres such as '5,5 -8,2'")
+        raise ConfigError(
+            f"goals are '{text[:200]}'; expected x,y pairs in metres such as '5,5 -8,2'"
+        )
+    if len(goals) > MAX_GOALS or np.abs(goals).max() > MAX_GOAL_M:
+        raise ConfigError(
+            f"{len(goals)} goals, the furthest at {np.abs(goals).max():g} m; at most {MAX_GOALS}, "
+            f"and {MAX_GOAL_M:g} m from the start, are expected"
+        )
     for goal in goals[(goals * ~spec.ground_axes).any(axis=1)]:
         raise ConfigError(
             f"goal '{goal[0]:g},{goal[1]:g}' is off the line on which robot '{spec.name}' moves; "
@@ -184,9 +198,9 @@ def table(results: Sequence[GoalResult]) -> str:
 class DemoClient:
     """What a user's program would be: publishes goals, looks at odom."""
 
-    def __init__(self, processes: "Sequence[NodeProcess]") -> None:
-        """Connect. rclpy must be initialised."""
-        self._processes = processes
+    def __init__(self, processes: "Sequence[NodeProcess]", silence_s: float) -> None:
+        """Connect. rclpy must be initialised; so long without a state is an error."""
+        self._processes, self._silence_s = processes, silence_s
         self._node = Node("demo")
         self._frames = Frames.of("")
         self._position: Array | None = None
@@ -216,7 +230,7 @@ class DemoClient:
         self._accepted, self._trouble = None, ""
         start_distance, start = self._distance(goal), self._stamp_s
         arrived: float | None = None
-        asked = -np.inf
+        asked, begin = -np.inf, time.monotonic()
         display = Display(name, goal, start_distance)
         while True:
             has_accepted = self._accepted is not None and np.allclose(self._accepted, goal)
@@ -224,6 +238,9 @@ class DemoClient:
                 now = self._node.get_clock().now().to_msg()
                 self._goals.publish(goal_message(goal, now, self._frames))
                 asked = time.monotonic()
+                if asked - begin > START_TIMEOUT_S:
+                    said = self._processes[-1].said(num_lines=1)
+                    raise DadsError(f"the planner does not take {name}; it said: {said}")
             self._spin()
             distance, elapsed = self._distance(goal), self._stamp_s - start
             display.update(distance, elapsed)
@@ -246,11 +263,13 @@ class DemoClient:
         return bool(self._trouble) and lasted_s > TROUBLE_TIMEOUT_S
 
     def _spin(self) -> None:
+        if STOP.is_asked:
+            raise StopAskedError
         rclpy.spin_once(self._node, timeout_sec=0.1)
         for process in self._processes:
             process.check()
-        if self._position is not None and time.monotonic() - self._received > SILENCE_TIMEOUT_S:
-            raise DadsError(f"no state for {SILENCE_TIMEOUT_S:g} s; is the machine busy?")
+        if self._position is not None and time.monotonic() - self._received > self._silence_s:
+            raise DadsError(f"no state for {self._silence_s:g} s; is the machine busy?")
 
     def _distance(self, goal: Array) -> float:
         assert self._position is not None
@@ -304,30 +323,41 @@ class Display:
 
 
 class NodeProcess:
-    """A node in a process of its own; what it says goes to a file."""
+    """A node in a process of its own; what it says goes to a file that has no name."""
 
-    def __init__(self, verb: str, parameters: dict[str, object], log: IO[bytes]) -> None:
+    def __init__(self, verb: str, parameters: dict[str, object]) -> None:
         """Start it."""
         settings = [item for k, v in parameters.items() for item in ("-p", f"{k}:={v}")]
         command = [sys.executable, "-m", "dads_ros", verb, "--ros-args", *settings]
-        self._verb, self._log = verb, log
+        self._verb = verb
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
         # A session of its own: Ctrl-C in the terminal reaches only the demo, which ends its nodes.
         self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
         )
 
     def check(self) -> None:
         """Raises: DadsError when the process has ended."""
         code = self._process.poll()
         if code is not None:
-            self._log.flush()
-            said = Path(self._log.name).read_text(errors="replace").strip().splitlines()[-5:]
-            raise DadsError(f"'{self._verb}' ended with code {code}: {' '.join(said)}")
+            how = f"with code {code}" if code >= 0 else f"by {signal.Signals(-code).name}"
+            raise DadsError(f"'{self._verb}' ended {how}: {self.said(num_lines=5)}")
+
+    def said(self, num_lines: int) -> str:
+        """Its newest lines, as one."""
+        size = os.fstat(self._log.fileno()).st_size
+        # Not by seeking: the process writes where this file stands.
+        end = os.pread(self._log.fileno(), SAID_BYTES, max(0, size - SAID_BYTES))
+        return " ".join(end.decode(errors="replace").split("\n")[-num_lines - 1 :]).strip()
 
     def ask_to_end(self) -> None:
-        """Send SIGINT."""
+        """Send SIGTERM, which unlike SIGINT nothing that is started in the background ignores."""
         if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
+            self._process.terminate()
 
     def end(self, deadline: float) -> None:
         """Wait until the deadline of ``time.monotonic``, then kill."""
@@ -336,6 +366,7 @@ class NodeProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._log.close()
 
 
 @contextmanager
@@ -343,7 +374,7 @@ def running_nodes(
     args: argparse.Namespace, robot: RobotSpec, bundle: Path
 ) -> Iterator[Sequence[NodeProcess]]:
     """Simulator and planner, ended in every case."""
-    timeout_s = max(0.5, 5.0 * robot.control_dt / args.speed)
+    timeout_s = min(60.0, max(0.5, 5.0 * robot.control_dt / args.speed))  # no parameter takes more
     # In lock step a busy machine is slow, where in real time commands come late and robots fall.
     common: dict[str, object] = {
         "seed": args.seed,
@@ -353,18 +384,21 @@ def running_nodes(
     simulator = {"robot": args.robot, "speed": args.speed, "command_timeout_s": timeout_s}
     planner = {"bundle": bundle, "use_sim_time": "true", "state_timeout_s": timeout_s}
     processes: list[NodeProcess] = []
-    with tempfile.TemporaryDirectory(prefix="dads_ros_demo_") as folder:
-        try:
-            for verb, parameters in (("simulate", simulator), ("plan", planner)):
-                log = (Path(folder) / f"{verb}.log").open("wb")
-                processes.append(NodeProcess(verb, common | parameters, log))
-            yield processes
-        finally:
-            deadline = time.monotonic() + END_TIMEOUT_S
-            for process in processes:
-                process.ask_to_end()
-            for process in processes:
-                process.end(deadline)
+    try:
+        for verb, parameters in (("simulate", simulator), ("plan", planner)):
+            processes.append(NodeProcess(verb, common | parameters))
+        yield processes
+    finally:
+        deadline = time.monotonic() + END_TIMEOUT_S
+        for process in processes:
+            process.ask_to_end()
+        for process in processes:
+            process.end(deadline)
+
+
+def silence_timeout_s(robot: RobotSpec, speed: float) -> float:
+    """Wall-clock seconds without a state that are too many."""
+    return max(SILENCE_TIMEOUT_S, 5.0 * robot.control_dt / speed)
 
 
 def free_domain() -> int:
@@ -383,8 +417,3 @@ def _is_free(domain: int) -> bool:
             except OSError:
                 return False
     return True
-
-
-def _leave(number: int, _: FrameType | None) -> None:
-    """Turns a signal into an exit that cleans up."""
-    raise SystemExit(128 + number)

@@ -9,12 +9,12 @@ from typing import Any
 
 from dads_ros.bundle.manifest import BundleManifest
 from dads_ros.bundle.runtime import SkillBundle
-from dads_ros.cli.arguments import check_at_least
+from dads_ros.cli.arguments import check_numbers
 from dads_ros.config import CostsConfig, PlannerConfig
 from dads_ros.errors import BundleError, ConfigError
 from dads_ros.evaluation.report import evaluate_bundle
 from dads_ros.evaluation.tasks import TASKS
-from dads_ros.files import find_file, make_output_folder
+from dads_ros.files import find_file, make_output_folder, user_path
 from dads_ros.planning.skill_planner import PLANNER_PRESETS
 from dads_ros.robot import RobotSpec
 
@@ -69,7 +69,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401
 
 def run(args: argparse.Namespace) -> int:
     """Do it. Raises: DadsError."""
-    check_at_least(args, goals=1, steps=1, seed=0, threads=1)
+    check_numbers(args, goals=1, steps=1, seed=0, threads=1)
     if not 0.0 < args.goal_range < float("inf"):
         raise ConfigError(f"--goal-range is {args.goal_range:g} m; it must be above 0 and finite")
     if not 0.0 <= args.delay_ms < float("inf"):
@@ -82,8 +82,10 @@ def run(args: argparse.Namespace) -> int:
         make_output_folder(bundle.folder)
     config = PLANNER_PRESETS[args.preset]
     if args.planner is not None:
-        config = PlannerConfig.from_yaml(Path(args.planner))
-    costs = CostsConfig() if args.costs is None else CostsConfig.from_yaml(Path(args.costs))
+        config = PlannerConfig.from_yaml(user_path(args.planner))
+    costs = CostsConfig()
+    if args.costs is not None:
+        costs = CostsConfig.from_yaml(user_path(args.costs))
 
     def progress(step: int) -> None:
         if step % PROGRESS_STEPS == 0:

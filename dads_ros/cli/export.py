@@ -1,9 +1,9 @@
 """dads-ros export: the bundle of a training run's checkpoint."""
 
 import argparse
-from pathlib import Path
 
 from dads_ros.errors import CheckpointError
+from dads_ros.files import user_path
 from dads_ros.learning.checkpoint import load_checkpoint
 from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.export import export_bundle
@@ -13,8 +13,8 @@ from dads_ros.learning.trainer import Trainer
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the arguments."""
     parser = subparsers.add_parser("export", help="write the skill bundle of a training run")
-    parser.add_argument("run", type=Path, help="run folder, as given to train --out")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the bundle")
+    parser.add_argument("run", type=user_path, help="run folder, as given to train --out")
+    parser.add_argument("--out", type=user_path, required=True, help="folder of the bundle")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -2,6 +2,10 @@
 
 A verb is a module of this package with ``add_parser(subparsers)`` and ``run(args) -> int``. Only
 the one that was asked for is imported, so that each needs no more than its own packages.
+
+SIGINT, SIGTERM and SIGHUP end every verb, with the exit code that a shell shows for them: 130, 143
+and 129; after them a node's is 0. What a verb does not catch is the signal's default action, which
+ends it at once: files are written in one step.
 """
 
 import argparse
@@ -14,10 +18,10 @@ from typing import Any, NoReturn
 
 from dads_ros import __version__
 from dads_ros.errors import DadsError
+from dads_ros.process import STOP, begin
 
 PROGRAM = "dads-ros"
 EXIT_BAD_INPUT = 2
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells do
 
 
 @dataclass(frozen=True)
@@ -47,20 +51,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Args:
         argv: arguments without the program's name; those of the process when left out.
-    Returns: 0 when all went well, 2 for wrong input, 130 after Ctrl-C; else the verb's own.
+    Returns: 0 when all went well, 2 for wrong input; else the verb's own.
     """
+    is_program = argv is None  # not called by a program of somebody else's
     argv = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("dads_ros").setLevel(logging.INFO)
     name = argv[0] if argv else "--help"
+    if is_program:
+        begin(is_node=name in VERBS and VERBS[name].module == "node")
     if name not in VERBS:
         _parser().parse_args([name])  # prints help, version or an error, and leaves
     try:
-        return _run(name, argv)
+        status = _run(name, argv)
+        if is_program:
+            STOP.leave_if_asked(status)
+        return status
     except DadsError as error:
         return _fail(str(error))
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+    except OSError as error:
+        return _fail(f"{error}; free some space, or choose a place that can be read and written")
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] == "dads_ros":
             raise
@@ -93,6 +103,7 @@ def _run(name: str, argv: list[str]) -> int:
     parser = _Parser(prog=PROGRAM)
     module.add_parser(parser.add_subparsers())
     status: int = module.run(parser.parse_args(argv))
+    sys.stdout.flush()  # here, where a full disk still is one sentence
     return status
 
 
@@ -108,5 +119,5 @@ def _parser() -> argparse.ArgumentParser:
 
 def _fail(message: str) -> int:
     """Print one line on stderr. Returns: the exit code for bad input."""
-    print(f"{PROGRAM}: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"{PROGRAM}: error: {DadsError(message)}", file=sys.stderr)
     return EXIT_BAD_INPUT

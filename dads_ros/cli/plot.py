@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from numpy.typing import NDArray
 
 from dads_ros.bundle.runtime import SkillBundle
-from dads_ros.cli.arguments import check_at_least
+from dads_ros.cli.arguments import check_numbers
 from dads_ros.envs.model import RobotModel
 from dads_ros.errors import ConfigError
 from dads_ros.evaluation.driving import Driver
@@ -39,7 +39,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401
 
 def run(args: argparse.Namespace) -> int:
     """Do it. Raises: DadsError."""
-    check_at_least(args, skills=1, goals=1, steps=1, seed=0)
+    check_numbers(args, skills=1, goals=1, steps=1, seed=0)
     if not 0.0 < args.goal_range < float("inf"):
         raise ConfigError(f"--goal-range is {args.goal_range}; it must be above 0")
     out = user_path(args.out)

@@ -2,10 +2,10 @@
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
-from dads_ros.files import find_file, make_output_folder
+from dads_ros.cli.arguments import check_numbers
+from dads_ros.files import find_file, user_path
 from dads_ros.learning.refit import refit_bundle
 from dads_ros.robot import RobotSpec
 
@@ -19,7 +19,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401
         "with the speed of the base as input and output. The policy stays as it is.",
     )
     parser.add_argument("bundle", help="folder of the bundle, or the name of a shipped one")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the new bundle")
+    parser.add_argument("--out", type=user_path, required=True, help="folder of the new bundle")
     parser.add_argument("--robot", help="robot file that the bundle must fit; its MJCF is used")
     parser.add_argument("--seed", type=int, default=0, help="of everything random")
     parser.set_defaults(run=run)
@@ -27,9 +27,9 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401
 
 def run(args: argparse.Namespace) -> int:
     """Do it. Raises: DadsError."""
+    check_numbers(args, seed=0)
     robot = None if args.robot is None else RobotSpec.load(args.robot)
     source = find_file(args.bundle, folder="models")
-    make_output_folder(args.out)
     print(f"watching the skills of {source}", file=sys.stderr, flush=True)
     refit_bundle(source, args.out, robot=robot, seed=args.seed)
     print(f"wrote {args.out}; its figures: dads-ros evaluate {args.out} --save")

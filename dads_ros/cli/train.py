@@ -2,19 +2,18 @@
 
 import argparse
 import dataclasses
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
 
 from tqdm import tqdm
 
 from dads_ros.errors import ConfigError
-from dads_ros.files import atomic_write, find_file
+from dads_ros.files import atomic_write, find_file, only_trainer, user_path
 from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.export import export_bundle
 from dads_ros.learning.metrics import MetricsWriter
 from dads_ros.learning.trainer import IterationMetrics, Trainer
+from dads_ros.process import STOP
 from dads_ros.robot import RobotSpec
 
 SHOWN = {"reward": "reward", "mean_displacement_m": "m", "sectors_3m": "sectors"}
@@ -28,13 +27,19 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--robot", help="replaces the config's robot: robot file, name or path")
     parser.add_argument("--seed", type=int, help="replaces the config's seed")
-    parser.add_argument("--out", type=Path, help="run folder; runs/<robot>-seed<seed> by default")
+    parser.add_argument(
+        "--out", type=user_path, help="run folder; runs/<robot>-seed<seed> by default"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--iterations", type=int, help="replaces the config's num_iterations")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train; Ctrl-C and SIGTERM end cleanly after the current iteration, with a checkpoint."""
+    """Train; a signal ends it after the current iteration, with a checkpoint.
+
+    Where that takes longer than ``STOP`` allows, the last checkpoint stands; before the first
+    iteration nothing is lost, and the signal ends it at once.
+    """
     if args.config is not None:
         path = find_file(args.config, folder="config/train", suffix=".yaml")
     elif args.resume and args.out is not None:
@@ -44,13 +49,18 @@ def run(args: argparse.Namespace) -> int:
     config = TrainConfig.from_yaml(path)
     name = path.stem
     if args.robot is not None:
-        config, name = dataclasses.replace(config, robot=args.robot), Path(args.robot).stem
+        config, name = dataclasses.replace(config, robot=args.robot), user_path(args.robot).stem
     if args.seed is not None:
         config = dataclasses.replace(config, seed=args.seed)
     if args.iterations is not None:
         config = dataclasses.replace(config, num_iterations=args.iterations)
     out = args.out or Path("runs") / f"{name}-seed{config.seed}"
-    trainer = Trainer(config, out, resume=args.resume)
+    with only_trainer(out):
+        return _train(config, out, resume=args.resume)
+
+
+def _train(config: TrainConfig, out: Path, *, resume: bool) -> int:
+    trainer = Trainer(config, out, resume=resume)
     with atomic_write(out / "config.yaml") as temporary:
         config.to_yaml(temporary)
     if trainer.iteration >= config.num_iterations:
@@ -59,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
             "more training; raise --iterations to go on",
             file=sys.stderr,
         )
-    interrupted = _catch_signals()
+    STOP.catch_signals(is_command=True)
     shown: dict[str, str] = {}
     with (
         MetricsWriter(out, trainer.robot, first_iteration=trainer.iteration + 1) as writer,
@@ -83,34 +93,19 @@ def run(args: argparse.Namespace) -> int:
             }
             bar.set_postfix(shown, refresh=False)
             bar.update()
-            if interrupted:
+            if STOP.is_asked:
                 break
-    if interrupted:
+    if STOP.is_asked:
         trainer.save_checkpoint()
         print(
             f"stopped at iteration {trainer.iteration}; go on with: dads-ros train --resume "
             f"--out {out}",
             file=sys.stderr,
         )
-        return 130
+        return STOP.exit_code
     export_bundle(trainer, out / "bundle")
     print(f"skills exported to {out / 'bundle'}")
-    return 0
-
-
-def _catch_signals() -> list[int]:
-    """A list that becomes non-empty at the first SIGINT or SIGTERM; a second one ends at once."""
-    caught: list[int] = []
-
-    def catch(number: int, frame: FrameType | None) -> None:
-        del frame
-        if caught:
-            raise KeyboardInterrupt
-        caught.append(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, catch)
-    return caught
+    return STOP.exit_code
 
 
 def _evaluation_line(metrics: IterationMetrics, robot: RobotSpec) -> str:

@@ -4,7 +4,13 @@ Shapes: N robots, J joints, A actuators.
 """
 
 import hashlib
+import json
+import math
+import os
+import stat
+import time
 from pathlib import Path
+from typing import NamedTuple
 
 import mujoco
 import numpy as np
@@ -12,6 +18,7 @@ from numpy.typing import NDArray
 
 from dads_ros.errors import ConfigError
 from dads_ros.files import resolve_package_uri, share_folder
+from dads_ros.isolation import IsolatedError, isolated, one_line
 from dads_ros.observation import RobotState, quaternion_to_matrix
 from dads_ros.robot import RelabelSpec, RobotSpec, SymmetrySpec
 
@@ -22,6 +29,15 @@ _HINGE, _SLIDE = int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLI
 _SCALAR_JOINTS = (_HINGE, _SLIDE)
 _JOINT_DRIVES = (int(mujoco.mjtTrn.mjTRN_JOINT), int(mujoco.mjtTrn.mjTRN_JOINTINPARENT))
 
+MAX_MJCF_BYTES = 16 << 20
+"""Of the file itself, beside its meshes and textures."""
+COMPILE_S, COMPILE_BYTES = 3, 1 << 30
+"""Time of the processor and memory for compiling a model and making its first steps."""
+MAX_COMPILED = 16
+"""Models that this process keeps, so that each is compiled once."""
+MAX_STEP_S = 0.1
+"""Time of the processor that one step of simulation may take."""
+
 
 class RobotModel:
     """The MuJoCo model of a robot, and the way between its state vectors and RobotState."""
@@ -30,12 +46,7 @@ class RobotModel:
         """Load and check. Raises: ConfigError."""
         self.spec = spec
         self.mjcf_path = mjcf_path(spec)
-        try:
-            self.mj_model = mujoco.MjModel.from_xml_path(str(self.mjcf_path))
-        except (ValueError, OSError) as error:
-            detail = " ".join(str(error).split())
-            raise ConfigError(f"MJCF '{self.mjcf_path}' does not load: {detail}") from error
-        model = self.mj_model
+        model = self.mj_model = load_mjcf(self.mjcf_path)
         model.opt.timestep = spec.sim_dt
         if spec.integrator is not None:
             integrators = {
@@ -47,7 +58,8 @@ class RobotModel:
             model.opt.integrator = integrators[spec.integrator]
         self.body_id = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, spec.base.body)
         if self.body_id < 0:
-            bodies = ", ".join(model.body(i).name or "(unnamed)" for i in range(1, model.nbody))
+            names = (model.body(i).name or "(unnamed)" for i in range(1, model.nbody))
+            bodies = one_line(", ".join(names))
             raise ConfigError(
                 f"'base.body' is '{spec.base.body}'; the MJCF has no such body; it has {bodies}"
             )
@@ -65,9 +77,7 @@ class RobotModel:
 
     def sha256(self) -> str:
         """SHA-256 of the compiled model (its numbers, not its file)."""
-        buffer = np.empty(mujoco.mj_sizeModel(self.mj_model), np.uint8)
-        mujoco.mj_saveModel(self.mj_model, None, buffer)
-        return hashlib.sha256(buffer.tobytes()).hexdigest()
+        return hashlib.sha256(_saved(self.mj_model)).hexdigest()
 
     def robot_state(self, qpos: Array, qvel: Array) -> RobotState:
         """State vectors as RobotState. Shapes (N, nq), (N, nv)."""
@@ -179,9 +189,9 @@ class RobotModel:
     def _joint(self, name: str) -> int:
         index: int = mujoco.mj_name2id(self.mj_model, mujoco.mjtObj.mjOBJ_JOINT, name)
         if index < 0:
-            names = [self.mj_model.joint(i).name for i in range(self.mj_model.njnt)]
+            names = ", ".join(self.mj_model.joint(i).name for i in range(self.mj_model.njnt))
             raise ConfigError(
-                f"robot '{self.spec.name}' names joint '{name}'; the MJCF has {', '.join(names)}"
+                f"robot '{self.spec.name}' names joint '{name}'; the MJCF has {one_line(names)}"
             )
         if self.mj_model.jnt_type[index] not in _SCALAR_JOINTS:
             raise ConfigError(
@@ -226,8 +236,9 @@ class RobotModel:
         missing = [name for name in self.spec.actuators if name not in by_name]
         if missing or len(by_name) != self.spec.command_dim:
             raise ConfigError(
-                f"robot '{self.spec.name}' lists actuators {', '.join(self.spec.actuators)}; "
-                f"the MJCF has {', '.join(by_name)}; name each once"
+                f"robot '{self.spec.name}' lists actuators "
+                f"{one_line(', '.join(self.spec.actuators))}; the MJCF has "
+                f"{one_line(', '.join(by_name))}; name each once"
             )
         self._actuator_ids = np.array([by_name[name] for name in self.spec.actuators])
 
@@ -273,6 +284,90 @@ class RobotModel:
 def mjcf_path(spec: RobotSpec) -> Path:
     """Path of a robot's MJCF; a relative one lies beside the shipped robot files."""
     return resolve_package_uri(spec.mjcf, share_folder() / "config" / "robots")
+
+
+def load_mjcf(path: Path) -> mujoco.MjModel:
+    """Compile an MJCF file, in a process of its own, with limits on its time and memory.
+
+    Nobody can know beforehand what a few lines of XML unfold to. Here only the result is loaded.
+
+    Raises: ConfigError.
+    """
+    name = one_line(path)
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:  # ValueError: of a NUL in it
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"MJCF '{name}' does not load ({reason}); check the path") from error
+    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_MJCF_BYTES:
+        raise ConfigError(
+            f"MJCF '{name}' does not load: it is no file of at most {MAX_MJCF_BYTES >> 20} MB; "
+            "keep meshes in files of their own"
+        )
+    known = _compiled.get(path)
+    if known is None or known.stamps != {file: _stamp(file) for file in known.stamps}:
+        try:
+            answer = isolated(_compile, str(path), cpu_s=COMPILE_S, memory_bytes=COMPILE_BYTES)
+        except IsolatedError as error:
+            raise ConfigError(
+                f"MJCF '{name}' does not load: {error}; correct or simplify it"
+            ) from error
+        stamps, _, content = answer.partition(b"\n")
+        known = _Compiled(json.loads(stamps), content)
+        if len(_compiled) >= MAX_COMPILED:
+            _compiled.clear()
+        _compiled[path] = known
+    return mujoco.MjModel.from_binary_path("model.mjb", {"model.mjb": known.content})
+
+
+class _Compiled(NamedTuple):
+    """A compiled model, good for as long as none of its files changes."""
+
+    stamps: dict[str, list[int] | None]
+    """Of all files that it was made of."""
+    content: bytes
+
+
+_compiled: dict[Path, _Compiled] = {}
+
+
+def _stamp(file: str) -> list[int] | None:
+    """What changes when a file does; None if it is not there."""
+    try:
+        status = os.stat(file)
+    except OSError:
+        return None
+    return [status.st_mtime_ns, status.st_size, status.st_ino]
+
+
+def _compile(path: str) -> bytes:
+    """In a process of its own: stamps, on a line, and the model after a few steps.
+
+    Raises: ConfigError.
+    """
+    try:
+        stamps = {file: _stamp(file) for file in [path, *mujoco.mju_getXMLDependencies(path)]}
+        model = mujoco.MjModel.from_xml_path(path)
+    except Exception as error:  # of several types without a common base
+        raise ConfigError(one_line(error)) from error
+    data, took = mujoco.MjData(model), math.inf
+    for _ in range(3):
+        start = time.process_time()
+        mujoco.mj_step(model, data)
+        took = min(took, time.process_time() - start)
+    if took > MAX_STEP_S:
+        raise ConfigError(
+            f"one step of simulation takes {took:.2g} s; {MAX_STEP_S:g} s are allowed; use fewer "
+            "bodies and contacts"
+        )
+    return json.dumps(stamps).encode() + b"\n" + _saved(model)
+
+
+def _saved(model: mujoco.MjModel) -> bytes:
+    """The numbers of a compiled model."""
+    buffer = np.empty(mujoco.mj_sizeModel(model), np.uint8)
+    mujoco.mj_saveModel(model, None, buffer)
+    return buffer.tobytes()
 
 
 def joint_permutation(

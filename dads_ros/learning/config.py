@@ -7,6 +7,9 @@ from dads_ros.config import REQUIRED, Config, SkillPriorConfig, setting
 from dads_ros.errors import ConfigError
 from dads_ros.prediction import PredictionSpec
 
+MAX_LAYERS, MAX_ROWS, MAX_ALTERNATIVES = 16, 4_000_000, 100_000
+"""Hidden layers; transitions sampled for one iteration; Gaussians compared in one reward."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SymmetryConfig(Config):
@@ -198,8 +201,10 @@ class CollectConfig(Config):
     """How experience is collected."""
 
     num_envs: int = setting(10, min=1, max=100000, help="Robots stepped together (N).")
-    steps_per_iteration: int = setting(200, min=1, help="Control steps of each robot (T).")
-    episode_steps: int = setting(200, min=2, help="Control steps of an episode.")
+    steps_per_iteration: int = setting(
+        200, min=1, max=100_000, help="Control steps of each robot (T)."
+    )
+    episode_steps: int = setting(200, min=2, max=1_000_000, help="Control steps of an episode.")
     skill_switch_probability: tuple[float, float] = setting(
         (0.0, 0.0),
         min=0.0,
@@ -215,11 +220,15 @@ class CollectConfig(Config):
         "show where the mean action, which is what is exported, gets stuck.",
     )
     delay_ms: tuple[float, float] = setting(
-        (0.0, 0.0), min=0.0, help="Range of the delay from state to command, drawn per episode."
+        (0.0, 0.0),
+        min=0.0,
+        max=1000.0,
+        help="Range of the delay from state to command, drawn per episode.",
     )
     replay_capacity: int = setting(
         300_000,
         min=1000,
+        max=100_000_000,
         help="Transitions in the replay buffer. With 'prediction.steps: 1', num_envs * "
         "(steps_per_iteration + 2) is on-policy: only the newest iteration is sampled, collected "
         "with the policy of one iteration ago.",
@@ -273,6 +282,7 @@ class TrainConfig(Config):
     def __post_init__(self) -> None:
         """Check what spans several parts. Raises: ConfigError."""
         super().__post_init__()
+        self._check_size()
         if self.symmetry.yaw and self.skill_prior.dim < 2:
             raise ConfigError("'symmetry.yaw' needs 'skill_prior.dim' of at least 2")
         if self.symmetry.yaw and self.prediction.frame != "world":
@@ -356,3 +366,28 @@ class TrainConfig(Config):
                 f"'collect.replay_capacity' {self.collect.replay_capacity} holds {capacity_rows} "
                 "steps of each robot; raise it or lower 'num_envs'"
             )
+
+    def _check_size(self) -> None:
+        """Check what takes memory. Raises: ConfigError."""
+        q, sac, reward = self.skill_dynamics, self.sac, self.reward
+        for name, size, most in (
+            ("layers of 'skill_dynamics.hidden'", len(q.hidden), MAX_LAYERS),
+            ("layers of 'sac.hidden'", len(sac.hidden), MAX_LAYERS),
+            (
+                "'skill_dynamics.batch_size' * 'skill_dynamics.gradient_steps'",
+                q.batch_size * q.gradient_steps,
+                MAX_ROWS,
+            ),
+            (
+                "'sac.batch_size' * 'sac.gradient_steps'",
+                sac.batch_size * sac.gradient_steps,
+                MAX_ROWS,
+            ),
+            (
+                "'reward.num_alt_skills' * 'skill_dynamics.num_experts'",
+                reward.num_alt_skills * q.num_experts,
+                MAX_ALTERNATIVES,
+            ),
+        ):
+            if size > most:
+                raise ConfigError(f"{name}: {size}; expected at most {most}, for the memory")

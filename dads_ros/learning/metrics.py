@@ -1,17 +1,24 @@
 """MetricsWriter: JSON-lines for programs, TensorBoard and a picture for people."""
 
 import json
+import secrets
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from torch.utils.tensorboard import SummaryWriter
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from dads_ros.evaluation.pictures import save_fan
-from dads_ros.files import atomic_write
+from dads_ros.files import atomic_write, writing
 from dads_ros.learning.trainer import IterationMetrics
 from dads_ros.robot import RobotSpec
 
 JSON_LINES_FILE, PICTURE_FILE = "metrics.jsonl", "skills.png"
+MAX_LINE = 2**16
+"""Bytes of a line; ours have less than 2 kB."""
 
 
 class MetricsWriter:
@@ -21,29 +28,31 @@ class MetricsWriter:
     """
 
     def __init__(self, folder: Path, robot: RobotSpec, *, first_iteration: int) -> None:
-        """Open all; lines of a resumed run from ``first_iteration`` on are written anew."""
+        """Open all; lines of a resumed run from ``first_iteration`` on are written anew.
+
+        Lines that are none of ours, such as one cut short by a kill, are left out. Raises:
+            StorageError.
+        """
         path = folder / JSON_LINES_FILE
-        kept = []
-        if path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                try:
-                    if json.loads(line)["iteration"] < first_iteration:
-                        kept.append(line + "\n")
-                except (json.JSONDecodeError, KeyError):  # a line cut short by a kill
-                    continue
-        with atomic_write(path) as temporary:
-            temporary.write_text("".join(kept), encoding="utf-8")
+        with atomic_write(path) as temporary, temporary.open("wb") as stream:
+            stream.writelines(
+                line for line, iteration in _lines_of(path) if iteration < first_iteration
+            )
         self._robot, self._picture = robot, folder / PICTURE_FILE
-        self._lines = path.open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(folder), purge_step=first_iteration)
+        with writing(path):
+            self._lines = path.open("a", encoding="utf-8")
+            self._board = _TensorBoard(folder, first_iteration)
 
     def write(self, metrics: IterationMetrics) -> None:
-        """One line, one TensorBoard point for each number, a picture where skills were seen."""
+        """One line, one TensorBoard point for each number, a picture where skills were seen.
+
+        Raises: StorageError.
+        """
         iteration, values = metrics.iteration, metrics.to_dict()
-        self._lines.write(json.dumps({"iteration": iteration, **values}) + "\n")
-        self._lines.flush()
-        for name, value in values.items():
-            self._board.add_scalar(name, value, iteration)
+        with writing(Path(self._lines.name)):
+            self._lines.write(json.dumps({"iteration": iteration, **values}) + "\n")
+            self._lines.flush()
+            self._board.write(iteration, values)
         if metrics.skills is not None:
             with atomic_write(self._picture) as temporary:
                 save_fan(temporary, self._robot, metrics.skills)
@@ -53,6 +62,49 @@ class MetricsWriter:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Close both."""
-        self._lines.close()
-        self._board.close()
+        """Close both. Raises: StorageError."""
+        with writing(Path(self._lines.name)):
+            try:
+                self._lines.close()
+            finally:
+                self._board.close()
+
+
+class _TensorBoard:
+    """An event file. Unlike SummaryWriter's it is written at once, and errors come here."""
+
+    def __init__(self, folder: Path, first_iteration: int) -> None:
+        """Begin one; of those before, what is from ``first_iteration`` on counts no more."""
+        path = folder / f"events.out.tfevents.{time.time():.0f}.{secrets.token_hex(4)}"
+        self._stream = path.open("xb")
+        self._events = RecordWriter(self._stream)
+        self._write(file_version="brain.Event:2")
+        self._write(step=first_iteration, session_log=SessionLog(status=SessionLog.START))
+
+    def write(self, iteration: int, values: dict[str, float]) -> None:
+        """One point of each curve."""
+        points = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+        self._write(step=iteration, summary=Summary(value=points))
+
+    def close(self) -> None:
+        """No more points."""
+        self._stream.close()
+
+    def _write(self, **content: object) -> None:
+        self._events.write(Event(wall_time=time.time(), **content).SerializeToString())
+        self._stream.flush()
+
+
+def _lines_of(path: Path) -> Iterator[tuple[bytes, int]]:
+    """Each line that ``MetricsWriter`` can have written, and its iteration."""
+    if not path.is_file():
+        return
+    with path.open("rb") as stream:
+        while line := stream.readline(MAX_LINE):
+            try:
+                values = json.loads(line.decode("utf-8"))
+            except (ValueError, RecursionError):
+                continue
+            iteration = values.get("iteration") if isinstance(values, dict) else None
+            if type(iteration) is int and line.endswith(b"\n"):
+                yield line, iteration

@@ -3,6 +3,7 @@
 Shapes: B batch, O policy_obs, D skill dimensions, F features, A actuators, J joints.
 """
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -277,9 +278,11 @@ class Actor(nn.Module):
 
 def _squashed_log_prob(noise: Tensor, log_std: Tensor, raw: Tensor) -> Tensor:
     """log-density of tanh(raw), raw = mean + std * noise. Three of shape (B, A) -> (B,)."""
-    log_prob = -0.5 * noise.square() - log_std - 0.5 * np.log(2.0 * np.pi)
+    # Not np.log: torch.compile traces through here, and numpy as if it were torch, for which it
+    # changes torch's default dtype, under the feet of other threads.
+    log_prob = -0.5 * noise.square() - log_std - 0.5 * math.log(2.0 * math.pi)
     # log(1 - tanh(x)^2), stable for large |x|
-    squash = 2.0 * (np.log(2.0) - raw - nn.functional.softplus(-2.0 * raw))
+    squash = 2.0 * (math.log(2.0) - raw - nn.functional.softplus(-2.0 * raw))
     return (log_prob - squash).sum(1)
 
 

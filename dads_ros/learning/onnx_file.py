@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from dads_ros.bundle.network import NetworkFile, load_networks
 from dads_ros.errors import BundleError
 
 PARITY_TOLERANCE = 1e-5
@@ -50,21 +50,24 @@ def write_onnx(module: nn.Module, inputs: dict[str, Tensor], output: str, path: 
     onnx.save(model, str(path))
 
 
-def check_parity(module: nn.Module, path: Path, inputs: dict[str, Tensor]) -> None:
-    """Compare a module with its ONNX file, one row at a time and all at once.
+def check_parity(module: nn.Module, inputs: dict[str, Tensor], output: str, path: Path) -> None:
+    """Compare a module with its ONNX file, as a robot loads it, by rows and all at once.
 
-    Raises: BundleError when they differ by more than PARITY_TOLERANCE of the output's range.
+    Raises: BundleError when they differ by more than PARITY_TOLERANCE of the output's range, or
+        when a robot would refuse the file.
     """
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     with torch.no_grad():
         expected = module(*inputs.values()).numpy()
+    sizes = {name: value.shape[1] for name, value in inputs.items()}
+    file = NetworkFile(path.name, path.read_bytes(), sizes, output, expected.shape[1])
+    (network,) = load_networks([file])
     # Of each column: metres and rad/s stand side by side. A constant one has no range.
     span = np.maximum(np.ptp(expected, axis=0), 0.05 * np.abs(expected).max(axis=0))
     span = np.maximum(span, 1e-6)
     num = len(expected)
     for rows in (slice(0, num), *(slice(i, i + 1) for i in range(0, num, max(num // 16, 1)))):
-        feed = {name: value[rows].numpy() for name, value in inputs.items()}
-        error = float((np.abs(session.run(None, feed)[0] - expected[rows]) / span).max())
+        found = network(*(value[rows].numpy() for value in inputs.values()))
+        error = float((np.abs(found - expected[rows]) / span).max())
         if not error <= PARITY_TOLERANCE:
             raise BundleError(
                 f"{path.name} differs from the network by {error:.1e} of its range (at most "

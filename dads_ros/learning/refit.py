@@ -28,7 +28,9 @@ from dads_ros.bundle.runtime import load_policy
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import VectorEnv, available_cores
 from dads_ros.errors import ConfigError
-from dads_ros.files import atomic_write, make_output_folder, sha256, source_commit
+from dads_ros.files import sha256, source_commit
+from dads_ros.learning.bundle_folder import new_bundle
+from dads_ros.learning.config import CollectConfig
 from dads_ros.learning.networks import mlp
 from dads_ros.learning.onnx_file import check_parity, write_onnx
 from dads_ros.prediction import MOMENTUM_INPUT, PredictionSpec
@@ -88,8 +90,8 @@ def refit_bundle(
         folder: of the new bundle; may be the same.
         robot: the robot file here, which says where the MJCF is; by default the bundle's own.
         seed: of everything random.
-    Raises: BundleError, BundleMismatchError; ConfigError for a bundle that predicts anything but
-        x and y in the world frame.
+    Raises: BundleError, BundleMismatchError, StorageError; ConfigError for a bundle that predicts
+        anything but x and y in the world frame, or a folder that cannot be written.
     """
     old = BundleManifest.load(source)
     if robot is not None:
@@ -101,31 +103,31 @@ def refit_bundle(
             f"{prediction.frame} frame; only x and y in the world frame can be fitted anew"
         )
     model, skill_space = RobotModel(robot or old.robot), SkillSpace(old.skill_prior)
-    low, high = settings.get("collect", {}).get("delay_ms", (0.0, 0.0))
+    collect, symmetry = settings.get("collect"), settings.get("symmetry")
+    delay = collect.get("delay_ms", (0.0, 0.0)) if isinstance(collect, dict) else (0.0, 0.0)
+    delay_ms = CollectConfig.from_dict({"delay_ms": delay}, "training_config.collect").delay_ms
     policy = load_policy(source, old)
-    motion = watch(model, skill_space, policy, seed=seed, delay_ms=(low, high))
-    yaw_symmetry = bool(settings.get("symmetry", {}).get("yaw", False))
-    dynamics, error = fit(motion, yaw_symmetry=yaw_symmetry, seed=seed)
-    logger.info(
-        "skill dynamics fitted to %d motions; error on others %.0f %% of the displacement",
-        len(motion.skill),
-        100.0 * error,
-    )
-    make_output_folder(folder)
-    if folder.resolve() != source.resolve():
-        shutil.copyfile(source / POLICY_FILE, folder / POLICY_FILE)
-    with atomic_write(folder / DYNAMICS_FILE) as temporary:
+    yaw_symmetry = isinstance(symmetry, dict) and symmetry.get("yaw") is True
+    with new_bundle(folder) as new:
+        motion = watch(model, skill_space, policy, seed=seed, delay_ms=delay_ms)
+        dynamics, error = fit(motion, yaw_symmetry=yaw_symmetry, seed=seed)
+        logger.info(
+            "skill dynamics fitted to %d motions; error on others %.0f %% of the displacement",
+            len(motion.skill),
+            100.0 * error,
+        )
+        shutil.copyfile(source / POLICY_FILE, new / POLICY_FILE)
         examples = {MOMENTUM_INPUT: motion.at(motion.num_steps)[0][:1024]}
-        write_onnx(dynamics, examples, "delta", temporary)
-        check_parity(dynamics, temporary, examples)
-    manifest = dataclasses.replace(
-        old,
-        prediction=PredictionSpec(steps=MAX_STEPS, momentum=True),
-        files=old.files | {DYNAMICS_FILE: sha256(folder / DYNAMICS_FILE)},
-        refit_commit=source_commit(),
-        evaluation=None,
-    )
-    manifest.save(folder)
+        write_onnx(dynamics, examples, "delta", new / DYNAMICS_FILE)
+        check_parity(dynamics, examples, "delta", new / DYNAMICS_FILE)
+        manifest = dataclasses.replace(
+            old,
+            prediction=PredictionSpec(steps=MAX_STEPS, momentum=True),
+            files=old.files | {DYNAMICS_FILE: sha256(new / DYNAMICS_FILE)},
+            refit_commit=source_commit(),
+            evaluation=None,
+        )
+        manifest.save(new)
     return manifest
 
 

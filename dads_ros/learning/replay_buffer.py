@@ -72,13 +72,20 @@ class ReplayBuffer:
         """Allocate for rows like those of ``first``, which is not added.
 
         ``columns``: of policy_obs, those that are predicted beside the pose.
+        Raises: ConfigError when they do not fit into the memory.
         """
         self._prediction = prediction
         self._columns = torch.from_numpy(columns).to(device)
-        self._data = {
-            name: torch.zeros(num_rows, *array.shape[1:], device=device, dtype=_dtype(array))
-            for name, array in first._asdict().items()
-        }
+        try:
+            self._data = {
+                name: torch.zeros(num_rows, *array.shape[1:], device=device, dtype=_dtype(array))
+                for name, array in first._asdict().items()
+            }
+        except RuntimeError as error:  # torch's own
+            raise ConfigError(
+                f"'collect.replay_capacity' of {num_rows * first.action.shape[1]} does not fit "
+                "into the memory; lower it"
+            ) from error
         self._num_rows, self._num_envs = num_rows, first.action.shape[1]
         self.rows_added = 0
 
@@ -187,7 +194,7 @@ class ReplayBuffer:
 
     def restore(self, saved: dict) -> None:  # type: ignore[type-arg]
         """Go on from ``checkpoint``."""
-        self.rows_added = saved["rows_added"]
+        self.rows_added = int(saved["rows_added"])
         held = min(self.rows_added, self._num_rows)
         rows = torch.arange(self.rows_added - held, self.rows_added) % self._num_rows
         for name, array in saved["data"].items():

@@ -79,7 +79,11 @@ class Sac:
         self.average_actor.load_state_dict(self.actor.state_dict())
         self.average_actor.requires_grad_(False)
         self.num_updates = 0
-        self.log_alpha = torch.tensor(config.temperature, device=device).log().requires_grad_()
+        self.log_alpha = (
+            torch.tensor(config.temperature, device=device, dtype=torch.float32)
+            .log()
+            .requires_grad_()
+        )
         self.optimizers = {
             name: torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)
             for name, parameters in (
@@ -164,7 +168,7 @@ class Sac:
             getattr(self, name).load_state_dict(saved[name])
         with torch.no_grad():
             self.log_alpha.copy_(saved["log_alpha"])
-        self.num_updates = saved["num_updates"]
+        self.num_updates = int(saved["num_updates"])
         for name, state in saved["optimizers"].items():
             self.optimizers[name].load_state_dict(state)
 

@@ -4,8 +4,9 @@ import copy
 import functools
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dads_ros.config import shown
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import VectorEnv, available_cores
 from dads_ros.errors import CheckpointError, TrainingError
@@ -25,7 +27,7 @@ from dads_ros.evaluation.skills import (
     evaluate_switching,
 )
 from dads_ros.files import make_output_folder, remove_leftovers, source_commit
-from dads_ros.learning.checkpoint import load_checkpoint, save_checkpoint
+from dads_ros.learning.checkpoint import CHECKPOINT_FILE, load_checkpoint, save_checkpoint
 from dads_ros.learning.collector import Collector, Policy
 from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.intrinsic_reward import intrinsic_reward
@@ -56,6 +58,9 @@ and for this part of the run: a robot whose first skills are ways to fall earns 
 learns to stay up."""
 COLLAPSE_MIN_PEAK = 0.2
 """nats; a reward that never was higher is that of a run which has not begun to learn."""
+FLOAT = torch.float32
+"""Said wherever a tensor is made: torch.compile may change torch's default while it traces, which
+is one for the whole process, and two threads are at work."""
 NUM_EVALUATED_SKILLS, NUM_SHOWN_SKILLS = 256, 64
 REWARD_ROWS = 2048  # transitions whose rewards are computed together; fits the cache
 BODY_REWARD_ROWS = 64  # the same where q sees body states: one pass for each skill
@@ -133,8 +138,9 @@ class Trainer:
         self.config, self.out = config, out
         saved = load_checkpoint(out) if resume else None
         if saved is not None:
-            self._check_config(saved["config"])
-        elif (out / "checkpoint.pt").exists():
+            with _fitting(out):
+                self._check_config(saved["config"])
+        elif (out / CHECKPOINT_FILE).exists():
             raise CheckpointError(
                 f"'{out}' already holds a run; add --resume or choose another --out"
             )
@@ -148,7 +154,8 @@ class Trainer:
         self.commit = source_commit()
         """Of the code that began the run; "unknown" where its checkpoint does not say."""
         if saved is not None:
-            self._check_robot(saved)
+            with _fitting(out):
+                self._check_robot(saved)
             self.commit = saved.get("commit", "unknown")
         self.skill_space = SkillSpace(config.skill_prior)
         seeds = np.random.SeedSequence(config.seed).spawn(5)
@@ -174,23 +181,11 @@ class Trainer:
         self.peak_reward, self.num_low_rewards = 0.0, 0
         self.best: Best | None = None
         self.evaluation: SkillMetrics | None = None
-        if saved is not None:
-            try:
+        if saved is None:
+            make_output_folder(out)
+        else:  # only reads: a run can be exported while it goes on elsewhere
+            with _fitting(out):
                 self._restore(saved)
-            except (
-                KeyError,
-                IndexError,
-                TypeError,
-                AttributeError,
-                ValueError,
-                RuntimeError,
-            ) as e:
-                detail = " ".join(str(e).split())[:200]
-                raise CheckpointError(
-                    f"the checkpoint in '{out}' does not fit ({type(e).__name__}: {detail}); "
-                    "delete it and train again"
-                ) from e
-        make_output_folder(out)
 
     @property
     def num_env_steps(self) -> int:
@@ -359,11 +354,12 @@ class Trainer:
         ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
             shape = (len(obs), self.robot.command_dim)
             if explore:
-                action = torch.rand(shape, generator=generator) * 2.0 - 1.0
+                action = torch.rand(shape, generator=generator, dtype=FLOAT) * 2.0 - 1.0
                 return action.numpy(), np.full(shape[0], -shape[1] * np.log(2.0), np.float32)
             seen, turns = features(torch.from_numpy(obs), torch.from_numpy(skill))
-            noise = torch.randn(shape, generator=generator)
-            noise *= torch.linspace(*self.config.collect.noise_scale, len(noise))[:, None]
+            noise = torch.randn(shape, generator=generator, dtype=FLOAT)
+            scale = torch.linspace(*self.config.collect.noise_scale, len(noise), dtype=FLOAT)
+            noise *= scale[:, None]
             action, log_prob = actor.sample(normalizer(seen), noise)
             return features.to_robot(action, turns).numpy(), log_prob.numpy()
 
@@ -399,7 +395,7 @@ class Trainer:
         transition = self._sample(batch_size * num_steps)
         batch, reward_metrics = self._prepare(transition)
         shape = (num_steps, 2, batch_size, self.robot.command_dim)
-        noise = torch.randn(shape, generator=generator).to(self.device)
+        noise = torch.randn(shape, generator=generator, dtype=FLOAT).to(self.device)
         sums: dict[str, Tensor] = {}
         for step in range(num_steps):
             rows = slice(step * batch_size, (step + 1) * batch_size)
@@ -436,7 +432,7 @@ class Trainer:
             transition = self._with_upper_quaternion(transition)
         if self.mirror is None:
             return transition
-        which = torch.rand(num, generator=generator) < 0.5
+        which = torch.rand(num, generator=generator, dtype=FLOAT) < 0.5
         return self.mirror(transition, which.to(self.device))
 
     def _with_upper_quaternion(self, transition: Transition) -> Transition:
@@ -470,15 +466,15 @@ class Trainer:
         factor = over_last_half(config.final_sigma_factor, self.progress)
         for q in self._qs:
             q.adapt_sigma(delta, factor)
-        weight = torch.ones(num, device=self.device)
+        weight = torch.ones(num, device=self.device, dtype=FLOAT)
         if config.importance_clip > 0.0:
             weight = self._importance_weight(transition)
         known = None
         if self.body_state is not None:
-            known = torch.rand(num, 1, generator=self._generators["learn"]) >= UNKNOWN_SHARE
-            known = known.float().to(self.device)
+            part = torch.rand(num, 1, generator=self._generators["learn"], dtype=FLOAT)
+            known = (part >= UNKNOWN_SHARE).to(self.device, FLOAT)
         bodies = [self._body_of(q, transition.start_obs, skill, known) for q in self._qs]
-        total = torch.zeros((), device=self.device)
+        total = torch.zeros((), device=self.device, dtype=FLOAT)
         for rows in torch.arange(num, device=self.device).split(config.batch_size):
             losses = [
                 q.loss(delta[rows], skill[rows], weight[rows], None if b is None else b[rows])
@@ -499,7 +495,7 @@ class Trainer:
         if self.body_state is None or q is not self.q:
             return None
         if known is None:
-            known = torch.ones(len(obs), 1, device=self.device)
+            known = torch.ones(len(obs), 1, device=self.device, dtype=FLOAT)
         return self.body_state(obs, skill, known)
 
     @torch.no_grad()
@@ -609,7 +605,7 @@ class Trainer:
     def _check_config(self, saved: dict[str, Any]) -> None:
         theirs = _flatten(saved)
         different = [
-            f"{name} ({theirs.get(name)!r}, now {value!r})"
+            f"{name} ({shown(theirs.get(name))}, now {shown(value)})"
             for name, value in _flatten(self.config.to_dict()).items()
             if theirs.get(name) != value and name not in FREE_TO_CHANGE
         ]
@@ -633,10 +629,11 @@ class Trainer:
             )
 
     def _restore(self, saved: dict[str, Any]) -> None:
-        self.iteration = saved["iteration"]
+        self.iteration = int(saved["iteration"])
         self.sac.restore(saved["sac"])
-        self.warm_start_over = saved["warm_start_over"]
-        self.peak_reward, self.num_low_rewards = saved["peak_reward"], saved["num_low_rewards"]
+        self.warm_start_over = bool(saved["warm_start_over"])
+        self.peak_reward = float(saved["peak_reward"])
+        self.num_low_rewards = int(saved["num_low_rewards"])
         self._qs.load_state_dict(saved["q"])
         self.q_optimizer.load_state_dict(saved["q_optimizer"])
         self.normalizer.load_state_dict(saved["normalizer"])
@@ -651,6 +648,19 @@ class Trainer:
             self._rngs[name].bit_generator.state = state
         for name, state in saved["generators"].items():
             self._generators[name].set_state(state)
+
+
+@contextmanager
+def _fitting(out: Path) -> Iterator[None]:
+    """Turn what is raised for a checkpoint of something else into a CheckpointError."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError, OverflowError, RuntimeError) as e:
+        detail = " ".join(str(e).split())[:200]
+        raise CheckpointError(
+            f"the checkpoint in '{out}' does not fit ({type(e).__name__}: {detail}); delete it "
+            "and train again"
+        ) from e
 
 
 def _copies(
@@ -681,5 +691,5 @@ def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, dict):
             flat |= _flatten(value, f"{prefix}{key}.")
         else:
-            flat[prefix + key] = value
+            flat[f"{prefix}{key}"] = value
     return flat

@@ -30,7 +30,6 @@ from std_msgs.msg import Float64MultiArray, Header, MultiArrayDimension
 
 from dads_ros.errors import DadsError
 from dads_ros.observation import RobotState, yaw_of
-from dads_ros.planning.obstacles import LETHAL, ObstacleMap
 from dads_ros.robot import RobotSpec
 
 Array = NDArray[np.float64]
@@ -38,6 +37,7 @@ MAX_QUATERNION_ERROR = 0.01
 BEYOND_REASON = 10.0
 """So many times a robot file's ``max_velocity`` is no velocity but a fault."""
 MAX_JOINTS = 1000
+MAX_POSES, MAX_PATH_M = 100_000, 1e4
 MAX_GOAL_M = 1e5
 """Further away, a float32 prediction no longer tells centimetres apart."""
 _NS = 1_000_000_000
@@ -255,32 +255,44 @@ def goal_of(message: PoseStamped, frames: Frames, what: str = "goal") -> Array:
     Raises: MessageError when the frame is not odom, or a number is not finite or absurd.
     """
     _check_frame(message.header.frame_id, frames.odom, what)
-    position, turn = message.pose.position, message.pose.orientation
-    numbers = [position.x, position.y, position.z, turn.x, turn.y, turn.z, turn.w]
-    if not np.isfinite(numbers).all():
-        raise MessageError(
-            f"{what} refused: x {position.x}, y {position.y}, z {position.z} and its orientation "
-            "must be finite numbers"
-        )
-    if max(abs(position.x), abs(position.y)) > MAX_GOAL_M:
-        raise MessageError(
-            f"{what} refused: x {position.x:g}, y {position.y:g}; at most {MAX_GOAL_M:g} m from "
-            "the origin is expected"
-        )
-    return np.array([position.x, position.y, yaw_of(_wxyz(turn))])
+    place = _places([message.pose], what)[0]
+    return np.array([*place[:2], yaw_of(place[[6, 3, 4, 5]])])
 
 
 def path_of(message: Path, frames: Frames) -> Array:
     """x, y of a path's poses in odom, metres. Shape (M, 2). Raises: MessageError."""
-    _check_frame(message.header.frame_id, frames.odom, "path")
-    if not message.poses:
-        raise MessageError("path refused: it has no poses; call ~/cancel to stop")
-    points = []
-    for pose in message.poses:
-        item = PoseStamped(header=message.header, pose=pose.pose)
-        item.header.frame_id = pose.header.frame_id or message.header.frame_id
-        points.append(goal_of(item, frames, "path")[:2])
-    return np.array(points)
+    num = len(message.poses)
+    if not 0 < num <= MAX_POSES:
+        cure = f"at most {MAX_POSES} are followed" if num else "call ~/cancel to stop"
+        raise MessageError(f"path refused: it has {num or 'no'} poses; {cure}")
+    whole = message.header.frame_id
+    for frame in sorted({whole, *(pose.header.frame_id or whole for pose in message.poses)}):
+        _check_frame(frame, frames.odom, "path")
+    points = _places([pose.pose for pose in message.poses], "path")[:, :2]
+    whole_m = float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
+    if whole_m > MAX_PATH_M:
+        raise MessageError(
+            f"path refused: it is {whole_m:.3g} m long; at most {MAX_PATH_M:g} m are followed"
+        )
+    return points
+
+
+def _places(poses: Sequence[Pose], what: str) -> Array:
+    """Position (m) and quaternion (x, y, z, w) of each. Shape (N, 7). Raises: MessageError."""
+    pairs = ((pose.position, pose.orientation) for pose in poses)
+    numbers = np.array([(p.x, p.y, p.z, q.x, q.y, q.z, q.w) for p, q in pairs])
+    x, y, z = numbers[np.argmin(np.isfinite(numbers).all(axis=1)), :3]
+    if not np.isfinite(numbers).all():
+        raise MessageError(
+            f"{what} refused: x {x}, y {y}, z {z} and its orientation must be finite numbers"
+        )
+    x, y = numbers[np.abs(numbers[:, :2]).max(axis=1).argmax(), :2]
+    if max(abs(x), abs(y)) > MAX_GOAL_M:
+        raise MessageError(
+            f"{what} refused: x {x:g}, y {y:g}; at most {MAX_GOAL_M:g} m from the origin is "
+            "expected"
+        )
+    return numbers
 
 
 def velocity_of(message: Twist | TwistStamped, frames: Frames) -> Array:
@@ -298,18 +310,20 @@ def velocity_of(message: Twist | TwistStamped, frames: Frames) -> Array:
     return velocity
 
 
-def map_of(message: OccupancyGrid, frames: Frames) -> ObstacleMap:
-    """Obstacles in odom. Raises: MessageError, PlanningError for a grid that is none."""
+def grid_of(message: OccupancyGrid, frames: Frames) -> tuple[float, float, float]:
+    """x, y (m) and yaw (rad) in odom of the outer corner of a map's first cell.
+
+    Raises: MessageError for a map in another frame, or whose cells are not as many as it says.
+    """
     _check_frame(message.header.frame_id, frames.odom, "map")
     info = message.info
     if len(message.data) != info.height * info.width:
         raise MessageError(
             f"map refused: {len(message.data)} cells; expected {info.height} rows of {info.width}"
         )
-    cells = np.frombuffer(message.data, np.int8).reshape(info.height, info.width)
     corner = PoseStamped(header=message.header, pose=info.origin)
     x, y, yaw = goal_of(corner, frames, "map").tolist()
-    return ObstacleMap(cells >= LETHAL, info.resolution, (x, y, yaw))
+    return x, y, yaw
 
 
 def goal_message(goal: Array, stamp: Time, frames: Frames) -> PoseStamped:

@@ -7,8 +7,8 @@ import time
 from rclpy.node import Node
 
 from dads_ros.errors import PlanningError
-from dads_ros.nodes.runner import STOP
 from dads_ros.planning.guard import Guard
+from dads_ros.process import STOP
 from dads_ros.robot import RobotSpec
 
 SUFFIX = "_guard"

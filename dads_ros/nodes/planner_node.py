@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.duration import Duration
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.publisher import Publisher
 from rclpy.task import Future
 from std_msgs.msg import Bool, Float64MultiArray
@@ -22,6 +22,7 @@ from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.errors import DadsError, PlanningError
 from dads_ros.nodes.bundle_loader import BundleLoader, Drive
 from dads_ros.nodes.conversions import Frames, command_message
+from dads_ros.nodes.lifecycle import SteadyLifecycleNode
 from dads_ros.nodes.lookout import FOREVER_S, Lookout
 from dads_ros.nodes.parameters import NodeParameters
 from dads_ros.nodes.plan_display import PlanDisplay
@@ -33,6 +34,7 @@ from dads_ros.nodes.runner import (
     WARN,
     Diagnostics,
     Level,
+    describe,
     run_node,
     watch_parent,
 )
@@ -49,7 +51,7 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 LAST_COMMAND_TIMEOUT_S = 0.5  # until somebody has acknowledged the safe command at the end
 
 
-class SkillPlannerNode(LifecycleNode):
+class SkillPlannerNode(SteadyLifecycleNode):
     """Lifecycle: configure loads the bundle and warms up, activate starts to drive."""
 
     def __init__(self) -> None:
@@ -134,12 +136,13 @@ class SkillPlannerNode(LifecycleNode):
     def destroy_node(self) -> None:
         """Leave the robot with the safe command, and end the threads."""
         self._release()
+        self._inbox.close()
         super().destroy_node()
 
-    def on_callback_error(self, error: Exception) -> None:
+    def on_callback_error(self, error: BaseException) -> None:
         """Stop the robot: a callback failed in a way that nobody thought of."""
         if self._is_active and self._controller is not None:
-            self._send(self._controller.fail(f"a callback failed: {error!r}"))
+            self._send(self._controller.fail(describe(error)))
 
     @property
     def _is_active(self) -> bool:
@@ -217,6 +220,7 @@ class SkillPlannerNode(LifecycleNode):
         """One policy step and one command for each complete state."""
         controller = self._controller
         assert controller is not None  # states come only while the node is active
+        self._inbox.update()
         topic = self._states.second_voice()
         controller.object("state", f"two publishers on {topic} say the same" if topic else "")
         step = controller.step(state[None], stamp_ns, age_s)
@@ -322,7 +326,7 @@ class SkillPlannerNode(LifecycleNode):
             self._frames,
             config=lambda: self._settings.config,
             bundle=lambda: self._bundle if self._is_active else None,
-            errand=lambda: self._errand,
+            controller=lambda: self._controller,
             take=self._turn_to,
         )
         self._states = StateInput(

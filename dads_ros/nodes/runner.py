@@ -1,18 +1,20 @@
-"""Starting and ending a node: signals, exit codes, the parent process, health reports."""
+"""Starting, spinning and ending a node: exit codes, errors, the parent process, health reports."""
 
 import contextlib
 import ctypes
 import os
-import signal
+import reprlib
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -20,6 +22,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
 from dads_ros.errors import DadsError
+from dads_ros.process import STOP
 
 STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 """For watchdogs: it goes on when /clock stops."""
@@ -50,23 +53,10 @@ _M_MMAP_THRESHOLD = -3  # of malloc.h
 LARGE_BLOCK = 256 * 1024
 """Bytes; what the control step allocates is smaller."""
 WAKE_S = 0.1
-"""Longest wait of an executor: a signal handler runs only between two waits."""
-
-
-class Stop:
-    """The wish to end this process. ROS stays up meanwhile, so that a node has the last word."""
-
-    def __init__(self) -> None:
-        """Nobody has asked yet."""
-        self.is_asked = False
-
-    def ask(self, *_: object) -> None:
-        """End soon; also a signal handler, so it only sets a flag."""
-        self.is_asked = True
-
-
-STOP = Stop()
-"""Of this process: asked by SIGINT and SIGTERM, when the parent has ended, or by a service."""
+"""Longest wait of an executor: ``STOP`` is looked at only between two waits."""
+_SHORT = reprlib.Repr()
+"""An argument of an error may be anything, such as a tree that takes minutes to print."""
+_SHORT.maxstring = _SHORT.maxother = 300
 
 
 def spin_until_stop(node: Node) -> None:
@@ -74,7 +64,36 @@ def spin_until_stop(node: Node) -> None:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     while not STOP.is_asked:
-        executor.spin_once(timeout_sec=WAKE_S)
+        spin_once(executor, node, WAKE_S)
+
+
+def spin_once(executor: Executor, node: Node, timeout_s: float) -> None:
+    """Run one callback at most; the node outlives whatever it raises."""
+    try:
+        executor.spin_once(timeout_sec=timeout_s)
+    except ExternalShutdownException:
+        raise
+    except (Exception, SystemExit) as error:
+        outlive(node, error)
+
+
+def outlive(node: Node, error: BaseException) -> None:
+    """Log an error once a second, and tell ``node.on_callback_error`` where there is one."""
+    node.get_logger().error(describe(error), throttle_duration_sec=1.0)
+    react = getattr(node, "on_callback_error", None)
+    if react is not None:
+        try:
+            react(error)
+        except Exception as another:
+            node.get_logger().error(describe(another), throttle_duration_sec=1.0)
+
+
+def describe(error: BaseException) -> str:
+    """An unexpected error in one line of bounded length, with the place that raised it."""
+    frame = traceback.extract_tb(error.__traceback__)[-1:]
+    place = f" in {Path(frame[0].filename).name}:{frame[0].lineno}" if frame else ""
+    what = ", ".join(map(_SHORT.repr, error.args))
+    return " ".join(f"unexpected {type(error).__name__}{place}: {what}".split())
 
 
 def run_node(
@@ -82,21 +101,20 @@ def run_node(
     spin: Callable[[NodeT], None] = spin_until_stop,
     args: Sequence[str] | None = None,
 ) -> int:
-    """Make a node, spin it until SIGINT or SIGTERM, and clean up.
+    """Make a node, spin it until SIGINT, SIGTERM or SIGHUP, and clean up.
 
     Args:
         make: makes the node; a DadsError from it is one line of log and exit code 2.
         spin: returns when ``STOP`` is asked. The context is still valid then, and in
-            ``destroy_node`` of the node, however this ends.
+            ``destroy_node`` of the node, however this ends; both are cut off by ``STOP``.
         args: arguments after the program's name; those of the process when left out.
     Returns: the exit code: 0 after a signal.
     """
+    STOP.catch_signals()
     _return_memory()
     arguments = [sys.argv[0], *(sys.argv[1:] if args is None else args)]
     try:
         unknown = remove_ros_args(arguments)[1:]
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, STOP.ask)
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:  # of a private type
         text = " ".join(str(error).split())
@@ -116,7 +134,10 @@ def run_node(
         return 2
     finally:
         if node is not None:
-            node.destroy_node()
+            try:
+                node.destroy_node()
+            except Exception as error:
+                get_logger("dads_ros").error(describe(error))
         rclpy.try_shutdown()
     return 0
 

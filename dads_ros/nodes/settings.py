@@ -31,7 +31,7 @@ class SimulatorConfig(Config):
         0.5,
         min=0.01,
         max=60.0,
-        help="A command older than this (wall clock) becomes the safe command.",
+        help="So long after the state that it answers (wall clock) no command acts any more.",
     )
     push_duration_s: float = setting(
         0.2, min=0.001, max=60.0, help="Simulated seconds that a wrench on ~/push acts."
@@ -110,7 +110,9 @@ class SkillTrainerConfig(Config):
     seed: int = setting(
         -1, min=-1, help="Seed of the run; -1: the training settings' own.", read_only=True
     )
-    export_folder: str = setting("", help="Folder of ~/export; empty: 'bundle' within 'out'.")
+    export_folder: str = setting(
+        "", help="Folder of ~/export; empty: 'bundle' within 'out'.", read_only=True
+    )
     frame_prefix: str = setting(
         "", help="Put before the frame odom, such as 'robot1/'.", read_only=True
     )

@@ -36,15 +36,17 @@ from dads_ros.nodes.parameters import NodeParameters
 from dads_ros.nodes.runner import (
     OK,
     RELIABLE_QOS,
-    STOP,
     WAKE_S,
     WARN,
     Diagnostics,
     Level,
+    outlive,
     run_node,
+    spin_once,
     watch_parent,
 )
 from dads_ros.nodes.settings import SimulatorConfig
+from dads_ros.process import STOP
 from dads_ros.robot import RobotSpec
 
 try:
@@ -73,9 +75,12 @@ class SimulatorNode(Node):
         self._safe_command = np.array(self._spec.safe_command)
         self._command, self._has_command = self._safe_command, False
         self._command_time = self._state_time = self._markers_time = -np.inf
+        self._published: dict[int, float] = {}  # when the states of the newest stamps left
+        self._num_ignored = 0  # commands
         self._push, self._push_steps = np.zeros(6), 0
         self._is_paused, self._is_waiting = config.start_paused, False
         self._num_steps = 0  # simulation steps since the start; our own /clock never goes back
+        self._deadline = time.monotonic()  # of the next step
         self._rate_from = (time.monotonic(), 0)
         self._follows_clock = not config.publish_clock and not config.lock_step
         self._has_clock, self._clock_steps = False, 0
@@ -87,40 +92,53 @@ class SimulatorNode(Node):
         """Run until ``STOP`` is asked: callbacks and simulation steps take turns."""
         executor = SingleThreadedExecutor()
         executor.add_node(self)
-        if not self._is_paused:
-            self._publish_state()
-        deadline = time.monotonic()
+        is_begun = self._is_paused
         while not STOP.is_asked:
-            config = self._settings.config
-            if self._is_paused:
-                executor.spin_once(timeout_sec=WAKE_S)
-                deadline = time.monotonic()
-            elif config.lock_step and self._is_waiting:
-                self._wait_for_answer(executor, config.lock_step_timeout_s)
-            elif self._follows_clock:
-                self._follow_clock(executor)
-            else:
-                executor.spin_once(timeout_sec=_wait_s(deadline))
-                now = time.monotonic()
-                if now >= deadline:
-                    num_steps = self._spec.num_substeps if config.lock_step else 1
-                    period_s = num_steps * self._spec.sim_dt / config.speed
-                    deadline = max(deadline, now - MAX_LAG_S) + period_s
-                    self._advance(num_steps)
+            try:
+                if not is_begun:
+                    self._publish_state()
+                    is_begun = True
+                self._run(executor)
+            except (Exception, SystemExit) as error:
+                outlive(self, error)
+                time.sleep(WAKE_S)  # where all of the loop fails, do not burn the processor
+
+    def _run(self, executor: SingleThreadedExecutor) -> None:
+        """One turn of the loop."""
+        config = self._settings.config
+        if self._is_paused:
+            spin_once(executor, self, WAKE_S)
+            self._deadline = time.monotonic()
+        elif config.lock_step and self._is_waiting:
+            self._wait_for_answer(executor, config.lock_step_timeout_s)
+        elif self._follows_clock:
+            self._follow_clock(executor)
+        else:
+            spin_once(executor, self, _wait_s(self._deadline))
+            now = time.monotonic()
+            if now >= self._deadline:
+                num_steps = self._spec.num_substeps if config.lock_step else 1
+                period_s = num_steps * self._spec.sim_dt / config.speed
+                self._deadline = max(self._deadline, now - MAX_LAG_S) + period_s
+                self._advance(num_steps)
+
+    def on_callback_error(self, _: BaseException) -> None:
+        """Whatever failed, no command acts on."""
+        self._drop_command()
 
     # --- the simulation ------------------------------------------------------------------------
 
     def _wait_for_answer(self, executor: SingleThreadedExecutor, timeout_s: float) -> None:
         """Lock step: the robot moves when the published state has been answered, not before."""
         deadline = self._state_time + timeout_s
-        executor.spin_once(timeout_sec=_wait_s(deadline))
+        spin_once(executor, self, _wait_s(deadline))
         if self._is_waiting and time.monotonic() >= deadline:
             self._publish_state()
 
     def _follow_clock(self, executor: SingleThreadedExecutor) -> None:
         """Another simulator has the clock: come as far as that."""
         due = self._clock_steps > self._num_steps
-        executor.spin_once(timeout_sec=0.0 if due else WAKE_S)
+        spin_once(executor, self, 0.0 if due else WAKE_S)
         if due:
             self._advance(1)
 
@@ -132,6 +150,7 @@ class SimulatorNode(Node):
         if not -MAX_LAG_S <= behind_s <= max(MAX_LAG_S, 2.0 * spec.control_dt):
             before, control_steps = self._num_steps, round(seconds / spec.control_dt)
             self._num_steps = control_steps * spec.num_substeps
+            self._published.clear()
             self._skipped_steps += max(0, self._num_steps - before) if self._has_clock else 0
         self._has_clock = True
 
@@ -139,7 +158,7 @@ class SimulatorNode(Node):
         """Move by simulation steps under the command in force; publish at control steps."""
         config, now = self._settings.config, time.monotonic()
         if not config.lock_step and now - self._command_time > config.command_timeout_s:
-            self._command, self._has_command = self._safe_command, False
+            self._drop_command()
         wrench = None
         if self._push_steps > 0:
             wrench, self._push_steps = self._push[None], self._push_steps - num_steps
@@ -154,8 +173,12 @@ class SimulatorNode(Node):
 
     def _reset(self) -> None:
         self._physics.states[:] = self._model.reset_state(1, self._rng)
-        self._command, self._has_command = self._safe_command, False
+        self._drop_command()
         self._push_steps = 0
+        self._published.clear()  # what answers the world before acts no more
+
+    def _drop_command(self) -> None:
+        self._command, self._has_command = self._safe_command, False
 
     @property
     def _stamp_ns(self) -> int:
@@ -184,7 +207,12 @@ class SimulatorNode(Node):
 
     def _publish_state(self) -> None:
         stamp_ns, state = self._stamp_ns, self._physics.robot_state()[0]
-        self._is_waiting, self._state_time = True, time.monotonic()
+        now, timeout_s = time.monotonic(), self._settings.config.command_timeout_s
+        self._is_waiting, self._state_time = True, now
+        while self._published and now - next(iter(self._published.values())) > timeout_s:
+            del self._published[next(iter(self._published))]
+        self._published.pop(stamp_ns, None)  # it may leave anew, and comes last then
+        self._published[stamp_ns] = now
         if self._clock_publisher is not None:
             self._clock_publisher.publish(Clock(clock=to_stamp(stamp_ns)))
         self._joints_publisher.publish(joint_state_message(self._spec, state, stamp_ns))
@@ -208,9 +236,22 @@ class SimulatorNode(Node):
             self._markers_publisher.publish(self._markers.update(*poses, to_stamp(stamp_ns)))
 
     def _take_command(self, message: Float64MultiArray) -> None:
+        """Its age counts from the state that it answers; from now where it does not say which."""
+        config, now = self._settings.config, time.monotonic()
         try:
-            answers = answered_stamp_ns(message) in (None, self._stamp_ns)
-            if self._settings.config.lock_step and not (self._is_waiting and answers):
+            answered_ns = answered_stamp_ns(message)
+            since = now if answered_ns is None else self._published.get(answered_ns, -np.inf)
+            if config.lock_step:
+                if not self._is_waiting or answered_ns not in (None, self._stamp_ns):
+                    return
+                since = now
+            elif now - since > config.command_timeout_s:
+                self._num_ignored += 1
+                self.get_logger().warning(
+                    f"command ignored: it answers stamp_ns={str(answered_ns)[:24]}, no state of "
+                    f"the last {config.command_timeout_s:g} s",
+                    throttle_duration_sec=1.0,
+                )
                 return
             self._is_waiting = False
             command = np.clip(command_of(self._spec, message), *self._spec.command_limits)
@@ -218,10 +259,9 @@ class SimulatorNode(Node):
             self.get_logger().warning(
                 f"{error}; the safe command is applied", throttle_duration_sec=1.0
             )
-            self._command, self._has_command = self._safe_command, False
+            self._drop_command()
             return
-        self._command, self._has_command = command, True
-        self._command_time = time.monotonic()
+        self._command, self._has_command, self._command_time = command, True, since
 
     def _take_push(self, message: Wrench) -> None:
         try:
@@ -256,6 +296,7 @@ class SimulatorNode(Node):
             "simulated seconds": self._stamp_ns / 1e9,
             "simulated seconds per second": rate,
             "command age, s": now - self._command_time,
+            "commands ignored": self._num_ignored,
         }
         if self._is_paused:
             return OK, "paused", values

@@ -2,7 +2,9 @@
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped, Twist, TwistStamped
@@ -17,21 +19,28 @@ from dads_ros.nodes.conversions import (
     MessageError,
     goal_message,
     goal_of,
-    map_of,
-    path_of,
     velocity_of,
 )
 from dads_ros.nodes.runner import LATCHED_QOS, NO_PUBLISHER_EVENTS, RELIABLE_QOS
 from dads_ros.nodes.settings import SkillPlannerConfig
-from dads_ros.planning.controller import Errand
+from dads_ros.nodes.task_jobs import READ_MAP, READ_PATH
+from dads_ros.planning.controller import Errand, SkillController
 from dads_ros.planning.costs import PathCost
 from dads_ros.planning.goal_watch import GoalWatch
 from dads_ros.planning.obstacles import ObstacleMap
 from dads_ros.planning.tasks import Task
+from dads_ros.planning.way_process import Surroundings, WayFinder, WayProcess, measured_map
+from dads_ros.planning.worker import Result, Worker
+
+MAX_MESSAGE_BYTES = 64 << 20
+"""Of a path or a map; a map of 4000 x 4000 cells has 16 MB."""
 
 
 class TaskInbox:
-    """Listens to goal_pose, goal_path, cmd_vel and map; the newest wins, the map stays."""
+    """Listens to goal_pose, goal_path, cmd_vel and map; the newest wins, the map stays.
+
+    Paths and maps may be long: they are read, and ways are found, in processes of their own.
+    """
 
     def __init__(
         self,
@@ -40,7 +49,7 @@ class TaskInbox:
         *,
         config: Callable[[], SkillPlannerConfig],
         bundle: Callable[[], SkillBundle | None],
-        errand: Callable[[], Errand | None],
+        controller: Callable[[], SkillController | None],
         take: Callable[[Errand], None],
     ) -> None:
         """Subscribe.
@@ -50,12 +59,16 @@ class TaskInbox:
             frames: messages must be in odom.
             config: the present parameters.
             bundle: what the robot is driven with; None while the node is not active.
-            errand: the present one.
-            take: turns the robot to another one.
+            controller: knows the present errand; None while the node is not configured.
+            take: turns the robot to another errand.
         """
         self._node, self._frames, self._config = node, frames, config
-        self._bundle, self._errand, self._take = bundle, errand, take
-        self._map: ObstacleMap | None = None
+        self._bundle, self._controller, self._take = bundle, controller, take
+        self._process = WayProcess((READ_MAP,))
+        self._reader = Worker((READ_PATH,))  # no path waits behind a map
+        self._path: Future[Any] | None = None
+        self._map: bytes | None = None
+        self._finder: WayFinder | None = None
         self._goal_publisher = node.create_publisher(
             PoseStamped, "~/goal", LATCHED_QOS, event_callbacks=NO_PUBLISHER_EVENTS
         )
@@ -63,39 +76,72 @@ class TaskInbox:
         node.create_subscription(
             PoseStamped, "goal_pose", self._guarded(self._use_goal), RELIABLE_QOS
         )
-        node.create_subscription(Path, "goal_path", self._guarded(self._use_path), RELIABLE_QOS)
+        node.create_subscription(
+            Path, "goal_path", self._guarded(self._read_path), RELIABLE_QOS, raw=True
+        )
         if config().stamped_cmd_vel:
             node.create_subscription(TwistStamped, "cmd_vel", velocity, RELIABLE_QOS)
         else:
             node.create_subscription(Twist, "cmd_vel", velocity, RELIABLE_QOS)
-        node.create_subscription(OccupancyGrid, "map", self._guarded(self._use_map), LATCHED_QOS)
+        node.create_subscription(
+            OccupancyGrid, "map", self._guarded(self._keep_map), LATCHED_QOS, raw=True
+        )
 
-    def _guarded(self, use: Callable[..., None]) -> Callable[[object], None]:
+    def close(self) -> None:
+        """End the processes."""
+        self._process.close()
+        self._reader.close()
+
+    def update(self) -> None:
+        """Take over what has been read and found meanwhile; once in every control step."""
+        path = self._path
+        if path is not None and path.done():
+            self._path = None
+            if not path.cancelled():
+                self._guarded(lambda _: self._use_path(path.result()["points"]))(None)
+        self._read_map()
+        if self._finder is not None:
+            self._guarded(lambda _: self._look_for_ways())(None)
+
+    def _guarded(self, use: Callable[[Any], None]) -> Callable[[Any], None]:
         def callback(message: object) -> None:
             try:
                 use(message)
             except DadsError as error:
-                is_idle = self._errand() is None
-                kept = "the robot stays without a task" if is_idle else "the old task stays"
+                kept = (
+                    "the robot stays without a task"
+                    if self._errand is None
+                    else ("the old task stays")
+                )
                 self._node.get_logger().warning(f"{error}; {kept}", throttle_duration_sec=1.0)
 
         return callback
+
+    @property
+    def _errand(self) -> Errand | None:
+        controller = self._controller()
+        return None if controller is None else controller.errand
 
     def _use_goal(self, message: PoseStamped) -> None:
         x, y, yaw = goal_of(message, self._frames).tolist()
         bundle = self._active("goal")
         position = self._on_ground(bundle, np.array([x, y]), "goal")
         headings = np.array([yaw]) if "yaw" in bundle.fields else None
-        task = Task(goals=position[None], headings=headings, maps=self._maps)
+        task = Task(goals=position[None], headings=headings)
         self._turn_to(Errand(task, GoalWatch(position)), position)
 
-    def _use_path(self, message: Path) -> None:
-        points = path_of(message, self._frames)
-        bundle = self._active("path")
-        points = self._on_ground(bundle, points, "path")
+    def _read_path(self, serialised: bytes) -> None:
+        self._active("path")
+        _check_size("path", serialised)
+        if self._path is not None:
+            self._path.cancel()
+        prefix = self._config().frame_prefix
+        self._path = self._reader.submit(READ_PATH, serialised, frame_prefix=prefix)
+
+    def _use_path(self, points: Array) -> None:
+        points = self._on_ground(self._active("path"), points, "path")
         path = PathCost(points, self._config().costs.cross_track)
-        errand = Errand(Task(path=path, maps=self._maps), GoalWatch(points[-1]))
-        self._turn_to(errand, points[-1])
+        self._turn_to(Errand(Task(path=path), GoalWatch(points[-1])), points[-1])
 
     def _use_velocity(self, message: Twist | TwistStamped) -> None:
         velocity = velocity_of(message, self._frames)
@@ -108,28 +154,69 @@ class TaskInbox:
             )
         velocities = self._on_ground(bundle, velocity[None, :2], "cmd_vel")
         rates = velocity[2:] if "yaw" in bundle.fields else None
-        errand = self._errand()
+        errand = self._errand
         if errand is not None and errand.task.velocities is not None:
             errand.task.velocities, errand.task.yaw_rates = velocities, rates
             errand.received = time.monotonic()
         else:
-            self._take(Errand(Task(velocities=velocities, yaw_rates=rates, maps=self._maps)))
+            self._begin(Errand(Task(velocities=velocities, yaw_rates=rates)))
             self._node.get_logger().info("following cmd_vel")
 
-    def _use_map(self, message: OccupancyGrid) -> None:
-        self._map = map_of(message, self._frames)
-        errand = self._errand()
-        if errand is not None:
-            errand.task = dataclasses.replace(errand.task, maps=self._maps)
-        rows, columns = self._map.is_lethal.shape
-        self._node.get_logger().info(
-            f"map: {rows} x {columns} cells of {self._map.resolution_m:g} m, "
-            f"{self._map.is_lethal.mean():.0%} obstacles"
+    def _keep_map(self, serialised: bytes) -> None:
+        """A latched map comes once, perhaps before the node is active."""
+        _check_size("map", serialised)
+        self._map = serialised
+
+    def _read_map(self) -> None:
+        """Have the map read that has come."""
+        serialised, bundle = self._map, self._bundle()
+        if serialised is None or bundle is None:
+            return
+        self._map = None
+        if self._finder is None:
+            self._finder = WayFinder(self._process, bundle.robot.radius_m)
+        prefix = self._config().frame_prefix
+        self._finder.use_map(
+            self._process.submit(READ_MAP, serialised, self._take_map, frame_prefix=prefix)
         )
 
-    @property
-    def _maps(self) -> list[ObstacleMap] | None:
-        return None if self._map is None else [self._map]
+    def _take_map(self, result: Result) -> ObstacleMap:
+        """In the thread that waits for the process."""
+        found = measured_map(result)
+        rows, columns = found.is_lethal.shape
+        self._node.get_logger().info(
+            f"map: {rows} x {columns} cells of {found.resolution_m:g} m, "
+            f"{result['filled']:.0%} obstacles"
+        )
+        return found
+
+    def _look_for_ways(self) -> None:
+        """Give the errand the newest map, and the way to its goal as soon as it is known."""
+        errand, controller = self._errand, self._controller()
+        if errand is None or controller is None:
+            return
+        around = self._surroundings(errand)
+        if around is None:
+            return
+        task = errand.task
+        if not (_is_same(around.maps, task.maps) and _is_same(around.ways, task.ways)):
+            errand.task = dataclasses.replace(task, maps=around.maps, ways=around.ways)
+        if not errand.is_ready:
+            controller.make_ready(errand)
+
+    def _surroundings(self, errand: Errand) -> Surroundings | None:
+        assert self._finder is not None
+        goals = errand.task.goals
+        goal = None if goals is None else goals[0]
+        return self._finder.update(goal, self._config().costs.margin_m)
+
+    def _begin(self, errand: Errand) -> None:
+        """Turn to an errand; the robot stands until its way is known."""
+        self._read_map()
+        errand.is_ready = self._finder is None
+        self._take(errand)
+        if self._finder is not None:
+            self._look_for_ways()
 
     def _active(self, what: str) -> SkillBundle:
         bundle = self._bundle()
@@ -148,7 +235,21 @@ class TaskInbox:
         return points * axes
 
     def _turn_to(self, errand: Errand, position: Array) -> None:
-        self._take(errand)
+        self._begin(errand)
         self._node.get_logger().info(f"goal: x {position[0]:.2f} m, y {position[1]:.2f} m")
         now = self._node.get_clock().now().to_msg()
         self._goal_publisher.publish(goal_message(position, now, self._frames))
+
+
+def _check_size(what: str, serialised: bytes) -> None:
+    """Raises: MessageError."""
+    if len(serialised) > MAX_MESSAGE_BYTES:
+        raise MessageError(
+            f"{what} refused: {len(serialised) >> 20} MB; at most {MAX_MESSAGE_BYTES >> 20} MB "
+            "are read"
+        )
+
+
+def _is_same(one: Sequence[object] | None, other: Sequence[object] | None) -> bool:
+    """Both are of the same things, if of any."""
+    return (one and one[0]) is (other and other[0])

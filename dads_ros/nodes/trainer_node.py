@@ -7,17 +7,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
+from rclpy.task import Future
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 from visualization_msgs.msg import MarkerArray
 
 from dads_ros.errors import DadsError
-from dads_ros.files import atomic_write, find_file
+from dads_ros.files import atomic_write, find_file, only_trainer, user_path
 from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.export import export_bundle
 from dads_ros.learning.metrics import MetricsWriter
@@ -31,7 +32,6 @@ from dads_ros.nodes.runner import (
     OK,
     RELIABLE_QOS,
     STEADY,
-    STOP,
     Diagnostics,
     Level,
     run_node,
@@ -39,6 +39,7 @@ from dads_ros.nodes.runner import (
     watch_parent,
 )
 from dads_ros.nodes.settings import SkillTrainerConfig
+from dads_ros.process import STOP
 
 END_DELAY_S = 0.2  # until the answer to ~/stop has left
 FAN_POINT_STEPS = 5  # control steps between the points of a track that is shown
@@ -50,10 +51,10 @@ class Job:
     def __init__(self, action: Callable[[], object]) -> None:
         """``result`` is set once ``run`` has run."""
         self._action = action
-        self.result: Future[object] = Future()
+        self.result = Future()
 
     def run(self) -> None:
-        """Do it; what it raises is raised where the result is waited for."""
+        """Do it; what it raises is raised where the result is awaited."""
         try:
             self.result.set_result(self._action())
         except Exception as error:
@@ -73,8 +74,11 @@ class SkillTrainerNode(Node):
         )
         if config.seed >= 0:
             train = dataclasses.replace(train, seed=config.seed)
-        self._out = Path(config.out).expanduser()
-        self._trainer = Trainer(train, self._out, resume=config.resume)
+        self._out = user_path(config.out)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(only_trainer(self._out))
+            self._trainer = Trainer(train, self._out, resume=config.resume)
+            self._hold = stack.pop_all()  # until this process ends
         self._frames = Frames.of(config.frame_prefix)
         self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._jobs_lock = threading.Lock()  # guards who runs a job
@@ -87,19 +91,25 @@ class SkillTrainerNode(Node):
             Float64MultiArray, "~/metrics", RELIABLE_QOS
         )
         self._fan_publisher = self.create_publisher(MarkerArray, "~/skill_fan", LATCHED_QOS)
-        self.create_service(SetBool, "~/set_pause", self._set_pause)
-        self.create_service(Trigger, "~/export", self._export)
-        self.create_service(Trigger, "~/stop", self._stop)
+        # None waits for another, nor do the diagnostics: each awaits the training thread.
+        beside = {"callback_group": ReentrantCallbackGroup()}
+        self.create_service(SetBool, "~/set_pause", self._set_pause, **beside)
+        self.create_service(Trigger, "~/export", self._export, **beside)
+        self.create_service(Trigger, "~/stop", self._stop, **beside)
         self._diagnostics = Diagnostics(self, "training", self._health)
         watch_parent(self, config.parent_pid)
         self._worker = threading.Thread(target=self._train, name="training")
 
     def spin(self) -> None:
-        """Train until done, ``~/stop`` or a signal; a checkpoint is left in every case."""
+        """Train until ``~/stop`` or a signal; a checkpoint is left in every case.
+
+        That of now when the iteration ends before ``STOP`` cuts this off, else the last one.
+        """
         self._worker.start()
         try:
             spin_until_stop(self)
         finally:
+            STOP.ask()
             self._must_stop = True
             self._jobs.put(Job(lambda: None))
             self._worker.join()
@@ -113,6 +123,7 @@ class SkillTrainerNode(Node):
             with MetricsWriter(self._out, robot, first_iteration=first) as writer:
                 self._iterate(writer)
             if self._trainer.iteration >= self._trainer.config.num_iterations:
+                self._status = OK, f"trained; exporting to '{self._bundle_folder}'"
                 export_bundle(self._trainer, self._bundle_folder)
                 self._status = OK, f"finished; exported to '{self._bundle_folder}'"
             else:
@@ -149,15 +160,15 @@ class SkillTrainerNode(Node):
                 self._report(metrics)
         self._trainer.save_checkpoint()
 
-    def _between_iterations(self, action: Callable[[], object]) -> None:
-        """Let the worker do something and wait for it. Raises: what the action raises."""
+    async def _between_iterations(self, action: Callable[[], object]) -> None:
+        """Let the worker do something and await it. Raises: what the action raises."""
         job = Job(action)
         with self._jobs_lock:
             if self._takes_jobs:
                 self._jobs.put(job)
             else:
                 job.run()
-        job.result.result()
+        await job.result
 
     def _report(self, metrics: IterationMetrics) -> None:
         self._iteration_time = time.monotonic()
@@ -172,30 +183,32 @@ class SkillTrainerNode(Node):
             markers = skill_fan_markers(tracks, stamp=stamp, frame=self._frames.odom)
             self._fan_publisher.publish(markers)
 
-    def _set_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+    async def _set_pause(
+        self, request: SetBool.Request, response: SetBool.Response
+    ) -> SetBool.Response:
         def set_pause() -> None:
             self._is_paused = request.data
 
-        self._between_iterations(set_pause)
+        await self._between_iterations(set_pause)
         response.success, response.message = True, "paused" if request.data else "training"
         return response
 
-    def _export(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+    async def _export(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         try:
             target = self._bundle_folder
-            self._between_iterations(lambda: export_bundle(self._trainer, target))
+            await self._between_iterations(lambda: export_bundle(self._trainer, target))
             response.success, response.message = True, f"exported to '{target}'"
-        except Exception as error:  # a bad folder must not end the training
+        except Exception as error:  # a full disk must not end the training
             text = str(error) if isinstance(error, DadsError) else f"export failed: {error!r}"
             response.success, response.message = False, text
         return response
 
-    def _stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+    async def _stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         def stop() -> None:
             self._must_stop = True
 
-        self._between_iterations(stop)
-        self._worker.join()
+        await self._between_iterations(stop)
+        await self._between_iterations(lambda: None)  # done when the last checkpoint is written
         level, text = self._status
         response.success, response.message = level == OK, f"{text}; '{self._out}' can be resumed"
         self.create_timer(END_DELAY_S, STOP.ask, clock=STEADY)

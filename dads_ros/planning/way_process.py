@@ -18,7 +18,7 @@ _FIND_WAY = f"{__name__}:find_way"
 class WayProcess(Worker):
     """Measures maps and finds ways in a process of its own; its futures are never waited for."""
 
-    def __init__(self, functions: Sequence[str] = (), *, limit_s: float = 60.0) -> None:
+    def __init__(self, functions: Sequence[str] = (), *, limit_s: float = 120.0) -> None:
         """Start nothing yet.
 
         Args:
@@ -60,7 +60,7 @@ class WayProcess(Worker):
         rows, columns = obstacles.is_lethal.shape
         return self.submit(
             _FIND_WAY,
-            obstacles.is_lethal,
+            np.ascontiguousarray(obstacles.is_lethal, bool),
             field,
             rows=rows,
             columns=columns,

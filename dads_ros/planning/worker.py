@@ -41,6 +41,7 @@ NICENESS = 10
 _GRACE_S = 0.5
 """For a cancelled job to end by itself: about what a new process takes to start."""
 _MAX_MESSAGE = 65536
+_MAX_TEXT = 2000
 _ALIGNMENT = 64
 _PR_SET_PDEATHSIG = 1
 _COMMAND = (
@@ -66,7 +67,7 @@ class Worker:
     """
 
     def __init__(
-        self, functions: Sequence[str], *, limit_s: float = 60.0, memory_bytes: int = 1 << 30
+        self, functions: Sequence[str], *, limit_s: float = 120.0, memory_bytes: int = 1 << 30
     ) -> None:
         """Start nothing yet.
 
@@ -142,8 +143,8 @@ class Worker:
                 _settle(job.future, error=error)
             except Exception as error:  # no job may stay without an answer
                 self._end()
-                text = f"{job.function} could not be run in a process of its own ({error!r:.500})"
-                _settle(job.future, error=PlanningError(text))
+                text = f"{job.function} could not be run in a process of its own ({error!r})"
+                _settle(job.future, error=PlanningError(text[:_MAX_TEXT]))
             else:
                 _settle(job.future, result=found)
         self._end()
@@ -267,12 +268,12 @@ def _run_job(
         function = getattr(importlib.import_module(module), attribute)
         result = function(memoryview(data), **request["arguments"])
     except DadsError as error:
-        return {"error": str(error)}, []
+        return {"error": str(error)[:_MAX_TEXT]}, []
     except MemoryError:
         text = f"{name} needs more than its {memory_bytes >> 20} MiB; send less, or a coarser map"
         return {"error": text}, []
     except Exception as error:  # whatever the function raises: the next job may be a sound one
-        return {"error": f"{name} failed ({type(error).__name__}: {str(error)[:500]})"}, []
+        return {"error": f"{name} failed ({type(error).__name__}: {error})"[:_MAX_TEXT]}, []
     values, places, arrays, offset = {}, {}, [], 0
     for key, value in result.items():
         if isinstance(value, np.ndarray):

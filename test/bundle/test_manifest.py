@@ -1,6 +1,7 @@
 """bundle.yaml: what a bundle must say, and what is refused."""
 
 import dataclasses
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from dads_ros.bundle.manifest import (
     POLICY_FILE,
     BundleManifest,
 )
+from dads_ros.bundle.onnx_format import MAX_ONNX_BYTES
 from dads_ros.errors import BundleError, BundleMismatchError
 from dads_ros.files import share_folder
 from dads_ros.robot import RobotSpec
@@ -24,6 +26,19 @@ from dads_ros.robot import RobotSpec
 def folder(point_mass_bundle: Path, tmp_path: Path) -> Path:
     """A copy that a test may damage."""
     return Path(shutil.copytree(point_mass_bundle, tmp_path / "bundle"))
+
+
+FILES = dict.fromkeys((POLICY_FILE, DYNAMICS_FILE), "0" * 64)
+
+
+def replace_by(folder: Path, make: Callable[[Path], object]) -> None:
+    (folder / POLICY_FILE).unlink()
+    make(folder / POLICY_FILE)
+
+
+def make_huge(path: Path) -> None:
+    with path.open("wb") as stream:
+        stream.truncate(MAX_ONNX_BYTES + 1)
 
 
 def edit(folder: Path, **changes: object) -> None:
@@ -54,6 +69,16 @@ def test_a_manifest_survives_saving_and_loading(folder: Path, tmp_path: Path) ->
         (lambda f: edit(f, robbot={}), BundleError, "'robbot'; did you mean 'robot'"),
         (lambda f: edit(f, prediction={"steps": 0}), BundleError, "steps"),
         (lambda f: edit(f, files={}), BundleError, "SHA-256"),
+        (lambda f: edit(f, files=FILES | {"../../x" * 20: "0"}), BundleError, "names ['../"),
+        (lambda f: edit(f, schema_version="x" * 999), BundleMismatchError, "schema no number"),
+        (lambda f: edit(f, schema_version=10**30), BundleMismatchError, "schema no number"),
+        (lambda f: edit(f, **{"x" * 150: 1}), BundleError, "unknown setting"),
+        (lambda f: replace_by(f, os.mkdir), BundleError, "cannot be read"),
+        (lambda f: replace_by(f, os.mkfifo), BundleError, "is no file"),
+        (lambda f: replace_by(f, Path.touch), BundleError, "SHA-256"),
+        (lambda f: replace_by(f, lambda p: p.symlink_to("/dev/zero")), BundleError, "is no file"),
+        (lambda f: replace_by(f, lambda p: p.symlink_to(p)), BundleError, "cannot be read"),
+        (lambda f: replace_by(f, make_huge), BundleError, "has more than 128 MB"),
     ],
 )
 def test_damage_is_refused_in_one_sentence(
@@ -62,7 +87,31 @@ def test_damage_is_refused_in_one_sentence(
     damage(folder)
     with pytest.raises(error) as caught:
         BundleManifest.load(folder)
-    assert words in str(caught.value) and "\n" not in str(caught.value)
+    text = str(caught.value)
+    assert words in text and len(text) < 1000 and text.isprintable()
+
+
+def test_a_long_or_odd_path_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    for folder in (tmp_path / ("x" * 300), tmp_path / ("x/" * 2000), Path("a\0b"), Path("/dev")):
+        with pytest.raises(BundleError, match="not a skill bundle") as caught:
+            BundleManifest.load(folder)
+        assert len(str(caught.value)) < 1000
+
+
+def test_a_folder_of_links_is_a_bundle(folder: Path, tmp_path: Path) -> None:
+    """As 'colcon build --symlink-install' makes."""
+    (tmp_path / "links").mkdir()
+    for path in folder.iterdir():
+        (tmp_path / "links" / path.name).symlink_to(path)
+    assert BundleManifest.load(tmp_path / "links") == BundleManifest.load(folder)
+
+
+def test_what_is_swapped_after_the_check_is_refused(folder: Path) -> None:
+    manifest = BundleManifest.load(folder)
+    content = manifest.read(folder, POLICY_FILE)
+    (folder / POLICY_FILE).write_bytes(content + b"x")
+    with pytest.raises(BundleError, match="SHA-256"):
+        manifest.read(folder, POLICY_FILE)
 
 
 def test_a_bundle_for_another_robot_is_refused_with_the_difference(folder: Path) -> None:

@@ -8,7 +8,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from dads_ros.envs.model import RobotModel
+from dads_ros.envs.model import MAX_MJCF_BYTES, RobotModel, load_mjcf
 from dads_ros.errors import ConfigError
 from dads_ros.observation import quaternion_to_matrix
 from dads_ros.robot import RobotSpec
@@ -213,3 +213,63 @@ def test_a_robot_that_no_check_refuses_loads(tmp_path: Path) -> None:
     assert RobotModel(spec_of(tmp_path, without_c, **FREE | SWAP)).spec.symmetry is not None
     narrower = FREE | {"command_low": [-0.5], "command_high": [1.0, 0.5]}
     assert RobotModel(spec_of(tmp_path, FREE_MJCF, **narrower)).spec.command_high == (1.0, 0.5)
+
+
+BALL = '<geom size="0.1"/>'
+
+
+@pytest.mark.parametrize(
+    ("mjcf", "words"),
+    [
+        ("<body>" * 100_000 + BALL + "</body>" * 100_000, "too deep"),
+        ('<replicate count="1000">' * 4 + BALL + "</replicate>" * 4, "took more than"),
+        (f'<geom size="{"9" * 100_000}"/>', "too large"),
+        (" " * MAX_MJCF_BYTES, "no file of at most"),
+        ("\0", "does not load"),
+        (BALL + '</worldbody><size memory="100G"/><worldbody>', "allocate memory"),
+        (BALL + "</worldbody><include file='robot.xml'/><worldbody>", "already included"),
+        ("</worldbody><asset><mesh file='gone.obj'/></asset><worldbody>", "gone.obj"),
+    ],
+    ids=["deep", "replicated", "digits", "large", "nul", "memory", "loop", "mesh"],
+)
+def test_an_mjcf_file_that_takes_too_much_is_refused_in_one_sentence(
+    tmp_path: Path, mjcf: str, words: str
+) -> None:
+    path = tmp_path / "robot.xml"
+    path.write_text(f"<mujoco><worldbody>{mjcf}</worldbody></mujoco>")
+    with pytest.raises(ConfigError) as caught:
+        load_mjcf(path)
+    text = str(caught.value)
+    assert "robot.xml" in text and words in text and len(text) < 1000 and text.isprintable()
+
+
+def test_a_model_whose_steps_are_slow_is_refused(tmp_path: Path) -> None:
+    heap = "".join(f'<body pos="{0.01 * i} 0 0"><freejoint/>{BALL}</body>' for i in range(30))
+    solver = '<option solver="PGS" tolerance="0" iterations="1000"/>'
+    path = tmp_path / "robot.xml"
+    path.write_text(f"<mujoco>{solver}<worldbody>{heap}</worldbody></mujoco>")
+    with pytest.raises(ConfigError, match=r"one step of simulation takes|took more than"):
+        load_mjcf(path)
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "/tmp", "a\0b", "x" * 5000])
+def test_what_is_no_mjcf_file_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_mjcf(Path(name))
+    assert len(str(caught.value)) < 1000 and str(caught.value).isprintable()
+
+
+def test_a_model_is_compiled_anew_when_one_of_its_files_has_changed(tmp_path: Path) -> None:
+    path, part = tmp_path / "robot.xml", tmp_path / "part.xml"
+    path.write_text("<mujoco><include file='part.xml'/></mujoco>")
+    part.write_text(f"<mujoco><worldbody>{BALL}</worldbody></mujoco>")
+    assert load_mjcf(path).ngeom == load_mjcf(path).ngeom == 1
+    part.write_text(f"<mujoco><worldbody>{BALL}{BALL}</worldbody></mujoco>")
+    assert load_mjcf(path).ngeom == 2
+
+
+def test_models_of_one_file_share_nothing() -> None:
+    spec = RobotSpec.load("point_mass")
+    one, two = RobotModel(spec), RobotModel(spec)
+    one.mj_model.body_mass[:] = 7.0
+    assert not np.any(two.mj_model.body_mass == 7.0)

@@ -1,5 +1,6 @@
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,8 +14,9 @@ from dads_ros.errors import BundleError, ConfigError
 from dads_ros.files import share_folder
 from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.export import export_bundle
-from dads_ros.learning.onnx_file import check_parity
+from dads_ros.learning.onnx_file import check_parity, write_onnx
 from dads_ros.learning.trainer import Trainer
+from dads_ros.observation import policy_obs_dim
 from dads_ros.planning.costs import GoalCost
 from dads_ros.planning.skill_planner import SkillPlanner, robot_rngs
 from dads_ros.prediction import BODY
@@ -93,15 +95,59 @@ def test_a_bundle_whose_predictions_start_from_the_body_state(
     assert np.isfinite(planner.plan(start, GoalCost(np.ones((64, 2)))).cost).all()
 
 
+DISC = {"kind": "disc", "dim": 2}
+OBSERVED = [name for name in RobotSpec.load("ant").observation if name != "orientation"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"skill_prior": {"kind": "discrete", "dim": 5}, "symmetry": {"body": True}},
+        {"skill_prior": {"kind": "gaussian", "dim": 3}, "skill_dynamics": {"warm_start_m": 0.1}},
+        {"skill_prior": DISC, "symmetry": {"yaw": True, "body": True}},
+        {"skill_prior": DISC, "symmetry": {"yaw": True, "mirror": True}, "robot": "humanoid"},
+        {"skill_prior": {"kind": "box", "dim": 1}, "robot": "half_cheetah"},
+        {"skill_dynamics": {"num_experts": 1, "learn_sigma": True, "linear": True}},
+        {"prediction": {"fields": ["x", "y", "yaw"], "frame": "heading"}},
+        {"prediction": {"fields": ["x", "y", *OBSERVED], "body_state": True}},
+        {
+            "skill_prior": {"kind": "disc", "dim": 4},
+            "symmetry": {"yaw": True, "body": True},
+            "prediction": {"body_state": True},
+            "skill_dynamics": {"warm_start_m": 0.1},
+        },
+    ],
+)
+def test_whatever_can_be_trained_makes_networks_that_robots_take(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    """Before training: what operators a network has depends on its settings alone."""
+    values = {"robot": "ant", "sac": {"hidden": [8]}, **changes}
+    values["skill_dynamics"] = {"hidden": [8], "refit": False} | changes.get("skill_dynamics", {})
+    made = Trainer(TrainConfig.from_dict(values), tmp_path)
+    policy, dynamics = made.learned_skills()
+    generator = torch.Generator().manual_seed(0)
+    obs = torch.randn(32, policy_obs_dim(made.robot), generator=generator)
+    skill = torch.randn(32, made.config.skill_prior.dim, generator=generator)
+    seen = {"policy_obs": obs, "skill": skill}
+    inputs = {"skill": skill}
+    if made.config.prediction.body_state:
+        inputs |= {"policy_obs": obs, "known": torch.ones(32, 1)}
+    for module, examples in ((policy, seen), (dynamics, inputs)):
+        write_onnx(module, examples, "output", tmp_path / "network.onnx")
+        check_parity(module, examples, "output", tmp_path / "network.onnx")
+
+
 def test_a_model_that_differs_is_refused(trainer: Trainer, bundle_folder: Path) -> None:
     dynamics = trainer.learned_skills().dynamics
     path = bundle_folder / DYNAMICS_FILE
     skill = torch.rand(64, 2)
-    check_parity(dynamics, path, {"skill": skill})
+    check_parity(dynamics, {"skill": skill}, "delta", path)
     with torch.no_grad():
         dynamics.q.net[-1].bias.add_(0.1)
     with pytest.raises(BundleError, match="no bundle was written"):
-        check_parity(dynamics, path, {"skill": skill})
+        check_parity(dynamics, {"skill": skill}, "delta", path)
 
 
 def test_export_replaces_a_bundle_but_no_other_folder(

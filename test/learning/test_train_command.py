@@ -3,19 +3,26 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
+from dads_ros.bundle.runtime import SkillBundle
+from dads_ros.cli.main import main
 from dads_ros.config import read_yaml
-from dads_ros.files import share_folder
+from dads_ros.files import only_trainer, share_folder
+from dads_ros.learning.checkpoint import load_checkpoint
 from dads_ros.learning.metrics import MetricsWriter
 from dads_ros.learning.trainer import IterationMetrics
+from dads_ros.process import SIGNALS
 from dads_ros.robot import RobotSpec
+from disks import fill
 
 ITERATIONS = 60
 
@@ -29,8 +36,23 @@ def write_config(folder: Path) -> Path:
     return path
 
 
-def train(config: Path, out: Path, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "dads_ros", "train", "--config", str(config)]
+PROGRAM = "import sys; from dads_ros.cli.main import main; sys.exit(main())"
+ENDLESS_EVALUATION = """
+import sys, threading
+from dads_ros.learning.trainer import Trainer
+
+def judge(self):
+    print("evaluating", file=sys.stderr, flush=True)
+    threading.Event().wait()
+
+Trainer.judge = judge
+from dads_ros.cli.main import main
+sys.exit(main())
+"""
+
+
+def train(config: Path, out: Path, *more: str, script: str = PROGRAM) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", script, "train", "--config", str(config)]
     return subprocess.Popen(
         [*command, "--out", str(out), *more],
         stderr=subprocess.PIPE,
@@ -44,6 +66,16 @@ def finish(process: subprocess.Popen[str]) -> str:
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     return output + errors
+
+
+def wait_for_text(process: subprocess.Popen[str], text: str) -> None:
+    """Until it has written this on stderr."""
+    assert process.stderr is not None
+    seen = ""
+    while text not in seen:
+        more = process.stderr.read(1)
+        assert more, seen
+        seen += more
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
@@ -97,6 +129,53 @@ def test_ctrl_c_ends_cleanly_with_a_checkpoint_and_says_how_to_go_on(tmp_path: P
     assert f"{done + 3} of {done} iterations are done already" in again
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_at_any_moment_leaves_a_run_that_can_be_resumed(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    config, run = write_config(tmp_path), tmp_path / "run"
+    process = train(config, run, "--iterations", "100000")
+    wait_for(run / "checkpoint.pt", process)
+    rng = np.random.default_rng()
+    for _ in range(3):
+        try:
+            process.wait(rng.uniform(0.0, 4.0))  # any moment, not one to wait for
+        except subprocess.TimeoutExpired:
+            process.send_signal(number)
+        output, errors = process.communicate(timeout=60)
+        # Before training begins it is the signal's own default action.
+        assert process.returncode in (128 + number, -number), errors
+        assert "Traceback" not in output + errors
+        process = train(config, run, "--resume", "--iterations", "100000")
+        wait_for_text(process, "it/s")
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    done = len(lines(run))
+    finish(train(config, run, "--resume", "--iterations", str(done + 2)))
+    assert [line["iteration"] for line in lines(run)] == list(range(1, done + 3))
+    assert list(run.glob(".*")) == []
+
+
+@pytest.mark.slow
+def test_a_signal_during_a_long_iteration_leaves_the_last_checkpoint(tmp_path: Path) -> None:
+    config, run = write_config(tmp_path), tmp_path / "run"
+    finish(train(config, run, "--iterations", "3"))
+    values = yaml.safe_load((run / "config.yaml").read_text())
+    before = (run / "checkpoint.pt").read_bytes()
+    values |= {"evaluate_every": 4, "num_iterations": 100000}
+    config.write_text(yaml.safe_dump(values))
+    process = train(config, run, "--resume", script=ENDLESS_EVALUATION)
+    wait_for_text(process, "evaluating")
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "cut off" in errors
+    assert (run / "checkpoint.pt").read_bytes() == before
+    finish(train(config, run, "--resume", "--iterations", "4"))
+
+
 def test_metrics_are_rewritten_in_one_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,3 +195,42 @@ def test_metrics_are_rewritten_in_one_step(
     with MetricsWriter(tmp_path, RobotSpec.load("point_mass"), first_iteration=3) as writer:
         writer.write(IterationMetrics(3, 300, 30, {"reward": 1.0}))
     assert [line["iteration"] for line in lines(tmp_path)] == [1, 2, 3]
+
+
+def test_a_live_run_has_one_trainer_but_can_be_exported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, out = write_config(tmp_path), tmp_path / "run"
+    process = train(config, out, "--iterations", "100000")
+    wait_for(out / "checkpoint.pt", process)
+    before = lines(out)
+    try:
+        for more in ([], ["--resume"]):
+            assert main(["train", "--config", str(config), "--out", str(out), *more]) == 2
+            said = capsys.readouterr().err
+            assert f"is being trained by process {process.pid} on {socket.gethostname()}" in said
+        assert main(["export", str(out), "--out", str(tmp_path / "bundle")]) == 0
+        assert SkillBundle(tmp_path / "bundle").manifest.training_metrics
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.communicate()
+    assert lines(out)[: len(before)] == before
+    with only_trainer(out):  # the dead one holds it no longer
+        pass
+
+
+def test_a_disk_that_gets_full_ends_training_in_one_sentence_and_its_checkpoint_stands(
+    small_disk: Path,
+) -> None:
+    out = small_disk / "run"
+    process = train(write_config(small_disk), out, "--iterations", "100000")
+    wait_for(out / "checkpoint.pt", process)
+    fill(small_disk, 2**14)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert "Traceback" not in output + errors
+    assert errors.count("dads-ros: error: ") == 1
+    assert "cannot be written (No space left on device)" in errors
+    assert load_checkpoint(out)["iteration"] > 0
+    assert not list(out.glob(".*"))

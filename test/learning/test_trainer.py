@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.config import read_yaml
-from dads_ros.errors import CheckpointError, ConfigError, TrainingError
-from dads_ros.files import share_folder, source_commit
+from dads_ros.errors import CheckpointError, ConfigError, StorageError, TrainingError
+from dads_ros.files import atomic_write, only_trainer, share_folder, source_commit
+from dads_ros.learning.checkpoint import load_checkpoint, save_checkpoint
 from dads_ros.learning.config import TrainConfig
+from dads_ros.learning.export import export_bundle
 from dads_ros.learning.trainer import (
     BODY_REWARD_ROWS,
     COLLAPSE_ITERATIONS,
@@ -294,10 +297,9 @@ def test_resuming_with_another_robot_file_or_model_is_refused(tmp_path: Path) ->
 @pytest.mark.parametrize("key", ["config", "sac", "collector", "rngs"])
 def test_a_checkpoint_that_lacks_a_part_is_named(tmp_path: Path, key: str) -> None:
     Trainer(small_config(), tmp_path).save_checkpoint()
-    path = tmp_path / "checkpoint.pt"
-    state = torch.load(path, weights_only=True)
+    state = load_checkpoint(tmp_path)
     del state[key]
-    torch.save(state, path)
+    save_checkpoint(tmp_path, state)
     with pytest.raises(CheckpointError, match=key):
         Trainer(small_config(), tmp_path, resume=True)
 
@@ -311,15 +313,63 @@ def test_the_commit_of_a_resumed_run_is_the_one_that_it_began_with(tmp_path: Pat
 
 
 def test_a_run_deletes_what_a_killed_one_left_half_written(tmp_path: Path) -> None:
-    gone = subprocess.Popen(["true"])
-    gone.wait()
-    left = tmp_path / f".checkpoint.pt.{gone.pid}.tmp"
-    other = tmp_path / ".checkpoint.pt.1.tmp"  # of a process that is alive
+    left = tmp_path / ".dads_ros.0123456789abcdef.tmp"
     left.touch()
-    other.touch()
-    run(Trainer(small_config(), tmp_path), 1)
-    assert not left.exists()
-    assert other.exists()
+    with atomic_write(tmp_path / "report.json") as written:  # by somebody who is alive
+        run(Trainer(small_config(), tmp_path), 1)
+        assert not left.exists()
+        assert written.exists()
+
+
+@pytest.mark.parametrize("explore", [True, False])
+def test_experience_is_float32_whatever_torchs_default_is(tmp_path: Path, explore: bool) -> None:
+    """While torch.compile traces, another thread may see any default."""
+    trainer = Trainer(small_config(), tmp_path)
+    parts = trainer.features, trainer.normalizer, trainer.sac.actor
+    torch.set_default_dtype(torch.float64)
+    try:
+        chunk = trainer._collect(*parts, explore=explore)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert chunk.action.dtype == chunk.log_prob.dtype == np.float32
+    trainer._take_in(chunk)
+
+
+@pytest.mark.parametrize("name", ["critic", "actor"])
+def test_tracing_a_loss_never_changes_the_default_dtype_of_other_threads(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer(small_config(num_iterations=8), tmp_path)
+    run(trainer, 8)
+    batch, _ = trainer._prepare(trainer._sample(8))
+    noise = torch.zeros(8, trainer.robot.command_dim)
+    traced = torch.compile(trainer.sac._gradients[name], backend="eager", dynamic=False)
+    seen = []
+    set_default_dtype = torch.set_default_dtype
+
+    def record(dtype: torch.dtype) -> None:
+        seen.append(dtype)
+        set_default_dtype(dtype)
+
+    monkeypatch.setattr(torch, "set_default_dtype", record)
+    traced(batch, noise, torch.tensor(0.1))
+    assert set(seen) <= {torch.float32}
+
+
+def test_a_run_that_cannot_be_written_can_be_exported_but_not_resumed(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    config, out = small_config(num_iterations=8), small_disk / "run"
+    trainer = Trainer(config, out)
+    run(trainer, 8)
+    trainer.save_checkpoint()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    export_bundle(Trainer(config, out, resume=True), tmp_path / "bundle")
+    assert SkillBundle(tmp_path / "bundle").robot.name == "point_mass"
+    with pytest.raises(ConfigError, match=r"cannot be written \(Read-only"), only_trainer(out):
+        pass
+    with pytest.raises(StorageError, match=r"checkpoint\.pt' cannot be written \(Read-only"):
+        trainer.save_checkpoint()
 
 
 def test_a_physics_that_diverges_teaches_nothing(

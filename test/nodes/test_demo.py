@@ -22,9 +22,13 @@ from ros_graph import ROOT
 ANT, CHEETAH = RobotSpec.load("ant"), RobotSpec.load("half_cheetah")
 
 
-def start_demo(bundle: Path, *arguments: str) -> subprocess.Popen[str]:
+def start_demo(bundle: Path, *arguments: str, folder: Path | None = None) -> subprocess.Popen[str]:
+    """The demo in a process of its own; the folder is for its temporary files."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # not ignored, whatever started these tests
     command = [sys.executable, "-m", "dads_ros", "demo", "--robot", "point_mass", "--speed", "8"]
     environment = {k: v for k, v in os.environ.items() if k != "ROS_DOMAIN_ID"}
+    if folder is not None:
+        environment["TMPDIR"] = str(folder)
     return subprocess.Popen(
         [*command, "--bundle", str(bundle), *arguments],
         cwd=ROOT,
@@ -33,6 +37,11 @@ def start_demo(bundle: Path, *arguments: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def left_in(folder: Path) -> list[str]:
+    """Names of temporary files, but for the one that onnxruntime has for its own use."""
+    return [path.name for path in folder.iterdir() if path.name != ".ses"]
 
 
 def nodes_of(demo: "subprocess.Popen[str]") -> list[int]:
@@ -67,16 +76,18 @@ def test_missed_goal_is_exit_code_one(point_mass_bundle: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_nothing_is_left_when_it_is_ended(point_mass_bundle: Path, number: signal.Signals) -> None:
-    demo = start_demo(point_mass_bundle, "--goals", "90,0")
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_when_it_is_ended(
+    point_mass_bundle: Path, number: signal.Signals, tmp_path: Path
+) -> None:
+    demo = start_demo(point_mass_bundle, "--goals", "90,0", folder=tmp_path)
     assert demo.stdout is not None
     for line in demo.stdout:
         if line.startswith("goal 1/1"):
             break
     assert len(nodes_of(demo)) == 2
     demo.send_signal(number)
-    expected = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[number]
+    expected = -number if number == signal.SIGKILL else 128 + number
     _, err = demo.communicate(timeout=20)
     assert demo.returncode == expected, err
     assert "Traceback" not in err
@@ -84,6 +95,46 @@ def test_nothing_is_left_when_it_is_ended(point_mass_bundle: Path, number: signa
     while nodes_of(demo):
         assert time.monotonic() < deadline
         os.sched_yield()
+    assert left_in(tmp_path) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_a_signal_at_any_moment_leaves_nothing(
+    point_mass_bundle: Path, number: signal.Signals, tmp_path: Path
+) -> None:
+    for delay_s in np.random.default_rng().uniform(0.0, 5.0, 2):
+        demo = start_demo(point_mass_bundle, "--goals", "90,0", folder=tmp_path)
+        assert demo.stdout is not None
+        assert "1 goals" in demo.stdout.readline()
+        with pytest.raises(subprocess.TimeoutExpired):
+            demo.wait(delay_s)  # any moment, not one to wait for
+        demo.send_signal(number)
+        _, err = demo.communicate(timeout=30)
+        assert demo.returncode == 128 + number, err
+        assert "Traceback" not in err
+        deadline = time.monotonic() + 10.0
+        while nodes_of(demo):
+            assert time.monotonic() < deadline
+            os.sched_yield()
+    assert left_in(tmp_path) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["simulate", "plan"])
+def test_a_node_that_ends_is_named_with_the_reason(point_mass_bundle: Path, verb: str) -> None:
+    demo = start_demo(point_mass_bundle, "--goals", "90,0")
+    assert demo.stdout is not None
+    for line in demo.stdout:
+        if line.startswith("goal 1/1"):
+            break
+    words = {pid: Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in nodes_of(demo)}
+    os.kill(next(pid for pid, text in words.items() if verb.encode() in text), signal.SIGSEGV)
+    _, err = demo.communicate(timeout=30)
+    assert demo.returncode == 2
+    assert f"'{verb}' ended by SIGSEGV" in err
+    assert len(err.strip().splitlines()) == 1
+    assert not nodes_of(demo)
 
 
 def test_bad_bundle_is_one_sentence_and_exit_code_two(tmp_path: Path) -> None:
@@ -96,7 +147,12 @@ def test_bad_bundle_is_one_sentence_and_exit_code_two(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--num-goals", "0"), ("--time-limit", "nan")],
+    [
+        ("--num-goals", "0"),
+        ("--num-goals", "1000000000"),
+        ("--seed", "99999999999999999999"),
+        ("--time-limit", "nan"),
+    ],
 )
 def test_bad_numbers_are_one_sentence_and_exit_code_two(
     arguments: tuple[str, str], point_mass_bundle: Path
@@ -135,6 +191,9 @@ def test_goals_are_read_or_refused() -> None:
     np.testing.assert_array_equal(parse_goals(ANT, "5,5 -8,2.5"), [[5.0, 5.0], [-8.0, 2.5]])
     for text in ("", "5", "5,5,5", "a,b", "nan,1", "1,2 3"):
         with pytest.raises(ConfigError, match="expected x,y pairs"):
+            parse_goals(ANT, text)
+    for text in ("1e6,0", "1,1 " * 1001):
+        with pytest.raises(ConfigError, match="at most 1000"):
             parse_goals(ANT, text)
     np.testing.assert_array_equal(parse_goals(CHEETAH, "5,0"), [[5.0, 0.0]])
     with pytest.raises(ConfigError, match=r"'5,1' is off the line .* give '5,0'"):

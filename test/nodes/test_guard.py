@@ -25,7 +25,11 @@ def by_guard(probe: Probe) -> list[Float64MultiArray]:
 
 
 def guard_of(planner: NodeProcess) -> int:
-    (pid,) = planner.children()
+    (pid,) = (
+        child
+        for child in planner.children()
+        if b"guard_node.py" in Path(f"/proc/{child}/cmdline").read_bytes()
+    )
     return pid
 
 

@@ -1,8 +1,11 @@
 """The simulator over DDS."""
 
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,7 +41,8 @@ def test_states_come_in_pairs_every_control_step_with_the_clock(
     assert set(joint_stamps) >= set(stamps[1:-1])
     assert {to_ns(m.clock) for m in probe.messages["/clock"]} >= set(stamps[1:-1])
     wall = probe.times["odom"][-1] - probe.times["odom"][begin]
-    assert wall == pytest.approx(0.025 * (len(stamps) - 1 - begin), rel=0.2)
+    asked = 0.025 * (len(stamps) - 1 - begin)
+    assert 0.8 * asked < wall < 10.0 * asked  # never faster; slower where the machine is busy
     assert probe.messages["joint_states"][-1].name[:2] == ["hip_1", "ankle_1"]
     assert probe.messages["simulator/robot_markers"]
 
@@ -126,3 +130,161 @@ def test_it_ends_when_its_parent_has_ended(start: Start, probe: Probe) -> None:
     parent.kill()
     assert child.process.wait(20) == 0
     assert "has ended: so does this node" in child.said()
+
+
+def test_command_acts_only_while_the_state_that_it_answers_is_young(
+    start: Start, probe: Probe
+) -> None:
+    """Late answers, those of a state of the future and of the time before a restart or a reset."""
+    probe.listen(Odometry, "odom")
+    probe.listen(DiagnosticArray, "/diagnostics")
+    publisher = probe.node.create_publisher(Float64MultiArray, "joint_commands", 5)
+    robot, timeout_s = RobotSpec.load("point_mass"), 1.0
+    simulator = start("simulator", robot="point_mass", command_timeout_s=timeout_s)
+    probe.wait_for(lambda: publisher.get_subscription_count() > 0)
+    first = to_ns(probe.wait_for_next("odom").header.stamp)
+
+    def ignored() -> int:
+        """As the next report says."""
+        values = probe.wait_for_next("/diagnostics").status[0].values
+        return int(next(v.value for v in values if v.key == "commands ignored"))
+
+    def speed() -> float:
+        return float(np.hypot(*velocity(probe.messages["odom"][-1])))
+
+    probe.wait_for(lambda: to_ns(probe.messages["odom"][-1].header.stamp) > first + 2e9)
+    count = ignored()
+    newest = to_ns(probe.messages["odom"][-1].header.stamp)
+    for stamp_ns in (first, newest + 10**12, -1, int("9" * 4000)):
+        publisher.publish(command_message(robot, np.ones(2), stamp_ns))
+    probe.wait_for(lambda: ignored() == count + 4)
+    assert speed() < 0.05
+    assert "answers stamp_ns=" in simulator.said()
+
+    def answer_newest() -> bool:
+        stamp_ns = to_ns(probe.messages["odom"][-1].header.stamp)
+        publisher.publish(command_message(robot, np.ones(2), stamp_ns))
+        return speed() > 0.1
+
+    probe.wait_for(answer_newest)
+    before = to_ns(probe.messages["odom"][-1].header.stamp)
+    count = ignored()
+    assert probe.call(Trigger, "simulator/reset_world").success
+    publisher.publish(command_message(robot, np.ones(2), before))
+    probe.wait_for(lambda: ignored() == count + 1)
+
+
+@pytest.mark.parametrize("size", [1e30, 1e300])
+def test_push_beyond_reason_leaves_it_running(start: Start, probe: Probe, size: float) -> None:
+    probe.listen(Odometry, "odom")
+    push = probe.node.create_publisher(Wrench, "simulator/push", 5)
+    simulator = start("simulator", robot="ant", speed=4.0)
+    probe.wait_for(lambda: push.get_subscription_count() > 0)
+    wrench = Wrench()
+    wrench.force.x = wrench.torque.z = size
+    push.publish(wrench)
+    probe.wait_for(lambda: "the world is reset" in simulator.said())
+    probe.wait_for_next("odom", 20)
+    assert all(np.isfinite(velocity(message)).all() for message in probe.messages["odom"])
+    assert simulator.end() == 0
+
+
+FAULTY = """
+import sys
+from dads_ros.nodes import simulator_node
+from dads_ros.nodes.runner import run_node
+
+class Faulty(simulator_node.SimulatorNode):
+    '''Fails in its callbacks for wrenches, and now and then in its loop.'''
+
+    def _take_push(self, message):
+        if message.force.x > 1.0:
+            raise SystemExit("leave")
+        raise ValueError("x" * 10**6)
+
+    def _advance(self, num_steps):
+        super()._advance(num_steps)
+        if self._num_steps % 50 == 0:
+            raise RuntimeError("in the loop")
+
+sys.exit(run_node(Faulty, Faulty.spin))
+"""
+
+
+def test_it_outlives_errors_of_callbacks_and_loop_with_the_safe_command(
+    probe: Probe, start: Start, tmp_path: Path
+) -> None:
+    probe.listen(Odometry, "odom")
+    probe.listen(DiagnosticArray, "/diagnostics")
+    push = probe.node.create_publisher(Wrench, "simulator/push", 5)
+    commands = probe.node.create_publisher(Float64MultiArray, "joint_commands", 5)
+    settings = ("-p", "robot:=point_mass", "-p", "command_timeout_s:=60.0")
+    log = (tmp_path / "log").open("w+b")
+    process = subprocess.Popen(
+        [sys.executable, "-c", FAULTY, "--ros-args", *settings], cwd=ROOT, stdout=log, stderr=log
+    )
+    try:
+        probe.wait_for(lambda: push.get_subscription_count() > 0)
+        probe.wait_for(lambda: commands.get_subscription_count() > 0)
+        for force in (0.0, 2.0):
+            commands.publish(Float64MultiArray(data=[1.0, 0.0]))
+            wrench = Wrench()
+            wrench.force.x = force
+            push.publish(wrench)
+            probe.wait_for_next("odom", 20)
+        probe.wait_for(lambda: "no fresh" in probe.messages["/diagnostics"][-1].status[0].message)
+        probe.wait_for(lambda: b"in the loop" in (tmp_path / "log").read_bytes())
+        said = (tmp_path / "log").read_bytes()
+        assert b"unexpected ValueError" in said
+        assert b"Traceback" not in said
+        assert len(said) < 20_000
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        log.close()
+
+
+def test_node_whose_output_nobody_reads_goes_on(probe: Probe) -> None:
+    """As after its terminal was closed."""
+    probe.listen(Odometry, "odom")
+    commands = probe.node.create_publisher(Float64MultiArray, "joint_commands", 5)
+    command = [sys.executable, "-m", "dads_ros", "simulate", "--ros-args"]
+    process = subprocess.Popen(
+        [*command, "-p", "robot:=point_mass"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        assert process.stdout is not None
+        process.stdout.close()
+        probe.wait_for_next("odom")
+        probe.wait_for(lambda: commands.get_subscription_count() > 0)
+        for _ in range(3):  # each a line of the log, were they not throttled
+            commands.publish(Float64MultiArray(data=[np.nan]))
+            probe.wait_for_next("odom", 25)
+        assert process.poll() is None
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_a_signal_at_any_moment_of_the_start_is_exit_code_zero(
+    start: Start, number: signal.Signals
+) -> None:
+    rng = np.random.default_rng()
+    for _ in range(3):
+        simulator = start("simulator", robot="ant")
+        simulator.wait_for_handlers()
+        time.sleep(rng.uniform(0.0, 2.0))  # any moment, not one to wait for
+        assert simulator.end(number) == 0
+        assert "Traceback" not in simulator.said()
+
+
+def velocity(message: Odometry) -> tuple[float, float]:
+    return message.twist.twist.linear.x, message.twist.twist.linear.y

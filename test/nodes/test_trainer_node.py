@@ -1,17 +1,21 @@
 """A training run over DDS."""
 
 import json
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 from visualization_msgs.msg import MarkerArray
 
 from dads_ros.bundle.runtime import SkillBundle
+from dads_ros.files import only_trainer
 from dads_ros.learning.config import TrainConfig
 from ros_graph import LATCHED, NodeProcess, Probe
 
@@ -31,6 +35,15 @@ def settings(tmp_path: Path) -> dict[str, object]:
     """Parameters of a run that takes next to nothing."""
     (tmp_path / "short.yaml").write_text(SHORT_RUN)
     return {"config_file": tmp_path / "short.yaml", "out": tmp_path / "run"}
+
+
+def test_a_folder_in_which_another_process_trains_is_refused(
+    start: Start, settings: dict[str, object], tmp_path: Path
+) -> None:
+    with only_trainer(tmp_path / "run"):
+        trainer = start("skill_trainer", **settings)
+        assert trainer.process.wait(60) == 2
+        assert f"is being trained by process {os.getpid()} on" in trainer.said()
 
 
 @pytest.mark.slow
@@ -80,11 +93,60 @@ def test_unexpected_error_is_reported_and_services_still_answer(
     probe.listen(DiagnosticArray, "/diagnostics")
     trainer = start("skill_trainer", **settings)
     probe.wait_for(lambda: health(probe)[0] == 2, 60.0)
-    assert "IsADirectoryError" in health(probe)[1]
+    assert "metrics.jsonl' cannot be written (Is a directory)" in health(probe)[1]
     assert probe.call(SetBool, "skill_trainer/set_pause", data=True).success
     assert "train first" in probe.call(Trigger, "skill_trainer/export").message
     assert not probe.call(Trigger, "skill_trainer/stop").success
     assert trainer.process.wait(20) == 0
+
+
+STUCK_EXPORT = """
+import sys, threading
+from dads_ros.nodes import trainer_node
+
+def export_bundle(trainer, folder):
+    threading.Event().wait()
+
+trainer_node.export_bundle = export_bundle
+from dads_ros.nodes.start import skill_trainer
+sys.exit(skill_trainer())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_the_final_export_ends_it_and_the_checkpoint_stands(
+    start: Start,
+    probe: Probe,
+    settings: dict[str, object],
+    tmp_path: Path,
+    number: signal.Signals,
+) -> None:
+    (tmp_path / "short.yaml").write_text(SHORT_RUN + "num_iterations: 2\n")
+    probe.listen(DiagnosticArray, "/diagnostics")
+    trainer = start("skill_trainer", script=STUCK_EXPORT, **settings)
+    probe.wait_for(lambda: health(probe)[1].startswith("trained; exporting"), 60.0)
+    stop = probe.node.create_client(Trigger, "skill_trainer/stop")
+    probe.wait_for(stop.service_is_ready)
+    answer = stop.call_async(Trigger.Request())
+    probe.wait_for_next("/diagnostics", 2)  # it reports while a service waits for the export
+    assert not answer.done()
+    assert trainer.end(number) == 0
+    assert "Traceback" not in trainer.said()
+    finished = start("skill_trainer", resume=True, **settings)
+    probe.wait_for(lambda: health(probe)[1].startswith("finished; exported to"), 60.0)
+    assert finished.end() == 0
+
+
+def test_folders_cannot_be_changed_over_the_network(
+    start: Start, probe: Probe, settings: dict[str, object], tmp_path: Path
+) -> None:
+    start("skill_trainer", **settings)
+    for name in ("export_folder", "out", "config_file"):
+        parameter = Parameter(name, value=str(tmp_path / "elsewhere")).to_parameter_msg()
+        answer = probe.call(SetParameters, "skill_trainer/set_parameters", parameters=[parameter])
+        assert not answer.results[0].successful, name
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def iterations_in(run: Path) -> list[int]:

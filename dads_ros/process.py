@@ -1,0 +1,154 @@
+"""How this process ends: a signal sets a flag, and what does not end by itself is cut off.
+
+Nothing is ever raised out of a signal: an exception inside of native code comes out as anything.
+"""
+
+import contextlib
+import errno
+import io
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+GRACE_S = 4.0
+"""From the wish to end until the process is cut off."""
+ALARM_S = 0.5
+"""After that, the kernel ends what even this could not."""
+ECHO_S = 0.5
+"""So soon after the first signal a second one is its echo: a closed terminal sends two."""
+
+
+def begin(*, is_node: bool) -> None:
+    """First of all in a process of our own: from here on its signals and its output are ours.
+
+    A signal ends it at once, until ``STOP`` catches it. Of a command it is the signal's default
+    action, which no interpreter can delay; a node's exit code is 0.
+    """
+    if is_node:
+        STOP.catch_signals(grace_s=0.0)
+    else:
+        for number in _signals_that_count():
+            signal.signal(number, signal.SIG_DFL)
+    # Nothing is rendered here; where it might be, importing mujoco starts another process.
+    os.environ.setdefault("MUJOCO_GL", "disable")
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None:  # not closed by whoever started this
+            stream.flush()
+            setattr(sys, name, _unbreakable(stream))
+
+
+class Stop:
+    """The wish to end this process: whoever runs a loop looks at ``is_asked``."""
+
+    def __init__(self) -> None:
+        """Nobody has asked yet."""
+        self.is_asked = False
+        self.exit_code = 0
+        """Of a process that was asked: 0 for a node, 128 + the signal for a command."""
+        self._grace_s, self._is_command = 0.0, False
+        self._pipe: tuple[int, int] | None = None
+
+    def ask(self) -> None:
+        """End soon, as after a signal."""
+        self.is_asked = True
+        if self._pipe is not None:
+            os.write(self._pipe[1], b"\0")
+
+    def catch_signals(self, grace_s: float = GRACE_S, *, is_command: bool = False) -> None:
+        """From now on a signal asks; a second one cuts this process off. From the main thread.
+
+        Args:
+            grace_s: it is cut off when it has not ended so long after the first; 0 where it has
+                nothing to end well, such as imports.
+            is_command: its exit code tells the signal, as a shell does; a node's is 0.
+        """
+        self._grace_s, self._is_command = grace_s, is_command
+        if self._pipe is not None:
+            return
+        self._pipe = os.pipe()
+        os.set_blocking(self._pipe[1], False)
+        # Written to by the signal itself, whatever the interpreter is doing.
+        signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
+        threading.Thread(target=self._watch, name="ending", daemon=True).start()
+        for number in _signals_that_count():
+            signal.signal(number, lambda *_: None)
+
+    def leave_if_asked(self, exit_code: int) -> None:
+        """Last of all: leave without the interpreter's own end, which takes seconds with torch."""
+        if self.is_asked:
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:
+                    with contextlib.suppress(OSError):
+                        stream.flush()
+            os._exit(exit_code)
+
+    def _watch(self) -> None:
+        """Wait for the first wish, then for the deadline or a second signal."""
+        number = next(self._wishes(None))
+        if self._is_command:
+            self.exit_code = 128 + number
+        self.is_asked = True
+        if self._grace_s == 0.0:
+            os._exit(self.exit_code)
+        signal.setitimer(signal.ITIMER_REAL, self._grace_s + ALARM_S)
+        asked_s = time.monotonic()
+        for again in self._wishes(asked_s + self._grace_s):
+            if again and time.monotonic() - asked_s > ECHO_S:
+                break
+        # Past Python's streams, which another thread may hold.
+        text = f"dads_ros: cut off {time.monotonic() - asked_s:.1f} s after it was asked to end"
+        with contextlib.suppress(OSError):
+            os.write(2, f"{text}; what was saved before stands\n".encode())
+        os._exit(self.exit_code)
+
+    def _wishes(self, deadline: float | None) -> Iterator[int]:
+        """Numbers of signals, 0 for ``ask``, until a deadline of ``time.monotonic``."""
+        assert self._pipe is not None
+        while True:
+            left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not select.select([self._pipe[0]], [], [], left_s)[0]:
+                return
+            number = os.read(self._pipe[0], 1)[0]
+            if number in (0, *SIGNALS):
+                yield number
+
+
+STOP = Stop()
+"""Of this process: asked by a signal, when the parent has ended, or by a service."""
+
+
+class _Output(io.FileIO):
+    """A file descriptor that drops what nobody reads, and whatever follows a full disk."""
+
+    _has_failed = False
+
+    def write(self, data: Any, /) -> int:  # noqa: ANN401
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno not in (errno.EIO, errno.EPIPE) and not self._has_failed:
+                self._has_failed = True
+                raise
+            return memoryview(data).nbytes
+
+
+def _signals_that_count() -> list[signal.Signals]:
+    """All three; without SIGHUP where nohup has it ignored."""
+    return [n for n in SIGNALS if n != signal.SIGHUP or signal.getsignal(n) != signal.SIG_IGN]
+
+
+def _unbreakable(stream: TextIO) -> TextIO:
+    """The same, but what is printed is dropped once its terminal or pipe has been closed."""
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Output(stream.fileno(), "w", closefd=False)),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=bool(stream.line_buffering),
+    )
