@@ -14,7 +14,7 @@ from faults.stage import Stage
 RECOVER_WITHIN_S = 20.0
 """After a repair, which may itself last: DDS lists a planner that was killed for 20 s."""
 ANSWER_WITHIN_S = 0.2
-"""While a robot drives on, each of its states gets a driving command within this."""
+"""Each state of a robot that drives on, or stands, is answered within this."""
 REPORT_WITHIN_S = 3.0
 
 
@@ -77,10 +77,11 @@ def _look_on(row: Row, stage: Stage, seen: Run, begin: float) -> None:
         silence = observer.longest_silence_s(begin, end)
         if row.must is Must.STOP and silence > row.within_s + stage.meter.delay_s(begin, end):
             seen.wrong.append(f"no command for {silence:.2f} s")
-    elif row.must is Must.DRIVE:
-        slowest = observer.slowest_answer_s(begin, end - ANSWER_WITHIN_S)
+    elif row.must in (Must.DRIVE, Must.ANSWER):
+        slowest = observer.slowest_answer_s(begin, end)
         _judge_time(seen, slowest, ANSWER_WITHIN_S, stage, begin, "the answer to a state")
-        if stops := observer.stops(begin, end):
+        stops = observer.stops(begin, end)
+        if row.must is Must.DRIVE and stops:
             seen.wrong.append(f"{stops} safe commands")
     else:
         silence = observer.longest_silence_s(begin, end)

@@ -113,11 +113,12 @@ class Observer(Probe):
         return float(np.diff([begin, *times, end]).max())
 
     def slowest_answer_s(self, begin: float, end: float) -> float:
-        """Longest time from a state to the next driving command."""
+        """Longest time from a state to the next command that answers one."""
         states = [t for times in self.published.values() for t in times if begin <= t <= end]
-        answers = np.array([c.sent for c in self._since(begin) if self.is_driving(c)] + [np.inf])
-        slowest = (answers[np.searchsorted(answers, state)] - state for state in sorted(states))
-        return float(max((min(s, end - begin) for s in slowest), default=np.inf))
+        answers = [c.sent for c in self._since(begin) if c.stamp_ns is not None]
+        following = np.searchsorted(answers, states)
+        times = np.append(answers, end)[following] - states
+        return float(times.max(initial=0.0 if states else np.inf))
 
     def stops(self, begin: float, end: float) -> int:
         """Number of safe commands."""

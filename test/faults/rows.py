@@ -44,7 +44,8 @@ class Must(enum.Enum):
     REST = "safe command, then nothing that drives"
     END = "safe command last, exit code 0"
     DRIVE = "drives on at the control rate"
-    ANSWER = "a command all the time, safe or fresh"
+    ANSWER = "answers at the control rate"
+    COMMAND = "a command all the time, safe or fresh"
 
 
 def nothing(stage: Stage) -> None:
@@ -434,7 +435,7 @@ MADE = Setup(robot="ant", is_simulated=False)
 OWN_TIME = replace(MADE, has_wall_time=False)
 ANT = Setup(robot="ant")
 BUSY = Setup(burns=True)
-STOP, REST, END, DRIVE, ANSWER = Must
+STOP, REST, END, DRIVE, ANSWER, COMMAND = Must
 
 
 def cost(name: str) -> Setup:
@@ -461,7 +462,7 @@ PROCESSES = [
         lasts_s=2.0,
         max_age_s=0.15,
     ),
-    Row("planner gets no more memory", starve_of_memory, ANSWER, repair=new_planner),
+    Row("planner gets no more memory", starve_of_memory, COMMAND, repair=new_planner),
     *fast(
         Row(
             "guard killed",
@@ -512,7 +513,7 @@ PROCESSES = [
         repair=new_simulator,
         setup=ANT,
     ),
-    Row("all cores busy: drives", nothing, ANSWER, setup=BUSY, lasts_s=4.0),
+    Row("all cores busy: drives", nothing, COMMAND, setup=BUSY, lasts_s=4.0),
     Row(
         "all cores busy: planner killed",
         send(signal.SIGKILL),
@@ -613,7 +614,7 @@ AGES = [
     Row(
         "stamps jump back by 5 s: starts anew once",
         late(5.0),
-        ANSWER,
+        COMMAND,
         setup=OWN_TIME,
         says="control OK on the way",
         repair=clean_states,
@@ -734,21 +735,21 @@ BUDGETS = [
     Row(
         "map of 4000 x 4000 cells",
         map_and_goal(walls(4000), 0.05, (-100.0, -100.0), *FAR),
-        DRIVE,
+        ANSWER,
         repair=new_planner,
         lasts_s=8.0,
     ),
     Row(
         "map of a warehouse, 1700 x 1900 cells",
         warehouse_and_goal,
-        DRIVE,
+        ANSWER,
         repair=new_planner,
         lasts_s=8.0,
     ),
     Row(
         "map of 5 m, goal 40 m outside",
         map_and_goal(walls(100), 0.05, (-2.5, -2.5), 40.0, 0.0),
-        DRIVE,
+        ANSWER,
         repair=new_planner,
         lasts_s=4.0,
     ),

@@ -35,7 +35,7 @@ from dads_ros.observation import RobotState
 from dads_ros.robot import RobotSpec
 from faults.machine import Burners, DelayMeter
 from faults.observer import INTRUDER, Observer
-from ros_graph import LATCHED, ROOT, STATE_TIMEOUT_S, NodeProcess, isolate
+from ros_graph import LATCHED, ROOT, START, STATE_TIMEOUT_S, NodeProcess, isolate
 
 START_TIMEOUT_S = 60.0
 FAR = (60.0, 0.0)
@@ -67,6 +67,9 @@ class Setup:
     """A class of costs/misbehaves.py as costs.custom."""
     simulator: Mapping[str, object] = field(default_factory=dict)
     """Parameters of the simulator."""
+
+    without: str = ""
+    """Function of without.py that takes a protection out of the planner."""
 
     def __hash__(self) -> int:
         return hash(str(self))
@@ -190,6 +193,9 @@ class Stage:
             "state_timeout_s": STATE_TIMEOUT_S,
             **cost,
         }
+        if self.setup.without:
+            take_out = f"from faults.without import {self.setup.without} as out; out(); "
+            settings["script"] = take_out + START.format("skill_planner")
         self.planner = self._start("skill_planner", **settings | parameters)
         return self.planner
 
@@ -199,7 +205,7 @@ class Stage:
 
     def _start(self, node: str, **parameters: object) -> NodeProcess:
         path = os.environ.get("PYTHONPATH")
-        os.environ |= {"PYTHONPATH": str(COSTS), "MISBEHAVE": str(self.trigger)}
+        os.environ |= {"PYTHONPATH": f"{COSTS}:{COSTS.parents[1]}", "MISBEHAVE": str(self.trigger)}
         try:
             return self._stack.enter_context(NodeProcess(node, self.folder, **parameters))
         finally:
