@@ -51,8 +51,13 @@ def run(row: Row, stage: Stage) -> Run:
     return seen
 
 
+def _allowance_s(stage: Stage, begin: float) -> float:
+    """What the machine may add: it can keep the sender waiting, and then the receiver."""
+    return 2.0 * stage.meter.delay_s(begin, time.time())
+
+
 def _judge_commands(row: Row, stage: Stage, seen: Run, begin: float) -> None:
-    max_age_s = row.max_age_s + stage.meter.delay_s(begin, time.time())
+    max_age_s = row.max_age_s + _allowance_s(stage, begin)
     seen.wrong += dict.fromkeys(stage.observer.wrong_commands(begin, max_age_s))
 
 
@@ -75,7 +80,7 @@ def _look_on(row: Row, stage: Stage, seen: Run, begin: float) -> None:
         elif row.must is not Must.END:
             _judge_time(seen, stop - begin, row.within_s, stage, begin, "the safe command")
         silence = observer.longest_silence_s(begin, end)
-        if row.must is Must.STOP and silence > row.within_s + stage.meter.delay_s(begin, end):
+        if row.must is Must.STOP and silence > row.within_s + _allowance_s(stage, begin):
             seen.wrong.append(f"no command for {silence:.2f} s")
     elif row.must in (Must.DRIVE, Must.ANSWER):
         slowest = observer.slowest_answer_s(begin, end)
@@ -99,7 +104,7 @@ def _judge_time(
     seen: Run, took_s: float, within_s: float, stage: Stage, begin: float, what: str
 ) -> None:
     seen.reaction_s = took_s
-    allowed_s = within_s + stage.meter.delay_s(begin, time.time())
+    allowed_s = within_s + _allowance_s(stage, begin)
     if took_s > allowed_s:
         seen.wrong.append(f"{what} took {took_s:.2f} s; allowed are {allowed_s:.2f} s")
 

@@ -28,8 +28,9 @@ the median and the longest of all runs. *Reaction* is the time from the fault to
 command; where a process has to end, until it has ended; where the robot has to drive on, the \
 longest time from a state to its command, or without a command. *Recovery* is the time from the \
 end of the fault (which may be the start of a new process) until the robot drives again. \
-*Machine* is the longest time that this machine kept a bare process waiting meanwhile: a reaction \
-may be so much later than promised, and nothing is subtracted from it.
+*Machine* is the longest time that this machine kept a bare process waiting meanwhile. A reaction \
+may be later than promised by twice that (who sends may be kept waiting, and who receives); \
+nothing is subtracted from it.
 
 | what is done | what must be seen | held | reaction | recovery | machine |
 |---|---|---|---|---|---|

@@ -65,7 +65,7 @@ class Row:
     setup: Setup = POINT_MASS
     within_s: float = STOP_WITHIN_S
     """Until the safe command, or until the process has ended."""
-    lasts_s: float = 1.2
+    lasts_s: float = 1.0
     """How long is looked on before the repair."""
     max_age_s: float = STATE_TIMEOUT_S
     """Of a state that a driving command answers."""
