@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO, cast
 
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 GRACE_S = 4.0
@@ -146,9 +146,12 @@ def _signals_that_count() -> list[signal.Signals]:
 
 def _unbreakable(stream: TextIO) -> TextIO:
     """The same, but what is printed is dropped once its terminal or pipe has been closed."""
+    raw = _Output(stream.fileno(), "w", closefd=False)
+    is_direct = bool(getattr(stream, "write_through", False))  # PYTHONUNBUFFERED
     return io.TextIOWrapper(
-        io.BufferedWriter(_Output(stream.fileno(), "w", closefd=False)),
+        cast(BinaryIO, raw) if is_direct else io.BufferedWriter(raw),
         encoding=stream.encoding,
         errors=stream.errors,
         line_buffering=bool(stream.line_buffering),
+        write_through=is_direct,
     )

@@ -1,5 +1,6 @@
 """Bad input to the command gets one sentence on stderr, exit code 2 and no traceback."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -144,14 +145,20 @@ def test_a_signal_at_any_moment_ends_a_command_at_once(
     assert list(tmp_path.glob("x*")) == []
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_full_disk_is_one_sentence_and_exit_code_two(
-    point_mass_bundle: Path, tmp_path: Path
+    unbuffered: str, point_mass_bundle: Path, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-m", "dads_ros", "plot", str(point_mass_bundle)]
     small = ["--goals", "2", "--skills", "4", "--steps", "2", "--out", str(tmp_path / "x.png")]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [*command, *small], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            [*command, *small],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
         )
     assert done.returncode == 2
     assert done.stderr.startswith("dads-ros: error: [Errno 28] No space left on device")

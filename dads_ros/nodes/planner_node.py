@@ -116,6 +116,7 @@ class SkillPlannerNode(SteadyLifecycleNode):
         result = super().on_activate(state)
         self._promise()
         self._watchdog.reset()
+        self._inbox.resume()
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -299,7 +300,7 @@ class SkillPlannerNode(SteadyLifecycleNode):
 
     def _cancel(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         had_task = self._errand is not None
-        self._turn_to(None)
+        self._inbox.cancel()
         response.success = True
         response.message = "the task is cancelled" if had_task else "there was no task"
         return response

@@ -26,8 +26,8 @@ from dads_ros.process import STOP
 
 STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 """For watchdogs: it goes on when /clock stops."""
-STATE_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
-"""Subscriptions to states: matches every publisher, and old states are worth nothing."""
+STATE_QOS = QoSProfile(depth=32, reliability=ReliabilityPolicy.BEST_EFFORT)
+"""Subscriptions to states: matches every publisher, and none of several fast drivers is lost."""
 RELIABLE_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 """Publishers, so that every subscription matches; and subscriptions where each message counts."""
 LATCHED_QOS = QoSProfile(

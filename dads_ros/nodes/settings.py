@@ -81,6 +81,11 @@ class SkillPlannerConfig(ControlConfig):
         help="joint_states and odom this far apart are one state; 0: half a control step.",
         read_only=True,
     )
+    task_file: str = setting(
+        "",
+        help="Keeps goal or path over a restart of the node, in odom; empty: they are forgotten.",
+        read_only=True,
+    )
     rollouts_rate_hz: float = setting(
         5.0, min=0.1, max=10.0, help="Highest rate of ~/rollouts while somebody listens."
     )

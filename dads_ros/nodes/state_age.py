@@ -33,11 +33,7 @@ class StateAge:
             timeout_s: so far in the future a stamp may be.
         Raises: MessageError for a stamp from the future.
         """
-        wall_ns = time.time_ns()
-        age_s = (wall_ns - info["received_timestamp"]) / 1e9
-        sent_s = (wall_ns - info["source_timestamp"]) / 1e9
-        if sent_s < COMPARABLE_S:  # else the sender's machine has another time
-            age_s = max(age_s, sent_s)
+        age_s = under_way_s(info)
         stamped_s = (self._clock.now().nanoseconds - stamp_ns) / 1e9 / self._simulated_speed()
         self.is_other_clock = abs(stamped_s) > COMPARABLE_S
         if self.is_other_clock:
@@ -61,3 +57,11 @@ class StateAge:
             self._speed = max(1.0, (clock_ns - self._begin[1]) / 1e9 / elapsed_s)
             self._begin = now, clock_ns
         return self._speed
+
+
+def under_way_s(info: Mapping[str, int]) -> float:
+    """How long ago a message was sent, or received where its sender's clock is another one, s."""
+    wall_ns = time.time_ns()
+    received_s = (wall_ns - info["received_timestamp"]) / 1e9
+    sent_s = (wall_ns - info["source_timestamp"]) / 1e9
+    return max(received_s, sent_s) if sent_s < COMPARABLE_S else received_s

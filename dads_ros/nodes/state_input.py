@@ -11,7 +11,7 @@ from sensor_msgs.msg import JointState
 
 from dads_ros.nodes.conversions import Frames, MessageError
 from dads_ros.nodes.runner import NO_SUBSCRIPTION_EVENTS, STATE_QOS
-from dads_ros.nodes.state_age import StateAge
+from dads_ros.nodes.state_age import StateAge, under_way_s
 from dads_ros.nodes.state_assembler import StateAssembler
 from dads_ros.observation import RobotState
 from dads_ros.robot import RobotSpec
@@ -88,7 +88,7 @@ class StateInput:
             return
         try:
             self._add(assembler, subscription, message, info)
-            if (time.time_ns() - info["received_timestamp"]) / 1e9 > self._period_s:
+            if under_way_s(info) > self._period_s:
                 info = self._drain(assembler) or info  # others wait behind it: the newest counts
             complete = assembler.take()
             if complete is None:

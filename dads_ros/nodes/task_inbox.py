@@ -10,9 +10,11 @@ import numpy as np
 from geometry_msgs.msg import PoseStamped, Twist, TwistStamped
 from nav_msgs.msg import OccupancyGrid, Path
 from rclpy.lifecycle import LifecycleNode
+from rclpy.serialization import deserialize_message, serialize_message
 
 from dads_ros.bundle.runtime import SkillBundle
-from dads_ros.errors import DadsError
+from dads_ros.errors import DadsError, PlanningError
+from dads_ros.files import user_path
 from dads_ros.nodes.conversions import (
     Array,
     Frames,
@@ -24,12 +26,13 @@ from dads_ros.nodes.conversions import (
 from dads_ros.nodes.runner import LATCHED_QOS, NO_PUBLISHER_EVENTS, RELIABLE_QOS
 from dads_ros.nodes.settings import SkillPlannerConfig
 from dads_ros.nodes.task_jobs import READ_MAP, READ_PATH
+from dads_ros.nodes.task_memory import TaskMemory
 from dads_ros.planning.controller import Errand, SkillController
 from dads_ros.planning.costs import PathCost
 from dads_ros.planning.goal_watch import GoalWatch
 from dads_ros.planning.obstacles import ObstacleMap
 from dads_ros.planning.tasks import Task
-from dads_ros.planning.way_process import Surroundings, WayFinder, WayProcess, measured_map
+from dads_ros.planning.way_process import WayFinder, WayProcess, measured_map
 from dads_ros.planning.worker import Result, Worker
 
 MAX_MESSAGE_BYTES = 64 << 20
@@ -50,7 +53,7 @@ class TaskInbox:
         config: Callable[[], SkillPlannerConfig],
         bundle: Callable[[], SkillBundle | None],
         controller: Callable[[], SkillController | None],
-        take: Callable[[Errand], None],
+        take: Callable[[Errand | None], None],
     ) -> None:
         """Subscribe.
 
@@ -60,12 +63,15 @@ class TaskInbox:
             config: the present parameters.
             bundle: what the robot is driven with; None while the node is not active.
             controller: knows the present errand; None while the node is not configured.
-            take: turns the robot to another errand.
+            take: turns the robot to another errand, or to none.
+        Raises: ConfigError when tasks cannot be kept.
         """
         self._node, self._frames, self._config = node, frames, config
         self._bundle, self._controller, self._take = bundle, controller, take
         self._process = WayProcess((READ_MAP,))
         self._reader = Worker((READ_PATH,))  # no path waits behind a map
+        file = config().task_file
+        self._memory = TaskMemory(user_path(file)) if file else None
         self._path: Future[Any] | None = None
         self._map: bytes | None = None
         self._finder: WayFinder | None = None
@@ -92,6 +98,18 @@ class TaskInbox:
         self._process.close()
         self._reader.close()
 
+    def cancel(self) -> None:
+        """No task any longer, also none that is still being read."""
+        if self._path is not None:
+            self._path.cancel()
+        if self._memory is not None:
+            self._memory.forget()
+        self._take(None)
+
+    def resume(self) -> None:
+        """Turn to the task that was kept, if there is one."""
+        self._guarded(lambda _: self._recall())(None)
+
     def update(self) -> None:
         """Take over what has been read and found meanwhile; once in every control step."""
         path = self._path
@@ -100,19 +118,15 @@ class TaskInbox:
             if not path.cancelled():
                 self._guarded(lambda _: self._use_path(path.result()["points"]))(None)
         self._read_map()
-        if self._finder is not None:
-            self._guarded(lambda _: self._look_for_ways())(None)
+        self._guarded(lambda _: self._look_for_ways())(None)
 
     def _guarded(self, use: Callable[[Any], None]) -> Callable[[Any], None]:
         def callback(message: object) -> None:
             try:
                 use(message)
             except DadsError as error:
-                kept = (
-                    "the robot stays without a task"
-                    if self._errand is None
-                    else ("the old task stays")
-                )
+                is_idle = self._errand is None
+                kept = "the robot stays without a task" if is_idle else "the old task stays"
                 self._node.get_logger().warning(f"{error}; {kept}", throttle_duration_sec=1.0)
 
         return callback
@@ -129,6 +143,25 @@ class TaskInbox:
         headings = np.array([yaw]) if "yaw" in bundle.fields else None
         task = Task(goals=position[None], headings=headings)
         self._turn_to(Errand(task, GoalWatch(position)), position)
+        if self._memory is not None:
+            self._memory.keep("goal_pose", serialize_message(message))
+
+    def _recall(self) -> None:
+        kept = None if self._memory is None else self._memory.recall()
+        if kept is None:
+            return
+        topic, serialised = kept
+        try:
+            use = {"goal_pose": self._use_serialised_goal, "goal_path": self._read_path}[topic]
+            use(serialised)
+        except DadsError:
+            raise
+        except Exception as error:  # of a file that is none of ours
+            text = f"'task_file' holds no task ({type(error).__name__}); delete it"
+            raise MessageError(text) from error
+
+    def _use_serialised_goal(self, serialised: bytes) -> None:
+        self._use_goal(deserialize_message(serialised, PoseStamped))
 
     def _read_path(self, serialised: bytes) -> None:
         self._active("path")
@@ -137,6 +170,12 @@ class TaskInbox:
             self._path.cancel()
         prefix = self._config().frame_prefix
         self._path = self._reader.submit(READ_PATH, serialised, frame_prefix=prefix)
+        self._path.add_done_callback(lambda path: self._keep_path(path, serialised))
+
+    def _keep_path(self, path: "Future[Any]", serialised: bytes) -> None:
+        """In the thread that waits for the process: a path that could be read is kept."""
+        if self._memory is not None and not path.cancelled() and path.exception() is None:
+            self._memory.keep("goal_path", serialised)
 
     def _use_path(self, points: Array) -> None:
         points = self._on_ground(self._active("path"), points, "path")
@@ -161,6 +200,8 @@ class TaskInbox:
         else:
             self._begin(Errand(Task(velocities=velocities, yaw_rates=rates)))
             self._node.get_logger().info("following cmd_vel")
+            if self._memory is not None:
+                self._memory.forget()
 
     def _keep_map(self, serialised: bytes) -> None:
         """A latched map comes once, perhaps before the node is active."""
@@ -192,10 +233,17 @@ class TaskInbox:
 
     def _look_for_ways(self) -> None:
         """Give the errand the newest map, and the way to its goal as soon as it is known."""
-        errand, controller = self._errand, self._controller()
-        if errand is None or controller is None:
+        errand, controller, finder = self._errand, self._controller(), self._finder
+        if errand is None or controller is None or finder is None:
             return
-        around = self._surroundings(errand)
+        goals = errand.task.goals
+        goal = None if goals is None else goals[0]
+        try:
+            around = finder.update(goal, self._config().costs.margin_m)
+        except PlanningError:
+            if not errand.is_ready:  # it never had a way
+                self._take(None)
+            raise
         if around is None:
             return
         task = errand.task
@@ -204,19 +252,12 @@ class TaskInbox:
         if not errand.is_ready:
             controller.make_ready(errand)
 
-    def _surroundings(self, errand: Errand) -> Surroundings | None:
-        assert self._finder is not None
-        goals = errand.task.goals
-        goal = None if goals is None else goals[0]
-        return self._finder.update(goal, self._config().costs.margin_m)
-
     def _begin(self, errand: Errand) -> None:
         """Turn to an errand; the robot stands until its way is known."""
         self._read_map()
         errand.is_ready = self._finder is None
         self._take(errand)
-        if self._finder is not None:
-            self._look_for_ways()
+        self._look_for_ways()
 
     def _active(self, what: str) -> SkillBundle:
         bundle = self._bundle()

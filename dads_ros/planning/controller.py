@@ -219,7 +219,7 @@ class SkillController:
         Returns: None for a state that came late, and for one that was answered before.
         """
         now, config = self._clock(), self._read_config()
-        if not age_s <= config.state_timeout_s:
+        if not (config.lock_step or age_s <= config.state_timeout_s):
             self._num_stale += 1
             limit_s = config.state_timeout_s
             old = f"the state is {age_s:.2f} s old; at most {limit_s:g} s is allowed"

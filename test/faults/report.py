@@ -15,7 +15,8 @@ from ros_graph import ROOT, STATE_TIMEOUT_S
 
 _HEAD = """# Reliability
 
-Written by `make faults` and `make soak`, never by hand.
+Written by `make faults` and `make soak`, never by hand. What is promised, and what is not, is in \
+[safety.md](safety.md).
 """
 _ROWS = """## Faults
 

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from geometry_msgs.msg import PoseStamped
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from nav_msgs.msg import Odometry
+from nav_msgs.msg import Path as PathMessage
 from std_msgs.msg import Float64MultiArray
-from std_srvs.srv import SetBool
+from std_srvs.srv import SetBool, Trigger
 
 from ros_graph import (
     STATE_TIMEOUT_S,
@@ -126,3 +128,39 @@ def test_missing_bundle_is_one_sentence_and_exit_code_two(start: Start, tmp_path
     assert planner.process.wait(20) == 2
     assert "is not a skill bundle" in planner.said()
     assert "Traceback" not in planner.said()
+
+
+@pytest.mark.parametrize("kind", ["goal", "path"])
+def test_a_task_is_kept_over_a_restart_if_that_is_wanted(
+    probe: Probe, start: Start, point_mass_bundle: Path, tmp_path: Path, kind: str
+) -> None:
+    kept = tmp_path / "task"
+    robot = start_robot(probe, start, point_mass_bundle)
+    assert robot.planner.end() == 0
+    settings = {"bundle": point_mass_bundle, "use_sim_time": True, "task_file": kept}
+    planner = start("skill_planner", **settings)
+    if kind == "goal":
+        probe.send_goal(500.0, 0.0)
+    else:
+        publisher = probe.node.create_publisher(PathMessage, "goal_path", 5)
+        probe.wait_for(lambda: publisher.get_subscription_count() > 0)
+        message = PathMessage()
+        message.header.frame_id = "odom"
+        for x in (0.0, 500.0):
+            pose = PoseStamped()
+            pose.pose.position.x = x
+            message.poses.append(pose)
+        publisher.publish(message)
+    probe.wait_for(lambda: is_moving(probe))
+    assert planner.end() == 0
+    probe.wait_for(lambda: not is_moving(probe))
+    planner = start("skill_planner", **settings)
+    probe.wait_for(lambda: is_moving(probe))
+    assert probe.call(Trigger, "skill_planner/cancel").success
+    probe.wait_for(lambda: not kept.exists())
+    assert planner.end() == 0
+    kept.write_bytes(b"goal_pose\nthis is no message")
+    planner = start("skill_planner", **settings)
+    probe.wait_for(lambda: "'task_file' holds no task" in planner.said())
+    probe.wait_for_next("joint_commands", 2)
+    assert not is_moving(probe)

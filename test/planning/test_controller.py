@@ -231,7 +231,7 @@ def test_in_lock_step_no_state_ages(point_mass_bundle: Path) -> None:
     bench.tick()
     bench.now += 100.0
     assert bench.control.check_age() is None
-    assert bench.is_driving(bench.tick())
+    assert bench.is_driving(bench.tick(age_s=100.0))  # the simulator has waited
 
 
 def test_late_and_swapped_states_are_dropped_and_counted(bench: Bench) -> None:

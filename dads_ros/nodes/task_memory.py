@@ -1,0 +1,48 @@
+"""TaskMemory: the goal or path that a planner follows, kept in a file over its restart."""
+
+from pathlib import Path
+
+from dads_ros.errors import ConfigError, DadsError
+from dads_ros.files import atomic_write
+from dads_ros.planning.planning_thread import PlanningThread
+
+MAX_BYTES = 64 << 20
+
+
+class TaskMemory:
+    """The topic and the message as it came; written in a thread of its own, the newest wins."""
+
+    def __init__(self, path: Path) -> None:
+        """Keep it there. Raises: ConfigError when nothing can be kept there."""
+        self._path = path
+        if not path.parent.is_dir() or path.is_dir():
+            raise ConfigError(f"'task_file' is '{path}'; expected a file in a folder that exists")
+        self._writer = PlanningThread(self._write)
+
+    def keep(self, topic: str, serialised: bytes) -> None:
+        """The task is this message from now on."""
+        self._writer.submit(topic.encode() + b"\n" + serialised)
+
+    def forget(self) -> None:
+        """There is no task any longer."""
+        self._writer.submit(b"")
+
+    def recall(self) -> tuple[str, bytes] | None:
+        """Topic and message of the task that was kept last. Raises: ConfigError."""
+        try:
+            if not self._path.exists():
+                return None
+            with self._path.open("rb") as stream:
+                topic, _, serialised = stream.read(MAX_BYTES).partition(b"\n")
+        except OSError as error:
+            raise ConfigError(f"'{self._path}' cannot be read ({error.strerror})") from error
+        return topic.decode(errors="replace"), serialised
+
+    def _write(self, content: bytes) -> None:
+        try:
+            with atomic_write(self._path) as temporary:
+                temporary.write_bytes(content)
+            if not content:
+                self._path.unlink(missing_ok=True)
+        except (DadsError, OSError):  # a full disk: the robot goes on without a memory
+            return
