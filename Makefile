@@ -1,12 +1,15 @@
 # demo       a simulated robot walks to goals:  make demo GOALS="5,5 -8,2" SPEED=2 SEED=1 ROBOT=ant
 # test       every test;  test-fast: without the slow ones
+# faults     does every fault to real processes, five times:  make faults ROWS=guard REPEAT=1
+# soak       an hour at the highest speed, with a look at memory:  make soak MINUTES=10
+# fuzz       the tests with drawn inputs, with many more of them
 # check      format, lint, types, import contracts
 # format     rewrite the sources in the project's format, and the tables of settings in the docs
 # bench      the benchmarks, one JSON line each
 # clean      remove what the other targets made
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast check format bench clean
+.PHONY: help demo test test-fast faults soak fuzz check format bench clean
 
 BENCHMARKS := import_time planner_latency control_latency skill_quality training_throughput
 VENV := .venv
@@ -35,6 +38,16 @@ test: $(VENV)/.complete
 
 test-fast: $(VENV)/.complete
 	@$(RUN) -m pytest -m "not slow"
+
+faults: $(VENV)/.complete
+	@PYTHONPATH=test $(RUN) -m faults $(if $(REPEAT),--repeat=$(REPEAT)) \
+	  $(if $(ROWS),--rows="$(ROWS)",--out=docs/reliability.md)
+
+soak: $(VENV)/.complete
+	@PYTHONPATH=test $(RUN) -m faults.soak $(if $(MINUTES),--minutes=$(MINUTES),--out=docs/reliability.md)
+
+fuzz: $(VENV)/.complete
+	@$(RUN) -m pytest -m hypothesis --hypothesis-profile=many --timeout=0
 
 check: $(VENV)/.complete
 	@$(VENV)/bin/ruff format --check .

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from hypothesis import HealthCheck, settings
 
 from bundles import write_bundle
 from disks import fill
@@ -19,16 +18,6 @@ hypothesis.settings.register_profile(
     "many", max_examples=int(os.environ.get("FUZZ_EXAMPLES", "10000")), **COMMON
 )
 hypothesis.settings.load_profile("few")
-
-for profile, max_examples in (("few", 30), ("many", 20_000)):
-    # Some of them start processes: a busy machine may take its time.
-    settings.register_profile(
-        profile,
-        max_examples=max_examples,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-    )
-settings.load_profile("few")
 
 
 @pytest.fixture(scope="session")

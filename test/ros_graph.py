@@ -43,10 +43,10 @@ class NodeProcess:
     def __init__(self, node: str, log: Path, **parameters: object) -> None:
         self.log = log / f"{node}.{time.monotonic_ns()}.log"
         self._children: list[int] = []
-        namespace = parameters.pop("namespace", "")
+        namespace, name = parameters.pop("namespace", ""), parameters.pop("name", node)
         script = parameters.pop("script", START.format(node))
         settings = [item for k, v in parameters.items() for item in ("-p", f"{k}:={_text(v)}")]
-        ros_args = ["--ros-args", "-r", f"__ns:=/{namespace}", *settings]
+        ros_args = ["--ros-args", "-r", f"__ns:=/{namespace}", "-r", f"__node:={name}", *settings]
         signal.signal(signal.SIGHUP, signal.SIG_DFL)  # not ignored, whatever started these tests
         with self.log.open("wb") as stream:
             self.process = subprocess.Popen(

@@ -1,6 +1,7 @@
 """Starting, spinning and ending a node: exit codes, errors, the parent process, health reports."""
 
 import contextlib
+import ctypes
 import os
 import reprlib
 import sys
@@ -48,6 +49,9 @@ OK, WARN, ERROR = (
     for level in (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR)
 )
 NodeT = TypeVar("NodeT", bound=Node)
+_M_MMAP_THRESHOLD = -3  # of malloc.h
+LARGE_BLOCK = 256 * 1024
+"""Bytes; what the control step allocates is smaller."""
 WAKE_S = 0.1
 """Longest wait of an executor: ``STOP`` is looked at only between two waits."""
 _SHORT = reprlib.Repr()
@@ -107,6 +111,7 @@ def run_node(
     Returns: the exit code: 0 after a signal.
     """
     STOP.catch_signals()
+    _return_memory()
     arguments = [sys.argv[0], *(sys.argv[1:] if args is None else args)]
     try:
         unknown = remove_ros_args(arguments)[1:]
@@ -135,6 +140,18 @@ def run_node(
                 get_logger("dads_ros").error(describe(error))
         rclpy.try_shutdown()
     return 0
+
+
+def _return_memory() -> None:
+    """Let every large block of memory go back to the system when it is free.
+
+    glibc otherwise raises the size from which it does so to that of the largest block that was
+    ever freed, up to 32 MB, and keeps what is smaller: a node grew in steps with every map that
+    was larger than those before.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # only glibc has it
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK)
 
 
 def watch_parent(node: Node, parent_pid: int) -> None:

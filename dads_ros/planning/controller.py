@@ -136,6 +136,7 @@ class SkillController:
         self._due_ns: int | None = None  # stamp since which a plan is due
         self._order = StampOrder()
         self._objections: dict[str, str] = {}
+        self._failure = -np.inf, ""  # the last one and when it was
         self.is_active = False
         self.num_replaced = 0
         """Plan requests that a newer one replaced before they were begun."""
@@ -257,10 +258,13 @@ class SkillController:
         config = self._read_config()
         if config.lock_step or self._state_age_s <= config.state_timeout_s:
             return None
-        return self._judge(None)
+        failed, error = self._failure
+        is_recent = self._clock() - failed <= config.state_timeout_s
+        return self._judge(None, error=error if is_recent else "")
 
     def fail(self, error: str) -> GateResult:
         """The safe command, because of an error outside of here."""
+        self._failure = self._clock(), error
         return self._judge(None, error=error)
 
     def _drive(

@@ -211,6 +211,20 @@ def test_silence_is_answered_with_the_safe_command_once_it_has_lasted(bench: Ben
     assert bench.is_driving(bench.tick())
 
 
+def test_silence_because_of_states_that_cannot_be_used_says_what_is_wrong_with_them(
+    bench: Bench,
+) -> None:
+    driving(bench)
+    for _ in range(6):
+        bench.now += 0.1
+        bench.control.fail("joint_states names 'hip_1' twice")
+    result = bench.control.check_age()
+    assert result is not None and "twice" in result.reason
+    bench.now += 1.0
+    result = bench.control.check_age()
+    assert result is not None and "no state for" in result.reason
+
+
 def test_in_lock_step_no_state_ages(point_mass_bundle: Path) -> None:
     bench = Bench(point_mass_bundle, lock_step=True)
     bench.go()
