@@ -55,13 +55,11 @@ def isolated(
         memory_bytes: that it may hold.
     Raises: IsolatedError when it raised, hung, crashed or wanted more than it may have.
     """
-    package = str(Path(__file__).resolve().parent.parent)
-    path = [entry for entry in sys.path if os.path.isabs(entry) and not _is_here(entry)]
     task = function.__module__, function.__qualname__, arguments, cpu_s, memory_bytes
     try:
         with tempfile.TemporaryDirectory() as folder:  # MuJoCo logs to the working folder
             child = subprocess.run(
-                [sys.executable, "-I", "-c", _START, package, *path],
+                [sys.executable, "-I", "-c", _START, *import_path()],
                 input=pickle.dumps(task),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -86,6 +84,16 @@ def isolated(
     if child.returncode < 0:
         end = signal.Signals(-child.returncode).name
     raise IsolatedError(f"it crashed the process of its own that it ran in ({end})")
+
+
+def import_path() -> list[str]:
+    """What a clean interpreter is to import from: this package's folder, then what this one does.
+
+    Not from the working folder, where anybody's files may lie, unless this package does.
+    """
+    package = str(Path(__file__).resolve().parent.parent)
+    here = [entry for entry in sys.path if os.path.isabs(entry) and not _is_here(entry)]
+    return [package, *(entry for entry in here if entry != package)]
 
 
 def one_line(text: object) -> str:

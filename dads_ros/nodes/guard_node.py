@@ -76,15 +76,16 @@ class _Guard:
 
     def send_safe_command(self) -> None:
         """At most every ``REPEAT_S``."""
-        now = time.monotonic()
-        if now - self._sent >= REPEAT_S:
-            if now - self._sent > 10.0 * REPEAT_S:
-                self._node.get_logger().warning("the planner is silent: safe command")
+        now, last = time.monotonic(), self._sent
+        if now - last >= REPEAT_S:
             self._sent = now
-            self._publisher.publish(self._message)
+            self._publisher.publish(self._message)  # before anything is said
+            if now - last > 10.0 * REPEAT_S:
+                self._node.get_logger().warning("the planner is silent: safe command")
 
     def stand_in(self) -> None:
         """The planner is gone: the safe command until somebody else drives."""
+        self.send_safe_command()
         self._node.get_logger().error(
             "the planner's process has ended without releasing the robot: safe command until "
             "somebody else sends commands"

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import time
 
 from rclpy.node import Node
@@ -11,8 +12,9 @@ from dads_ros.planning.guard import Guard
 from dads_ros.process import STOP
 from dads_ros.robot import RobotSpec
 
-SUFFIX = "_guard"
-"""Of a guard's node, after the planner's name."""
+IS_GUARD = re.compile(r"_\d+_guard$")
+"""The name of a guard's node: that of its planner, the process's id, this."""
+NAMELESS = "_NODE_NAME_UNKNOWN_"
 FOREVER_S = 1e9
 DISCOVERY_S, POLL_S = 10.0, 0.05
 LEASE_S = 25.0
@@ -26,7 +28,8 @@ class Lookout:
         """No guard yet."""
         self._node, self._topic = node, node.resolve_topic_name(topic)
         self._guard: Guard | None = None
-        self._guard_name = f"{node.get_name()}_{os.getpid()}{SUFFIX}"
+        self._guard_name = f"{node.get_name()}_{os.getpid()}_guard"
+        self._was_nameless = False
 
     def start_guard(self, robot: RobotSpec) -> None:
         """Once for the life of the process, unless it has ended.
@@ -45,6 +48,8 @@ class Lookout:
         self._guard.wait_until_ready()
         deadline = _in(DISCOVERY_S)
         while not any(name.endswith(f"/{self._guard_name}") for name in self._names()):
+            if STOP.is_asked:
+                return
             if time.monotonic() > deadline:
                 raise PlanningError(
                     f"{self._guard_name} is not seen on {self._topic} after {DISCOVERY_S:g} s: "
@@ -73,6 +78,11 @@ class Lookout:
         own = self._node.get_fully_qualified_name()
         if own in names:
             names.remove(own)  # once: another node may have the same name
+        # Discovery may know a publisher a little before its name, which may be a guard's.
+        is_new = NAMELESS in "".join(names) and not self._was_nameless
+        self._was_nameless = NAMELESS in "".join(names)
+        if is_new:
+            names = [name for name in names if NAMELESS not in name]
         return f"{', '.join(names)} publishes on {self._topic} too; end it" if names else ""
 
     def check_alone(self) -> None:
@@ -98,7 +108,7 @@ class Lookout:
 
     def _commanders(self) -> list[str]:
         """All but guards that publish on the topic."""
-        return sorted(name for name in self._names() if not name.endswith(SUFFIX))
+        return sorted(name for name in self._names() if not IS_GUARD.search(name))
 
     def _names(self) -> list[str]:
         """Of all nodes that publish on the topic, once for each publisher."""

@@ -8,6 +8,7 @@ torch: this runs on the robot.
 
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -46,9 +47,11 @@ from dads_ros.planning.command_gate import GateResult
 from dads_ros.planning.controller import Errand, PlanRequest, SkillController
 from dads_ros.planning.planning_thread import PlanningThread
 from dads_ros.planning.tasks import load_cost
+from dads_ros.process import STOP
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-LAST_COMMAND_TIMEOUT_S = 0.5  # until somebody has acknowledged the safe command at the end
+LAST_COMMAND_TIMEOUT_S = 0.5  # until everybody has acknowledged the safe command at the end
+NUM_LAST_COMMANDS, LAST_COMMANDS_S = 3, 0.05
 
 
 class SkillPlannerNode(SteadyLifecycleNode):
@@ -78,13 +81,15 @@ class SkillPlannerNode(SteadyLifecycleNode):
             self._take(drive)
             self._lookout.start_guard(drive.bundle.robot)
             self._lookout.wait_until_alone()
+            if STOP.is_asked:
+                return
             if self.trigger_configure() != SUCCESS or self.trigger_activate() != SUCCESS:
                 raise PlanningError("the node could not be activated; its log says why")
 
     # --- lifecycle -----------------------------------------------------------------------------
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load and check the bundle, run everything once, and start the guard."""
+        """Load and check the bundle, and run everything once."""
         try:
             if self._bundle is None:
                 self._take(self._loader.load(self._settings.config))
@@ -120,8 +125,9 @@ class SkillPlannerNode(SteadyLifecycleNode):
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Send the safe command once and stop driving; the goal is forgotten."""
+        """Send the safe command and stop driving; the goal is forgotten."""
         self._release()
+        self._inbox.forget()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -133,6 +139,12 @@ class SkillPlannerNode(SteadyLifecycleNode):
         """As deactivate and cleanup."""
         self._release()
         return self.on_cleanup(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """A transition failed in a way that nobody thought of: as deactivate and cleanup."""
+        self._release()
+        self._bundle = self._controller = None
+        return super().on_error(state)
 
     def destroy_node(self) -> None:
         """Leave the robot with the safe command, and end the threads."""
@@ -152,11 +164,15 @@ class SkillPlannerNode(SteadyLifecycleNode):
     def _release(self) -> None:
         """The last command of this node, until it is activated again, is the safe one."""
         self._states.stop()
+        self._inbox.stop()
         publisher, controller = self._command_publisher, self._controller
         if publisher is not None and controller is not None:
-            self._send(controller.deactivate())
+            result = controller.deactivate()
+            for _ in range(NUM_LAST_COMMANDS):  # a driver may listen best effort
+                self._send(result)
+                publisher.wait_for_all_acked(Duration(seconds=LAST_COMMAND_TIMEOUT_S))
+                time.sleep(LAST_COMMANDS_S)
             self._reached_publisher.publish(Bool(data=False))
-            publisher.wait_for_all_acked(Duration(seconds=LAST_COMMAND_TIMEOUT_S))
             self._command_publisher = None
             self.destroy_publisher(publisher)
         self._lookout.release()
@@ -217,14 +233,14 @@ class SkillPlannerNode(SteadyLifecycleNode):
 
     # --- the control step ----------------------------------------------------------------------
 
-    def _take_state(self, state: RobotState, stamp_ns: int, age_s: float) -> None:
+    def _take_state(self, state: RobotState, stamp_ns: int, measured: float) -> None:
         """One policy step and one command for each complete state."""
         controller = self._controller
         assert controller is not None  # states come only while the node is active
         self._inbox.update()
         topic = self._states.second_voice()
         controller.object("state", f"two publishers on {topic} say the same" if topic else "")
-        step = controller.step(state[None], stamp_ns, age_s)
+        step = controller.step(state[None], stamp_ns, measured)
         if step is None:
             return
         if step.is_repeated and self._last_message is not None:
@@ -237,6 +253,7 @@ class SkillPlannerNode(SteadyLifecycleNode):
             self.get_logger().info("cmd_vel is silent: the robot stands")
         if step.is_reached:
             self._reached_publisher.publish(Bool(data=True))
+            self._inbox.forget()
             self.get_logger().info("goal reached")
         if step.request is not None and self._planning is not None:
             # Only now, so that planning does not compete with the command for the interpreter.
@@ -361,9 +378,13 @@ class SkillPlannerNode(SteadyLifecycleNode):
                 detail = self._states.complaint()
             elif self._states.is_other_clock:
                 level = max(level, WARN)
+                cure = "use_sim_time is true and /clock says something else: set it to false on a "
+                cure += "real robot"
+                if not self.get_clock().ros_time_is_active:
+                    cure = "set use_sim_time for a simulation, else synchronise the clocks"
                 detail = (
                     "the stamps are not of this node's clock, so that only DDS says how old a "
-                    "state is: set use_sim_time for a simulation, else synchronise the clocks"
+                    f"state is; {cure}"
                 )
         found = {"bundle": bundle.folder, **values}
         return level, f"{text}{'; ' if detail else ''}{detail}", found

@@ -35,7 +35,8 @@ class StateInput:
             node: of the topics.
             frames: odom must be in.
             timeout_s: so far in the future a stamp may be.
-            take: gets each complete state of one robot, its stamp in ns and its age in s.
+            take: gets each complete state of one robot, its stamp in ns and when it was measured,
+                steady clock, s.
             refuse: gets a sentence about what cannot be used.
         """
         self._frames, self._timeout_s, self._take, self._refuse = frames, timeout_s, take, refuse
@@ -94,11 +95,11 @@ class StateInput:
             if complete is None:
                 return
             state, stamp_ns = complete
-            age_s = self._age.of(stamp_ns, info, self._timeout_s())
+            measured = time.monotonic() - self._age.of(stamp_ns, info, self._timeout_s())
         except MessageError as error:
             self._refuse(str(error))
         else:
-            self._take(state, stamp_ns, age_s)
+            self._take(state, stamp_ns, measured)
 
     def _add(
         self,

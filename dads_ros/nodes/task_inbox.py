@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -13,7 +13,7 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.serialization import deserialize_message, serialize_message
 
 from dads_ros.bundle.runtime import SkillBundle
-from dads_ros.errors import DadsError, PlanningError
+from dads_ros.errors import DadsError
 from dads_ros.files import user_path
 from dads_ros.nodes.conversions import (
     Array,
@@ -25,6 +25,7 @@ from dads_ros.nodes.conversions import (
 )
 from dads_ros.nodes.runner import LATCHED_QOS, NO_PUBLISHER_EVENTS, RELIABLE_QOS
 from dads_ros.nodes.settings import SkillPlannerConfig
+from dads_ros.nodes.state_age import under_way_s
 from dads_ros.nodes.task_jobs import READ_MAP, READ_PATH
 from dads_ros.nodes.task_memory import TaskMemory
 from dads_ros.planning.controller import Errand, SkillController
@@ -32,7 +33,7 @@ from dads_ros.planning.costs import PathCost
 from dads_ros.planning.goal_watch import GoalWatch
 from dads_ros.planning.obstacles import ObstacleMap
 from dads_ros.planning.tasks import Task
-from dads_ros.planning.way_process import WayFinder, WayProcess, measured_map
+from dads_ros.planning.way_process import NoWayError, WayFinder, WayProcess, measured_map
 from dads_ros.planning.worker import Result, Worker
 
 MAX_MESSAGE_BYTES = 64 << 20
@@ -72,23 +73,21 @@ class TaskInbox:
         self._reader = Worker((READ_PATH,))  # no path waits behind a map
         file = config().task_file
         self._memory = TaskMemory(user_path(file)) if file else None
-        self._path: Future[Any] | None = None
+        self._path: tuple[Future[Any], bytes] | None = None  # being read, and as it came
+        self._has_recalled = False
         self._map: bytes | None = None
         self._finder: WayFinder | None = None
         self._goal_publisher = node.create_publisher(
             PoseStamped, "~/goal", LATCHED_QOS, event_callbacks=NO_PUBLISHER_EVENTS
         )
-        velocity = self._guarded(self._use_velocity)
         node.create_subscription(
             PoseStamped, "goal_pose", self._guarded(self._use_goal), RELIABLE_QOS
         )
         node.create_subscription(
             Path, "goal_path", self._guarded(self._read_path), RELIABLE_QOS, raw=True
         )
-        if config().stamped_cmd_vel:
-            node.create_subscription(TwistStamped, "cmd_vel", velocity, RELIABLE_QOS)
-        else:
-            node.create_subscription(Twist, "cmd_vel", velocity, RELIABLE_QOS)
+        kind = TwistStamped if config().stamped_cmd_vel else Twist
+        node.create_subscription(kind, "cmd_vel", self._take_velocity, RELIABLE_QOS)
         node.create_subscription(
             OccupancyGrid, "map", self._guarded(self._keep_map), LATCHED_QOS, raw=True
         )
@@ -100,23 +99,29 @@ class TaskInbox:
 
     def cancel(self) -> None:
         """No task any longer, also none that is still being read."""
-        if self._path is not None:
-            self._path.cancel()
-        if self._memory is not None:
-            self._memory.forget()
+        self.stop()
+        self.forget()
         self._take(None)
 
+    def stop(self) -> None:
+        """What is still being read is no task any longer."""
+        if self._path is not None:
+            self._path[0].cancel()
+            self._path = None
+
+    def forget(self) -> None:
+        """There is no task to be kept over a restart."""
+        if self._memory is not None:
+            self._memory.forget()
+
     def resume(self) -> None:
-        """Turn to the task that was kept, if there is one."""
+        """Turn to the task that was kept when the process ended, once."""
         self._guarded(lambda _: self._recall())(None)
 
     def update(self) -> None:
         """Take over what has been read and found meanwhile; once in every control step."""
-        path = self._path
-        if path is not None and path.done():
-            self._path = None
-            if not path.cancelled():
-                self._guarded(lambda _: self._use_path(path.result()["points"]))(None)
+        if self._path is not None and self._path[0].done():
+            self._guarded(lambda _: self._use_path())(None)
         self._read_map()
         self._guarded(lambda _: self._look_for_ways())(None)
 
@@ -147,7 +152,8 @@ class TaskInbox:
             self._memory.keep("goal_pose", serialize_message(message))
 
     def _recall(self) -> None:
-        kept = None if self._memory is None else self._memory.recall()
+        has_recalled, self._has_recalled = self._has_recalled, True
+        kept = None if has_recalled or self._memory is None else self._memory.recall()
         if kept is None:
             return
         topic, serialised = kept
@@ -166,23 +172,30 @@ class TaskInbox:
     def _read_path(self, serialised: bytes) -> None:
         self._active("path")
         _check_size("path", serialised)
-        if self._path is not None:
-            self._path.cancel()
+        self.stop()
         prefix = self._config().frame_prefix
-        self._path = self._reader.submit(READ_PATH, serialised, frame_prefix=prefix)
-        self._path.add_done_callback(lambda path: self._keep_path(path, serialised))
+        reading = self._reader.submit(READ_PATH, serialised, frame_prefix=prefix)
+        self._path = reading, serialised
 
-    def _keep_path(self, path: "Future[Any]", serialised: bytes) -> None:
-        """In the thread that waits for the process: a path that could be read is kept."""
-        if self._memory is not None and not path.cancelled() and path.exception() is None:
-            self._memory.keep("goal_path", serialised)
-
-    def _use_path(self, points: Array) -> None:
-        points = self._on_ground(self._active("path"), points, "path")
+    def _use_path(self) -> None:
+        """The newest path has been read."""
+        assert self._path is not None
+        (reading, serialised), self._path = self._path, None
+        if reading.cancelled():
+            return
+        points = self._on_ground(self._active("path"), reading.result()["points"], "path")
         path = PathCost(points, self._config().costs.cross_track)
         self._turn_to(Errand(Task(path=path), GoalWatch(points[-1])), points[-1])
+        if self._memory is not None:
+            self._memory.keep("goal_path", serialised)
 
-    def _use_velocity(self, message: Twist | TwistStamped) -> None:
+    def _take_velocity(self, message: Twist | TwistStamped, info: Mapping[str, int]) -> None:
+        """Its age counts from when it was sent: a stopped process finds old ones in its queue."""
+        received = time.monotonic() - under_way_s(info)
+        if time.monotonic() - received < self._config().cmd_vel_timeout_s:
+            self._guarded(lambda _: self._use_velocity(message, received))(None)
+
+    def _use_velocity(self, message: Twist | TwistStamped, received: float) -> None:
         velocity = velocity_of(message, self._frames)
         bundle = self._active("cmd_vel")
         if velocity[2] != 0.0 and "yaw" not in bundle.fields:
@@ -196,12 +209,12 @@ class TaskInbox:
         errand = self._errand
         if errand is not None and errand.task.velocities is not None:
             errand.task.velocities, errand.task.yaw_rates = velocities, rates
-            errand.received = time.monotonic()
+            errand.received = received
         else:
-            self._begin(Errand(Task(velocities=velocities, yaw_rates=rates)))
+            task = Task(velocities=velocities, yaw_rates=rates)
+            self._begin(Errand(task, received=received))
             self._node.get_logger().info("following cmd_vel")
-            if self._memory is not None:
-                self._memory.forget()
+            self.forget()
 
     def _keep_map(self, serialised: bytes) -> None:
         """A latched map comes once, perhaps before the node is active."""
@@ -240,11 +253,12 @@ class TaskInbox:
         goal = None if goals is None else goals[0]
         try:
             around = finder.update(goal, self._config().costs.margin_m)
-        except PlanningError:
-            if not errand.is_ready:  # it never had a way
-                self._take(None)
+        except NoWayError:
+            self._take(None)
             raise
         if around is None:
+            if finder.has_map and errand.is_ready:
+                controller.make_ready(errand, is_ready=False)
             return
         task = errand.task
         if not (_is_same(around.maps, task.maps) and _is_same(around.ways, task.ways)):
@@ -253,7 +267,11 @@ class TaskInbox:
             controller.make_ready(errand)
 
     def _begin(self, errand: Errand) -> None:
-        """Turn to an errand; the robot stands until its way is known."""
+        """Turn to an errand; the robot stands until its way is known.
+
+        Whatever was sent before it is outdated.
+        """
+        self.stop()
         self._read_map()
         errand.is_ready = self._finder is None
         self._take(errand)

@@ -48,6 +48,10 @@ class ControlLoop:
         planner = SkillPlanner(self.planner.model, config, rngs=rngs)
         return ControlLoop(self.robot, self._policy, planner)
 
+    def go_on_from(self, other: "ControlLoop") -> None:
+        """Hold what another one holds."""
+        self.skill, self._stands = other.skill, other._stands
+
     @property
     def plan_due(self) -> bool:
         """Whether a new plan is to be made from the state of this control step."""

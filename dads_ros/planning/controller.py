@@ -145,7 +145,7 @@ class SkillController:
         self._cost_terms: dict[str, float] = {}
         self._last_command = np.tile(np.array(loop.robot.safe_command), (loop.num_robots, 1))
         self._last_result: GateResult | None = None
-        self._state_time = -np.inf
+        self._step_time = self._state_time = -np.inf
         self._periods: deque[float] = deque(maxlen=STATISTICS_LENGTH)
         self._step_times: deque[float] = deque(maxlen=STATISTICS_LENGTH)
         self._plan_times: deque[float] = deque(maxlen=STATISTICS_LENGTH)
@@ -164,7 +164,7 @@ class SkillController:
 
     def activate(self) -> None:
         """Drive from the next state on; the planner's generators start anew."""
-        self._renew_loop(skill=None)
+        self._renew_loop(goes_on=False)
         self._order, self._last_result = StampOrder(), None
         self._state_time, self.is_active = self._clock(), True
 
@@ -178,7 +178,7 @@ class SkillController:
         """Drive with another bundle from now on; a skill that means the same there is kept."""
         with self._lock:
             if self._loop.planner.model.skill_space == loop.planner.model.skill_space:
-                loop.skill = self._loop.skill
+                loop.go_on_from(self._loop)
             self._loop, self._due_ns = loop, None
 
     def object(self, name: str, objection: str) -> None:
@@ -195,12 +195,14 @@ class SkillController:
                 self._loop.skill = None
         self._is_late = False
 
-    def make_ready(self, errand: Errand) -> None:
-        """A task that could not be planned before can be now."""
+    def make_ready(self, errand: Errand, is_ready: bool = True) -> None:
+        """A task can be planned from now on; or it cannot any longer, and the robots stand."""
         with self._lock:
-            errand.is_ready = True
+            errand.is_ready = is_ready
             if errand is self._errand:
                 self._loop.request_plan()
+                if not is_ready:
+                    self._loop.skill, self._due_ns = None, None
 
     # --- the control step ----------------------------------------------------------------------
 
@@ -209,16 +211,19 @@ class SkillController:
         """Whether a plan is made from the next state."""
         return self._loop.plan_due
 
-    def step(self, state: RobotState, stamp_ns: int, age_s: float = 0.0) -> Step | None:
+    def step(self, state: RobotState, stamp_ns: int, measured: float | None = None) -> Step | None:
         """One policy step and one command for each robot.
 
         Args:
             state: of all robots, with a leading axis of R.
             stamp_ns: when it was measured, the robot's time.
-            age_s: how old it is already, by stamp and transport, s.
+            measured: when that was, by the controller's clock, s; None is now. Whatever happens
+                between then and the command counts as age.
         Returns: None for a state that came late, and for one that was answered before.
         """
         now, config = self._clock(), self._read_config()
+        measured = now if measured is None else measured
+        age_s = now - measured
         if not (config.lock_step or age_s <= config.state_timeout_s):
             self._num_stale += 1
             limit_s = config.state_timeout_s
@@ -235,15 +240,15 @@ class SkillController:
             self._num_late += 1
             return None
         if had_one:
-            self._periods.append(now - self._state_time)
-        self._state_time = now
+            self._periods.append(now - self._step_time)
+        self._step_time, self._state_time = now, measured
         loop = self._loop
         try:
             if order == "jump":
                 self._say("the stamps went back: starting anew from this state")
-                loop = self._renew_loop(skill=None)
+                loop = self._renew_loop(goes_on=False)
             elif loop.planner.config != config.planner:
-                loop = self._renew_loop(loop.skill)
+                loop = self._renew_loop(goes_on=True)
             step = self._drive(loop, state, stamp_ns, now, config)
         except Exception as error:  # whatever it is, the robots must stop
             step = Step(self.fail(f"control step failed: {error!r}"))
@@ -347,7 +352,7 @@ class SkillController:
 
     @property
     def _state_age_s(self) -> float:
-        """Since the newest state that was answered, s."""
+        """Since the newest state that was answered was measured, s."""
         return self._clock() - self._state_time
 
     # --- planning ------------------------------------------------------------------------------
@@ -399,13 +404,15 @@ class SkillController:
         return self._plan_error
 
     def _wants(self, request: PlanRequest) -> bool:
-        return request.errand is self._errand and request.loop is self._loop
+        is_same = request.errand is self._errand and request.loop is self._loop
+        return is_same and request.errand.is_ready
 
-    def _renew_loop(self, skill: np.ndarray | None) -> ControlLoop:
+    def _renew_loop(self, *, goes_on: bool) -> ControlLoop:
         """Start planning anew; what is still being planned is dropped."""
         loop = self._loop.renewed(self._read_config().planner, self._seed)
-        loop.skill = skill
         with self._lock:
+            if goes_on:
+                loop.go_on_from(self._loop)
             self._loop, self._due_ns = loop, None
         return loop
 

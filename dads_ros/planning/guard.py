@@ -9,11 +9,14 @@ import mmap
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from dads_ros.errors import PlanningError
+from dads_ros.isolation import import_path, one_line
+from dads_ros.process import STOP
 
 PROGRAM = Path(__file__).resolve().parents[1] / "nodes" / "guard_node.py"
 SLACK_S = 0.05
@@ -54,6 +57,9 @@ class Guard:
             "label": label,
             "safe_command": [float(value) for value in safe_command],
         }
+        # It must not wait for a terminal that is held, or a pipe that nobody reads; what it says
+        # is on /rosout as well.
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115, of the process's life
         self._process = subprocess.Popen(
             # -P: nothing is imported from the folder that this was started in
             [
@@ -65,6 +71,9 @@ class Guard:
                 json.dumps(settings),
             ],
             stdin=subprocess.DEVNULL,
+            stdout=self._said,
+            stderr=self._said,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(import_path())},
             pass_fds=[descriptor],
             start_new_session=True,
         )
@@ -78,10 +87,16 @@ class Guard:
             if code is not None or time.monotonic() > deadline:
                 what = f"ended with code {code}" if code is not None else "does not come up"
                 raise PlanningError(
-                    f"the guard, which stops the robot when this process cannot, {what}: see what "
-                    "it wrote above, and whether rclpy works there"
+                    f"the guard, which stops the robot when this process cannot, {what}; it said: "
+                    f"{self._last_words() or 'nothing'}"
                 )
+            if STOP.is_asked:
+                return
             time.sleep(0.01)
+
+    def _last_words(self) -> str:
+        self._said.seek(max(0, self._said.seek(0, os.SEEK_END) - 300))
+        return one_line(self._said.read().decode(errors="replace"))
 
     def promise(self, seconds: float) -> None:
         """The next command leaves within so long; infinity releases the robot."""

@@ -72,6 +72,10 @@ class WayProcess(Worker):
         )
 
 
+class NoWayError(PlanningError):
+    """No way to the goal can be found on the newest map."""
+
+
 class Surroundings(NamedTuple):
     """What a task takes of a map; one of each for its one robot."""
 
@@ -83,10 +87,10 @@ class WayFinder:
     """The newest map and the way to the goal on it, for one robot.
 
     Asked at every control step, it begins what is missing, cancels what a new goal made useless,
-    and never waits. Until the way to a new goal is there the robot stands; until a new map and the
-    way on it are there, and while the way at a changed margin is sought, the old ones hold. What
-    is under way for an older map is finished first: else maps that come faster than they can be
-    searched would leave no way at all.
+    and never waits. Until the way to a new goal is there the robot stands. A new map's obstacles
+    count as soon as they are measured; until the way on it is there, and while the way at a
+    changed margin is sought, the old way holds. What is under way for an older map is finished first: else
+    maps that come faster than they can be searched would leave no way at all.
     """
 
     def __init__(self, process: WayProcess, radius_m: float) -> None:
@@ -106,6 +110,11 @@ class WayFinder:
             outdated.cancel()
         self._measuring = [*measured[-1:], *waiting[:1], measuring]
 
+    @property
+    def has_map(self) -> bool:
+        """A map has been measured."""
+        return self._map is not None
+
     def update(self, goal: NDArray[np.floating] | None, margin_m: float) -> Surroundings | None:
         """What to plan with now.
 
@@ -113,15 +122,21 @@ class WayFinder:
             goal: x, y, world frame, m, shape (2,); None for a task without one.
             margin_m: as it is set now.
         Returns: None while the robot has to stand, for what this goal needs is not there yet.
-        Raises: PlanningError, once, when a map cannot be measured or a way not be found; what was
-            there before still holds.
+        Raises: PlanningError, once, when a map cannot be measured: the one before still holds.
+            NoWayError, once, when no way to this goal can be found on the newest map.
         """
         while self._measuring and self._measuring[0].done():
             self._map = self._measuring.pop(0).result()
         found = self._finding
         if found is not None and found.done():
             self._finding = None
-            self._way = found.result()
+            try:
+                self._way = found.result()
+            except PlanningError as error:
+                assert self._wanted is not None
+                if goal is not None and self._wanted[1] == tuple(np.asarray(goal, float)):
+                    self._way = None
+                    raise NoWayError(str(error)) from error
         if goal is None:
             self._want(None)
             return Surroundings(None if self._map is None else [self._map], None)
@@ -130,7 +145,7 @@ class WayFinder:
         self._want((self._map, tuple(np.asarray(goal, float).tolist()), margin_m))
         if self._way is None or not np.array_equal(self._way.goal, goal):
             return None
-        return Surroundings([self._way.obstacles], [self._way])
+        return Surroundings([self._map], [self._way])
 
     def _want(self, wanted: tuple[ObstacleMap, tuple[float, ...], float] | None) -> None:
         """Have a way on this map to this goal at this margin found, if it is not that already."""

@@ -24,14 +24,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-import dads_ros
 from dads_ros.errors import DadsError, PlanningError
+from dads_ros.isolation import import_path
 
 Result = Mapping[str, Any]
 """Arrays, and what JSON can say, by name."""
@@ -191,11 +190,11 @@ class Worker:
                 f"(exit code {process.returncode}); the next job gets a new one"
             )
         answer = json.loads(message)
-        if "error" in answer:
-            raise PlanningError(answer["error"])
-        result = dict(answer["values"])
         with os.fdopen(descriptors[0], "rb") as file:
+            if "error" in answer:
+                raise PlanningError(answer["error"])
             memory = _mapped(file.fileno())
+        result = dict(answer["values"])
         for name, (dtype, shape, offset) in answer["arrays"].items():
             result[name] = np.ndarray(shape, dtype, memory, offset)
         return result
@@ -207,7 +206,7 @@ class Worker:
         if self._socket is None:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             options = {
-                "path": _import_path(),
+                "path": import_path(),
                 "descriptor": theirs.fileno(),
                 "parent": os.getpid(),
                 "functions": self._functions,
@@ -306,20 +305,6 @@ def _mapped(descriptor: int) -> Any:  # noqa: ANN401
     """The memory behind a descriptor, read only; its pages are there when they are looked at."""
     is_empty = os.fstat(descriptor).st_size == 0
     return b"" if is_empty else mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)
-
-
-def _import_path() -> list[str]:
-    """This process's, without the working folder, unless this package lies there."""
-    package = str(Path(dads_ros.__file__).resolve().parent.parent)
-    path = [entry for entry in sys.path if entry == package or not _is_working_folder(entry)]
-    return path if package in path else [package, *path]
-
-
-def _is_working_folder(entry: str) -> bool:
-    try:
-        return not os.path.isabs(entry) or os.path.samefile(entry, os.curdir)
-    except OSError:  # there is no such folder
-        return False
 
 
 def _settle(

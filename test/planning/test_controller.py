@@ -63,12 +63,12 @@ class Bench:
             say=self.said.append,
         )
 
-    def tick(self, state: RobotState | None = None, **arguments: float) -> Step:
-        """The next state, a control step later."""
+    def tick(self, state: RobotState | None = None, age_s: float = 0.0) -> Step:
+        """The next state, a control step later, measured so long ago."""
         self.now += 0.1
         self.stamp_ns += STEP_NS
         state = state_at(num=self.num) if state is None else state
-        step = self.control.step(state, self.stamp_ns, **arguments)
+        step = self.control.step(state, self.stamp_ns, self.now - age_s)
         assert step is not None
         return step
 
@@ -190,6 +190,37 @@ def test_no_old_state_is_answered(bench: Bench) -> None:
     assert bench.control.status()[2]["old states refused"] == 1
     assert not bench.is_driving(bench.tick(age_s=float("nan")))
     assert bench.is_driving(bench.tick(age_s=0.49))
+
+
+def test_what_happens_between_measuring_and_commanding_counts_as_age(
+    point_mass_bundle: Path,
+) -> None:
+    bench = driving(Bench(point_mass_bundle))
+    policy = bench.control.loop._policy
+
+    def stalls(obs: np.ndarray, skill: np.ndarray) -> np.ndarray:
+        bench.now += 0.3
+        return policy(obs, skill)
+
+    bench.control.loop._policy = stalls
+    assert bench.is_driving(bench.tick(age_s=0.1))
+    step = bench.tick(age_s=0.3)
+    assert "no state for 0.60 s" in step.result.reason and not bench.is_driving(step)
+
+
+def test_a_robot_that_stands_goes_on_standing_when_planning_starts_anew(
+    point_mass_bundle: Path,
+) -> None:
+    bench = Bench(point_mass_bundle)
+    bench.bundle.manifest.robot.__dict__["standing_command"] = (0.25, -0.5)
+    errand = Errand(Task(goals=np.array([[0.0, 0.0]])), received=bench.now)
+    bench.control.turn_to(errand)
+    request = bench.tick().request
+    assert request is not None and bench.control.plan(request) is not None
+    assert bench.tick().result.command.tolist() == [[0.25, -0.5]]
+    planner = dataclasses.replace(PLANNER, num_samples=8)
+    bench.settings = dataclasses.replace(bench.settings, planner=planner)
+    assert bench.tick().result.command.tolist() == [[0.25, -0.5]]
 
 
 def test_old_states_do_not_put_the_watchdog_to_sleep(bench: Bench) -> None:
@@ -325,7 +356,12 @@ def test_a_task_whose_way_is_not_known_yet_is_not_planned(bench: Bench) -> None:
     assert step.request is None and not bench.is_driving(step)
     assert bench.control.status()[1] == "looking for a way: standing command"
     bench.control.make_ready(errand)
-    assert bench.tick().request is not None
+    request = bench.tick().request
+    assert request is not None and bench.control.plan(request) is not None
+    assert bench.is_driving(bench.tick())
+    bench.control.make_ready(errand, is_ready=False)
+    assert bench.control.plan(request) is None
+    assert not bench.is_driving(bench.tick())
 
 
 def test_of_many_robots_a_broken_one_is_stopped_and_the_others_go_on(

@@ -95,7 +95,9 @@ def test_for_a_new_goal_the_robot_stands_until_the_way_is_there(process: WayProc
     assert after_update(process, finder, OTHER).ways[0].goal.tolist() == OTHER.tolist()
 
 
-def test_old_map_and_way_hold_until_the_way_on_a_new_map_is_there(process: WayProcess) -> None:
+def test_new_obstacles_count_at_once_and_the_old_way_until_a_new_one_is_there(
+    process: WayProcess,
+) -> None:
     finder = WayFinder(process, 0.3)
     finder.use_map(process.measure(wall().tobytes(), 80, 80, 0.1, ORIGIN))
     wait_for(process)
@@ -103,7 +105,9 @@ def test_old_map_and_way_hold_until_the_way_on_a_new_map_is_there(process: WayPr
     finder.use_map(process.measure(wall(10).tobytes(), 80, 80, 0.1, ORIGIN))
     assert finder.update(GOAL, 0.1) == old
     wait_for(process)
-    assert finder.update(GOAL, 0.1) == old  # measured; the way on it is being found
+    both = finder.update(GOAL, 0.1)  # measured; the way on it is being found
+    assert both.ways == old.ways and both.maps[0] is not old.maps[0]
+    assert both.maps[0].is_lethal[65, 40]
     new = after_update(process, finder, GOAL)
     assert new.maps[0] is not old.maps[0] and new.ways[0].obstacles is new.maps[0]
     assert not new.maps[0].is_lethal[15, 40] and new.maps[0].is_lethal[65, 40]
@@ -137,7 +141,7 @@ def test_maps_that_come_faster_than_ways_are_found_leave_a_way(process: WayProce
     assert finder.update(GOAL, 0.1) is None  # there is a newer map, the way goes on being found
     hanging_too.cancel()
     wait_for(process)
-    assert finder.update(GOAL, 0.1).maps[0].is_lethal[15, 40]  # the first one
+    assert finder.update(GOAL, 0.1).ways[0].obstacles.is_lethal[15, 40]  # the first one
     assert not after_update(process, finder, GOAL).maps[0].is_lethal[35, 40]  # the newest
 
 
