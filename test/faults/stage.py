@@ -1,6 +1,7 @@
 """Stage: a robot with its planner in processes of their own, to which faults can be done."""
 
 import array
+import contextlib
 import os
 import resource
 import shutil
@@ -226,8 +227,9 @@ class Stage:
         """Processes that the planner has started, by what their command lines say."""
         found = {}
         for pid in self.planner.children():
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-            found["guard" if b"guard" in command else f"process {len(found)}"] = pid
+            with contextlib.suppress(FileNotFoundError):  # it has just ended
+                command = Path(f"/proc/{pid}/cmdline").read_bytes()
+                found["guard" if b"guard" in command else f"worker {len(found)}"] = pid
         return found
 
     def exit_code(self, node: NodeProcess, timeout_s: float) -> int | None:
