@@ -146,7 +146,7 @@ class _Loader(yaml.SafeLoader):
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise _refusal(event, f"lists and mappings in each other deeper than {MAX_DEPTH}")
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+        if getattr(event, "anchor", None) is not None:
             raise _refusal(event, "an anchor or alias, '&' or '*'; write it out")
         if getattr(event, "tag", None) is not None:
             raise _refusal(event, "a tag, '!'; leave it out")

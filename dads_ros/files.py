@@ -204,9 +204,10 @@ def only_trainer(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            path.unlink(missing_ok=True)
-            if is_new and not any(folder.iterdir()):
-                folder.rmdir()
+            with contextlib.suppress(OSError):  # read-only by now, or gone
+                path.unlink()
+                if is_new and not any(folder.iterdir()):
+                    folder.rmdir()
 
 
 def source_commit() -> str:

@@ -94,6 +94,7 @@ class Interrupt:
     def find_spec(self, name, *_):
         if name == "dads_ros.cli.main":
             os.kill(os.getpid(), signal.SIGINT)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which the shell may have ignored
 sys.meta_path.insert(0, Interrupt())
 sys.argv[1:] = ["evaluate", "ant"]
 runpy.run_module("dads_ros", run_name="__main__", alter_sys=True)

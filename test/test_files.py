@@ -113,6 +113,21 @@ def test_what_no_file_can_be_called_is_refused_in_one_short_sentence(name: str) 
         assert str(caught.value).isprintable() and len(str(caught.value)) < 1000
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_folder_without_permission_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    os.seteuid(65534)
+    try:
+        for look_up in (user_path, lambda name: find_file(name, folder="models")):
+            with pytest.raises(ConfigError, match=r"cannot be read \(Permission denied\)"):
+                look_up(str(closed / "bundle"))
+        with pytest.raises(ConfigError, match=r"cannot be written \(Permission denied\)"):
+            make_output_folder(closed / "run")
+    finally:
+        os.seteuid(0)
+
+
 def test_a_package_uri_imports_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "imported_by_a_uri"
     package.mkdir()
