@@ -82,10 +82,11 @@ class NodeProcess:
 
     def children(self) -> list[int]:
         """Processes that it started and that are still there."""
-        pid = self.process.pid
-        with contextlib.suppress(FileNotFoundError):
-            return [int(x) for x in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-        return []
+        found: list[int] = []
+        for thread in Path(f"/proc/{self.process.pid}/task").glob("*"):
+            with contextlib.suppress(OSError):
+                found += map(int, (thread / "children").read_text().split())
+        return sorted(found)
 
     def kill(self) -> None:
         """End it the hard way."""

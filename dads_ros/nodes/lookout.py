@@ -15,8 +15,12 @@ from dads_ros.robot import RobotSpec
 IS_GUARD = re.compile(r"_\d+_guard$")
 """The name of a guard's node: that of its planner, the process's id, this."""
 NAMELESS = "_NODE_NAME_UNKNOWN_"
+"""Of a publisher that was seen before its node; it is known a moment later."""
 FOREVER_S = 1e9
 DISCOVERY_S, POLL_S = 10.0, 0.05
+ANNOUNCED_S = 3.5
+"""So long a new node may have to wait until it hears of those that were there before it: DDS
+announces them every 3 s, and what is announced at its start can be lost."""
 LEASE_S = 25.0
 """So long DDS still lists the publishers of a process that was killed."""
 
@@ -30,11 +34,12 @@ class Lookout:
         self._guard: Guard | None = None
         self._guard_name = f"{node.get_name()}_{os.getpid()}_guard"
         self._was_nameless = False
+        self._known_from = _in(ANNOUNCED_S)
 
     def start_guard(self, robot: RobotSpec) -> None:
         """Once for the life of the process, unless it has ended.
 
-        Returns when it is seen on the topic: then whoever was there before is seen as well.
+        Returns when it is seen on the topic.
         Raises: PlanningError.
         """
         if self._guard is None or not self._guard.is_running:
@@ -87,6 +92,7 @@ class Lookout:
 
     def check_alone(self) -> None:
         """Before this node publishes. Raises: PlanningError when another one does."""
+        self._wait_for_announcements()
         others = self._commanders()
         if others:
             raise PlanningError(
@@ -96,6 +102,7 @@ class Lookout:
 
     def wait_until_alone(self) -> None:
         """For as long as a planner that was killed is still listed, at most."""
+        self._wait_for_announcements()
         deadline, said = _in(LEASE_S), False
         while (others := self._commanders()) and time.monotonic() < deadline and not STOP.is_asked:
             if not said:
@@ -104,6 +111,10 @@ class Lookout:
                     f"{', '.join(others)} publishes on {self._topic}: waiting up to {LEASE_S:g} s "
                     "until it is gone"
                 )
+            time.sleep(POLL_S)
+
+    def _wait_for_announcements(self) -> None:
+        while time.monotonic() < self._known_from and not STOP.is_asked:
             time.sleep(POLL_S)
 
     def _commanders(self) -> list[str]:

@@ -88,8 +88,8 @@ class WayFinder:
 
     Asked at every control step, it begins what is missing, cancels what a new goal made useless,
     and never waits. Until the way to a new goal is there the robot stands. A new map's obstacles
-    count as soon as they are measured; until the way on it is there, and while the way at a
-    changed margin is sought, the old way holds. What is under way for an older map is finished first: else
+    count as soon as they are measured; until the way on it is there, and while one at another
+    margin is sought, the old way holds. What is under way for an older map is finished first: else
     maps that come faster than they can be searched would leave no way at all.
     """
 

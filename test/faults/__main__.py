@@ -44,7 +44,7 @@ def main() -> int:
             row = dataclasses.replace(row, setup=setup)
         with Robots() as robots:
             runs = [robots.run(row) for _ in range(args.repeat)]
-        print(json.dumps([dataclasses.asdict(seen) for seen in runs]))
+            print(json.dumps([dataclasses.asdict(seen) for seen in runs]), flush=True)
         return 0
     rows = [row for row in ROWS if args.rows in row.name]
     if args.without:
@@ -80,7 +80,18 @@ def _prove(rows: Sequence[Row]) -> int:
 
 
 def _in_process(row: Row, number: int, *more: str) -> list[Run]:
-    command = [sys.executable, "-m", "faults", "--one", row.name, "--repeat", str(number), *more]
+    command = [
+        sys.executable,
+        "-X",
+        "faulthandler",
+        "-m",
+        "faults",
+        "--one",
+        row.name,
+        "--repeat",
+        str(number),
+        *more,
+    ]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )

@@ -1,9 +1,11 @@
 """What this machine adds to every time: measured by a bare process beside what is tested."""
 
+import contextlib
 import os
 import platform
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Self
 
@@ -54,6 +56,23 @@ class Burners:
         for process in self._processes:
             process.kill()
             process.wait()
+
+
+def sweep_shared_memory(since: float) -> None:
+    """Remove what processes that were killed since then have left in /dev/shm.
+
+    What a living process has open or mapped stays.
+    """
+    used: set[str] = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended, or is somebody else's
+            used |= {os.readlink(entry) for entry in (process / "fd").iterdir()}
+            maps = (process / "maps").read_text().splitlines()
+            used |= {line.split()[-1] for line in maps if "/dev/shm/" in line}
+    for file in Path("/dev/shm").glob("*fastrtps_*"):
+        with contextlib.suppress(OSError):
+            if str(file) not in used and since < file.stat().st_mtime < time.time() - 1.0:
+                file.unlink()
 
 
 def machine() -> str:

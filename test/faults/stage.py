@@ -1,6 +1,7 @@
 """Stage: a robot with its planner in processes of their own, to which faults can be done."""
 
 import array
+import contextlib
 import os
 import resource
 import shutil
@@ -33,7 +34,7 @@ from dads_ros.nodes.conversions import Frames, joint_state_message, odometry_mes
 from dads_ros.nodes.runner import RELIABLE_QOS
 from dads_ros.observation import RobotState
 from dads_ros.robot import RobotSpec
-from faults.machine import Burners, DelayMeter
+from faults.machine import Burners, DelayMeter, sweep_shared_memory
 from faults.observer import INTRUDER, Observer
 from ros_graph import LATCHED, ROOT, START, STATE_TIMEOUT_S, NodeProcess, isolate
 
@@ -160,6 +161,7 @@ class Stage:
     def _start_all(self) -> None:
         """In a ROS domain of its own, until the robot drives to its goal."""
         isolate()
+        self._stack.callback(sweep_shared_memory, time.time())  # last of all
         setup = self.setup
         low, high = self.robot.command_limits
         self.observer = Observer(low, high, np.array(self.robot.safe_command))
@@ -226,8 +228,9 @@ class Stage:
         """Processes that the planner has started, by what their command lines say."""
         found = {}
         for pid in self.planner.children():
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-            found["guard" if b"guard" in command else f"process {len(found)}"] = pid
+            with contextlib.suppress(FileNotFoundError):  # it has just ended
+                command = Path(f"/proc/{pid}/cmdline").read_bytes()
+                found["guard" if b"guard" in command else f"worker {len(found)}"] = pid
         return found
 
     def exit_code(self, node: NodeProcess, timeout_s: float) -> int | None:
