@@ -98,29 +98,11 @@ def robot_state(spec: RobotSpec, joints: Sequence[JointState], odometry: Odometr
     Raises: MessageError when a joint is missing or has no velocity, a quaternion is none, or a
         velocity is beyond reason.
     """
-    num = len(spec.joints)
-    positions, velocities = np.full(num, np.nan), np.full(num, np.nan)
-    missing = np.ones(num, bool)
-    for message in joints:
-        rows, columns = joint_columns(spec.joints, tuple(message.name))
-        size = len(message.name)
-        if len(message.position) != size or len(message.velocity) != size:
-            raise MessageError(
-                f"joint_states names {size} joints but has {len(message.position)} positions and "
-                f"{len(message.velocity)} velocities; publish both for every joint"
-            )
-        wanted = missing[rows]
-        rows, columns = rows[wanted], columns[wanted]
-        positions[rows] = np.frombuffer(message.position, np.float64)[columns]
-        velocities[rows] = np.frombuffer(message.velocity, np.float64)[columns]
-        missing[rows] = False
-    if missing.any():
-        names = [name for message in joints for name in message.name]
-        lacking = [name for name, lacks in zip(spec.joints, missing, strict=True) if lacks]
-        raise MessageError(
-            f"joint_states lacks {', '.join(lacking)}; it has {', '.join(names) or 'none'}; "
-            f"check that it comes from robot '{spec.name}'"
-        )
+    halves = [_columns(spec, message) for message in joints]
+    if len(halves) == 1 and len(halves[0][0]) == len(spec.joints):  # nearly always
+        _, positions, velocities = halves[0]
+    else:
+        positions, velocities = _merged(spec, joints, halves)
     pose, twist = odometry.pose.pose, odometry.twist.twist
     place, turn, linear, angular = pose.position, pose.orientation, twist.linear, twist.angular
     wxyz = [turn.w, turn.x, turn.y, turn.z]
@@ -139,14 +121,49 @@ def robot_state(spec: RobotSpec, joints: Sequence[JointState], odometry: Odometr
     )
 
 
+def _columns(spec: RobotSpec, message: JointState) -> tuple[NDArray[np.int64], Array, Array]:
+    """Rows of a robot file's joints that a message names, with positions and velocities.
+
+    Raises: MessageError.
+    """
+    rows, columns = joint_columns(spec.joints, tuple(message.name))
+    size = len(message.name)
+    if len(message.position) != size or len(message.velocity) != size:
+        raise MessageError(
+            f"joint_states names {size} joints but has {len(message.position)} positions and "
+            f"{len(message.velocity)} velocities; publish both for every joint"
+        )
+    positions = np.frombuffer(message.position, np.float64)[columns]
+    return rows, positions, np.frombuffer(message.velocity, np.float64)[columns]
+
+
+def _merged(
+    spec: RobotSpec,
+    joints: Sequence[JointState],
+    halves: Sequence[tuple[NDArray[np.int64], Array, Array]],
+) -> tuple[Array, Array]:
+    """Positions and velocities of all joints, (J,) each. Raises: MessageError."""
+    num = len(spec.joints)
+    merged, missing = np.full((2, num), np.nan), np.ones(num, bool)
+    for rows, *values in reversed(halves):  # the first one that has it comes last
+        merged[:, rows], missing[rows] = values, False
+    if missing.any():
+        names = [name for message in joints for name in message.name]
+        lacking = [name for name, lacks in zip(spec.joints, missing, strict=True) if lacks]
+        raise MessageError(
+            f"joint_states lacks {', '.join(lacking)}; it has {', '.join(names) or 'none'}; "
+            f"check that it comes from robot '{spec.name}'"
+        )
+    return merged[0], merged[1]
+
+
 def _check_speeds(spec: RobotSpec, velocities: Array) -> None:
     """Of the base (6) and the joints. Raises: MessageError for what no robot does."""
-    limit = BEYOND_REASON * spec.max_velocity
-    is_beyond = np.abs(velocities) > limit
-    if is_beyond.any() and np.isfinite(velocities).all():
+    limit, speeds = BEYOND_REASON * spec.max_velocity, np.abs(velocities)
+    if not speeds.max() <= limit and np.isfinite(velocities).all():
         names = [*(f"odom's twist {a}" for a in ("x", "y", "z", "roll", "pitch", "yaw"))]
         names += [f"joint '{name}'" for name in spec.joints]
-        worst = int(is_beyond.argmax())
+        worst = int(speeds.argmax())
         raise MessageError(
             f"the velocity of {names[worst]} is {velocities[worst]:.3g}; more than {limit:g} is "
             f"beyond reason for robot '{spec.name}'"

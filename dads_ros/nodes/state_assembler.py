@@ -71,6 +71,13 @@ class StateAssembler:
 
     def _parts(self, stamp_ns: int) -> Sequence[JointState] | None:
         """Messages near a stamp that name all joints together, newest first; they are dropped."""
+        if self._joints:
+            stamp, message = self._joints[-1]
+            rows, _ = joint_columns(self._robot.joints, tuple(message.name))
+            is_near = abs(stamp - stamp_ns) <= self._max_difference_ns
+            if is_near and len(rows) == len(self._robot.joints):  # nearly always
+                self._joints.clear()
+                return [message]
         missing, parts, newest = set(range(len(self._robot.joints))), [], -1
         for index in range(len(self._joints) - 1, -1, -1):
             if not missing:
@@ -115,14 +122,20 @@ class _Voices:
 
     def __init__(self, num: int) -> None:
         self._newest = np.full(num, -1)
+        self._last_rows, self._last_sequence = np.empty(0, int), -1  # of the last message
         self._repeats: deque[float] = deque(maxlen=NUM_REPEATS)
 
     def hear(self, rows: NDArray[np.int64], sequence: int | None, now: float) -> None:
         if sequence is None:
             return
+        if rows is self._last_rows and sequence > self._last_sequence:  # nearly always
+            self._last_sequence = sequence
+            return
+        self._newest[self._last_rows] = self._last_sequence
         if (self._newest[rows] >= sequence).any():
             self._repeats.append(now)
         self._newest[rows] = sequence
+        self._last_rows, self._last_sequence = rows, sequence
 
     def are_two(self, now: float) -> bool:
         return len(self._repeats) == NUM_REPEATS and now - self._repeats[0] < VOICE_S

@@ -89,13 +89,14 @@ class StateInput:
             return
         try:
             self._add(assembler, subscription, message, info)
-            if under_way_s(info) > self._period_s:
-                info = self._drain(assembler) or info  # others wait behind it: the newest counts
+            sent_s = under_way_s(info)
+            if sent_s > self._period_s:  # others wait behind it: the newest counts
+                sent_s = under_way_s(self._drain(assembler) or info)
             complete = assembler.take()
             if complete is None:
                 return
             state, stamp_ns = complete
-            measured = time.monotonic() - self._age.of(stamp_ns, info, self._timeout_s())
+            measured = time.monotonic() - self._age.of(stamp_ns, sent_s, self._timeout_s())
         except MessageError as error:
             self._refuse(str(error))
         else:

@@ -123,7 +123,8 @@ class TaskInbox:
         if self._path is not None and self._path[0].done():
             self._guarded(lambda _: self._use_path())(None)
         self._read_map()
-        self._guarded(lambda _: self._look_for_ways())(None)
+        if self._finder is not None:
+            self._guarded(lambda _: self._look_for_ways())(None)
 
     def _guarded(self, use: Callable[[Any], None]) -> Callable[[Any], None]:
         def callback(message: object) -> None:

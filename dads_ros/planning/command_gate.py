@@ -74,8 +74,8 @@ class CommandGate:
             everybody = np.ones(len(self._safe), bool)
             return GateResult(self._safe.copy(), everybody, reason or "no command")
         is_inside = (command >= self._lowest) & (command <= self._highest)  # nor is NaN inside
-        stops = ~is_inside.all(axis=1) | ~np.asarray(is_state_finite) | has_fallen
-        passed = np.clip(command, self._low, self._high, dtype=np.float64)
+        stops = np.asarray(~(is_inside.all(axis=1) & is_state_finite) | has_fallen)
+        passed = np.minimum(np.maximum(command, self._low), self._high)
         if not stops.any():
             return GateResult(passed, stops, "")
         first = int(stops.argmax())

@@ -71,12 +71,15 @@ class ControlLoop:
         """Hold a plan's skill, or stand where that is best, from this control step on."""
         self.skill, self._stands = plan.skill, plan.stands
 
-    def command(self, state: RobotState, last_command: Array) -> Array:
+    def command(
+        self, state: RobotState, last_command: Array, fallen: NDArray[np.bool_] | None = None
+    ) -> Array:
         """One control step.
 
         Args:
             state: measured now, of R robots.
             last_command: sent at the step before. Shape (R, A).
+            fallen: ``state.has_fallen``, where that is known already. Shape (R,).
         Returns: the policy's command; without a skill, and where the plan is to stand, the
             standing command or that of the stillest skill; the safe command of a robot that has
             fallen. Shape (R, A).
@@ -92,8 +95,10 @@ class ControlLoop:
             command = self._policy(build_policy_obs(self.robot, state, last_command), skill)
             if standing is not None:
                 command = np.where(stands, standing, command)
-        fallen = state.has_fallen(self.robot)[:, None]
-        return np.where(fallen, self.robot.safe_command, command)
+        fallen = state.has_fallen(self.robot) if fallen is None else fallen
+        if not fallen.any():
+            return command
+        return np.where(fallen[:, None], self.robot.safe_command, command)
 
 
 def plan_start(robot: RobotSpec, state: RobotState, last_command: Array) -> Array:

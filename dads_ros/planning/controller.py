@@ -293,8 +293,8 @@ class SkillController:
             is_reached = errand.update(state, stamp_ns, config)
             if errand.is_ready:
                 request = self._follow(errand, loop, state, stamp_ns, config)
-        command = loop.command(state, self._last_command)
         has_fallen = state.has_fallen(loop.robot)
+        command = loop.command(state, self._last_command, has_fallen)
         result = self._judge(command, is_state_finite=is_finite, has_fallen=has_fallen)
         return Step(result, request, is_reached=is_reached, is_silent=is_silent)
 

@@ -7,20 +7,22 @@ from rclpy.clock import ROSClock
 from rclpy.time import Time
 
 from dads_ros.nodes.conversions import MessageError
-from dads_ros.nodes.state_age import COMPARABLE_S, StateAge
+from dads_ros.nodes.state_age import COMPARABLE_S, StateAge, under_way_s
 
 S = 1_000_000_000
 TIMEOUT_S = 0.5
 SLACK_S = 30.0  # a busy machine
 
 
-def info(sent_s: float = 0.0, received_s: float = 0.0) -> dict[str, int]:
-    """Of a message that was sent and received so long ago."""
+def info(sent_s: float = 0.0, received_s: float = 0.0) -> float:
+    """How old a message is that was sent and received so long ago."""
     now = time.time_ns()
-    return {
-        "source_timestamp": now - round(sent_s * S),
-        "received_timestamp": now - round(received_s * S),
-    }
+    return under_way_s(
+        {
+            "source_timestamp": now - round(sent_s * S),
+            "received_timestamp": now - round(received_s * S),
+        }
+    )
 
 
 def simulated(seconds: float) -> ROSClock:
