@@ -186,8 +186,8 @@ def start_robot(
     planner = start(
         "skill_planner", bundle=bundle, use_sim_time=True, state_timeout_s=state_timeout_s
     )
-    probe.wait_for_next("odom", 2)
-    probe.wait_for_next("joint_commands", 2)
+    probe.wait_for_next("odom", 2, 60.0)
+    probe.wait_for_next("joint_commands", 2, 60.0)
     return Robot(probe, simulator, planner)
 
 

@@ -109,8 +109,10 @@ def main() -> int:
             if observer.heard(since, lambda text: "fallen" in text):
                 stage.call("simulator/reset_world")
             observer.forget()
-            for name, pid in (nodes | stage.children()).items():
-                with contextlib.suppress(FileNotFoundError):  # a worker may have ended
+            for name, pid in nodes.items():
+                samples[name].append(sample(pid, begin))
+            for name, pid in stage.children().items():
+                with contextlib.suppress(OSError, KeyError):  # a worker may have ended
                     samples[name].append(sample(pid, begin))
         machine_s = stage.meter.delay_s(first, time.time())
     if silence_s > STATE_TIMEOUT_S + 0.1 + 2.0 * machine_s:

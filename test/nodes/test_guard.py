@@ -1,17 +1,23 @@
 """The guard over DDS: whatever becomes of the planner's process, the robot is stopped."""
 
+import contextlib
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
+from nav_msgs.msg import Odometry
+from rclpy.node import Node
 from std_msgs.msg import Float64MultiArray
 
 from dads_ros.nodes.guard_node import LABEL
-from ros_graph import NodeProcess, Probe, Robot, health, is_moving, start_robot
+from ros_graph import ROOT, NodeProcess, Probe, Robot, health, is_moving, start_robot
 
 Start = Callable[..., NodeProcess]
 
@@ -157,10 +163,79 @@ def test_a_second_planner_of_the_robot_does_not_drive(
     probe.wait_for(lambda: is_moving(probe))
 
 
-def test_another_publisher_of_commands_stops_the_robot_and_is_named(robot: Robot) -> None:
+@pytest.mark.parametrize("name", ["teleop", "speed_guard"])
+def test_another_publisher_of_commands_stops_the_robot_and_is_named(
+    robot: Robot, name: str
+) -> None:
     probe = robot.probe
-    rival = probe.node.create_publisher(Float64MultiArray, "joint_commands", 5)
-    probe.wait_for(lambda: health(probe)[0] == 2 and "/probe publishes on" in health(probe)[1])
+    rival = Node(name, context=probe.node.context)
+    rival.create_publisher(Float64MultiArray, "joint_commands", 5)
+    probe.wait_for(lambda: health(probe)[0] == 2 and f"/{name} publishes on" in health(probe)[1])
     assert not is_moving(probe)
-    probe.node.destroy_publisher(rival)
+    rival.destroy_node()
     probe.wait_for(lambda: is_moving(probe))
+
+
+HELD = """
+import sys, time
+from dads_ros.planning.guard import Guard
+guard = Guard(name="planner_1_guard", namespace="/", topic="/joint_commands", label="x",
+              safe_command=[0.5])
+guard.wait_until_ready()
+guard.promise(0.0)
+time.sleep(600)
+"""
+
+
+def test_output_that_nobody_reads_does_not_hold_up_the_guard(probe: Probe) -> None:
+    """As of a terminal that is held by Ctrl-S: whatever is written there waits for ever."""
+    probe.listen(Float64MultiArray, "joint_commands")
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, bytes(65536))
+    os.set_blocking(writer, True)
+    planner = subprocess.Popen(
+        [sys.executable, "-c", HELD], stdout=writer, stderr=writer, cwd=ROOT
+    )
+    probe.wait_for(lambda: len(by_guard(probe)) > 5, 60.0)
+    children = Path(f"/proc/{planner.pid}/task/{planner.pid}/children").read_text().split()
+    planner.kill()
+    planner.wait()
+    count = len(by_guard(probe))
+    probe.wait_for(lambda: len(by_guard(probe)) > count + 5)
+    for child in children:
+        os.kill(int(child), signal.SIGKILL)
+    os.close(reader)
+    os.close(writer)
+
+
+BROKEN = """
+import sys
+from rclpy.lifecycle import TransitionCallbackReturn
+from dads_ros.nodes import planner_node
+class Broken(planner_node.SkillPlannerNode):
+    def on_activate(self, state):
+        super().on_activate(state)
+        raise RuntimeError("no more threads")
+planner_node.SkillPlannerNode = Broken
+sys.exit(planner_node.main())
+"""
+
+
+def test_a_transition_that_fails_half_way_leaves_nothing_that_drives(
+    probe: Probe, start: Start, point_mass_bundle: Path
+) -> None:
+    probe.listen(Float64MultiArray, "joint_commands")
+    probe.listen(Odometry, "odom")
+    probe.listen(DiagnosticArray, "/diagnostics")
+    start("simulator", robot="point_mass", speed=4.0)
+    start("skill_planner", script=BROKEN, bundle=point_mass_bundle, autostart=False)
+    assert change(probe, Transition.TRANSITION_CONFIGURE)
+    assert not change(probe, Transition.TRANSITION_ACTIVATE)
+    probe.wait_for(lambda: health(probe)[1] == "not configured")
+    count = len(probe.messages["joint_commands"])
+    probe.wait_for_next("odom", 10)
+    assert len(probe.messages["joint_commands"]) == count
+    assert not any(any(message.data) for message in probe.messages["joint_commands"])

@@ -1,5 +1,8 @@
 """Tasks over topics: goal, path, velocity and map, with a point mass."""
 
+import signal
+import time
+
 import numpy as np
 import pytest
 from geometry_msgs.msg import PoseStamped, Twist
@@ -66,6 +69,27 @@ def test_it_follows_a_closed_path_to_its_end(robot: Robot) -> None:
     assert np.abs(inside).mean() < 0.3
 
 
+def path_to(x: float) -> PathMessage:
+    message = PathMessage()
+    message.header.frame_id = "odom"
+    for place in (0.0, x):
+        message.poses.append(PoseStamped())
+        message.poses[-1].pose.position.x = place
+    return message
+
+
+def test_of_a_path_and_a_goal_after_it_the_goal_counts(robot: Robot) -> None:
+    """A path takes longer to read."""
+    probe = robot.probe
+    publisher = probe.node.create_publisher(PathMessage, "goal_path", 5)
+    probe.wait_for(lambda: publisher.get_subscription_count() > 0)
+    publisher.publish(path_to(-300.0))
+    probe.send_goal(300.0, 0.0)
+    probe.wait_for(lambda: position(probe)[0] > 3.0)
+    publisher.publish(path_to(-300.0))
+    probe.wait_for(lambda: velocity(probe)[0] < -0.5)
+
+
 def test_it_holds_a_velocity_and_stands_when_cmd_vel_is_silent(robot: Robot) -> None:
     probe, message = robot.probe, Twist()
     publisher = probe.node.create_publisher(Twist, "cmd_vel", 5)
@@ -77,6 +101,29 @@ def test_it_holds_a_velocity_and_stands_when_cmd_vel_is_silent(robot: Robot) -> 
     probe.wait_for(lambda: health(probe) == (0, "no task: standing command"))
     probe.wait_for(lambda: "cmd_vel is silent" in robot.planner.said())
     probe.wait_for(lambda: not is_moving(probe))
+
+
+def test_velocities_that_were_sent_long_ago_are_not_followed(robot: Robot) -> None:
+    """A planner that was stopped finds them in its queue."""
+    probe, process = robot.probe, robot.planner.process
+    publisher = probe.node.create_publisher(Twist, "cmd_vel", 5)
+    twist = Twist()
+    twist.linear.x = 1.0
+
+    def follows() -> bool:
+        publisher.publish(twist)
+        return is_moving(probe)
+
+    probe.wait_for(follows)
+    process.send_signal(signal.SIGSTOP)
+    for _ in range(10):
+        follows()
+    begin = time.monotonic()
+    probe.wait_for(lambda: time.monotonic() - begin > 1.0)
+    process.send_signal(signal.SIGCONT)
+    count = len(probe.messages["joint_commands"])
+    probe.wait_for(lambda: len(probe.messages["joint_commands"]) > count + 10)
+    assert not any(any(m.data) for m in probe.messages["joint_commands"][count + 1 :])
 
 
 def test_a_turn_is_refused_where_the_bundle_knows_no_heading(robot: Robot) -> None:

@@ -88,6 +88,15 @@ def test_an_error_is_told_and_the_process_goes_on(worker: Worker) -> None:
     assert run(worker, "pid")["pid"] == before
 
 
+def test_refusals_leave_no_file_open(worker: Worker) -> None:
+    def refuse() -> int:
+        with pytest.raises(PlanningError):
+            worker.submit(FUNCTIONS["refuse"]).result(PATIENCE_S)
+        return len(os.listdir("/proc/self/fd"))
+
+    assert len({refuse() for _ in range(20)}) == 1
+
+
 def test_too_much_memory_is_refused(worker: Worker) -> None:
     with pytest.raises(PlanningError, match="needs more than its 1024 MiB"):
         run(worker, "allocate")
