@@ -43,9 +43,10 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def _robots(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    num = int(LaunchConfiguration("robots").perform(context))
+    robots = LaunchConfiguration("robots").perform(context)
+    num = int(robots) if robots.isdecimal() else 0
     if num < 1:
-        raise ValueError(f"robots is {num}; it must be at least 1")
+        raise ValueError(f"robots is '{robots}'; it must be a whole number of at least 1")
     if num == 1:
         return [*_robot("", publish_clock=True), _rviz()]
     names = [f"robot{index}" for index in range(1, num + 1)]
@@ -55,7 +56,7 @@ def _robots(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 def _robot(namespace: str, *, publish_clock: bool) -> list[LaunchDescriptionEntity]:
     """Simulator and planner of one robot."""
     folder = get_package_share_path("dads_ros") / "launch"
-    timeout = PythonExpression(["max(0.5, 0.5 / ", LaunchConfiguration("speed"), ")"])
+    timeout = PythonExpression(["max(0.5, 0.5 / max(0.01, ", LaunchConfiguration("speed"), "))"])
     own = {"namespace": namespace, "frame_prefix": f"{namespace}/" if namespace else ""}
     own_of_simulator = {"publish_clock": str(publish_clock).lower()}
     return [

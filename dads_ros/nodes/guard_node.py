@@ -7,7 +7,7 @@ guard that it is awake. Where the planner's promise runs out, because it was kil
 something holds its interpreter, the guard sends the safe command, again and again.
 
 Once the planner's process has ended without releasing the robot, the guard stays until somebody
-else sends commands, or nobody is there to hear them.
+else sends commands, nobody is there to hear them, or it gets SIGTERM.
 """
 
 import array
@@ -72,7 +72,7 @@ class _Guard:
         ]
         self._qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
         self._publisher = node.create_publisher(Float64MultiArray, self._topic, self._qos)
-        self._num_others, self._sent = 0, -float("inf")
+        self._num_others, self._sent, self._must_end = 0, -float("inf"), False
 
     def send_safe_command(self) -> None:
         """At most every ``REPEAT_S``."""
@@ -86,19 +86,27 @@ class _Guard:
     def stand_in(self) -> None:
         """The planner is gone: the safe command until somebody else drives."""
         self.send_safe_command()
+        signal.signal(signal.SIGTERM, self._end)
         self._node.get_logger().error(
             "the planner's process has ended without releasing the robot: safe command until "
-            "somebody else sends commands"
+            f"somebody else sends commands; to end it: kill {os.getpid()}"
         )
         executor = SingleThreadedExecutor()
         executor.add_node(self._node)
         self._node.create_subscription(Float64MultiArray, self._topic, self._listen, self._qos)
         heard = time.monotonic()
-        while self._num_others < RELIEVED and time.monotonic() - heard < ALONE_S:
+        while (
+            not self._must_end
+            and self._num_others < RELIEVED
+            and time.monotonic() - heard < ALONE_S
+        ):
             self.send_safe_command()
             executor.spin_once(timeout_sec=PERIOD_S)
             if self._publisher.get_subscription_count() > 1:  # one is its own
                 heard = time.monotonic()
+
+    def _end(self, *_: object) -> None:
+        self._must_end = True
 
     def _listen(self, message: Float64MultiArray) -> None:
         dimensions = message.layout.dim

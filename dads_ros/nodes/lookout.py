@@ -4,6 +4,7 @@ import math
 import os
 import re
 import time
+from collections.abc import Callable
 
 from rclpy.node import Node
 
@@ -100,7 +101,7 @@ class Lookout:
                 "planner; end it, or use another namespace"
             )
 
-    def wait_until_alone(self) -> None:
+    def wait_until_alone(self, meanwhile: Callable[[], None]) -> None:
         """For as long as a planner that was killed is still listed, at most."""
         self._wait_for_announcements()
         deadline, said = _in(LEASE_S), False
@@ -111,6 +112,7 @@ class Lookout:
                     f"{', '.join(others)} publishes on {self._topic}: waiting up to {LEASE_S:g} s "
                     "until it is gone"
                 )
+            meanwhile()
             time.sleep(POLL_S)
 
     def _wait_for_announcements(self) -> None:

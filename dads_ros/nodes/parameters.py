@@ -106,7 +106,7 @@ def _descriptor(field: dataclasses.Field[Any], hint: Any) -> ParameterDescriptor
     descriptor = ParameterDescriptor(
         description=field.metadata["help"],
         read_only=field.metadata["read_only"],
-        dynamic_typing=hint is float,
+        dynamic_typing=hint is float or typing.get_origin(hint) is tuple,
     )
     if typing.get_origin(hint) is Literal:
         names = ", ".join(map(str, typing.get_args(hint)))

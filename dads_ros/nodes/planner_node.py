@@ -50,7 +50,7 @@ from dads_ros.planning.tasks import load_cost
 from dads_ros.process import STOP
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-LAST_COMMAND_TIMEOUT_S = 0.5  # until everybody has acknowledged the safe command at the end
+LAST_COMMAND_TIMEOUT_S = 0.1  # until everybody has acknowledged; DDS may ask only every 2 s
 NUM_LAST_COMMANDS, LAST_COMMANDS_S = 3, 0.05
 
 
@@ -75,12 +75,12 @@ class SkillPlannerNode(SteadyLifecycleNode):
         self._last_message: Float64MultiArray | None = None
         self._connect()
         self._loader = BundleLoader(config, self._frames, self._display)
-        watch_parent(self, config.parent_pid)
+        check_parent = watch_parent(self, config.parent_pid)
         if config.autostart:
             drive = self._loader.load(config)  # here, so that its errors end the process
             self._take(drive)
             self._lookout.start_guard(drive.bundle.robot)
-            self._lookout.wait_until_alone()
+            self._lookout.wait_until_alone(check_parent)
             if STOP.is_asked:
                 return
             if self.trigger_configure() != SUCCESS or self.trigger_activate() != SUCCESS:

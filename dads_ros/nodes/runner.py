@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import gc
 import os
 import reprlib
 import sys
@@ -138,6 +139,9 @@ def run_node(
                 node.destroy_node()
             except Exception as error:
                 get_logger("dads_ros").error(describe(error))
+            # A node is part of cycles; DDS announces its end only once it is collected.
+            node = None
+            gc.collect()
         rclpy.try_shutdown()
     return 0
 
@@ -154,10 +158,13 @@ def _return_memory() -> None:
         mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK)
 
 
-def watch_parent(node: Node, parent_pid: int) -> None:
-    """Stop once the parent process has ended, however it ended; 0: never."""
+def watch_parent(node: Node, parent_pid: int) -> Callable[[], None]:
+    """Stop once the parent process has ended, however it ended; 0: never.
+
+    Returns: looks after it now, for who waits without spinning.
+    """
     if not parent_pid:
-        return
+        return lambda: None
     started_by = os.getppid()
 
     def check() -> None:
@@ -172,6 +179,7 @@ def watch_parent(node: Node, parent_pid: int) -> None:
             STOP.ask()
 
     node.create_timer(0.5, check, clock=STEADY)
+    return check
 
 
 class Diagnostics:

@@ -86,8 +86,10 @@ class TaskInbox:
         node.create_subscription(
             Path, "goal_path", self._guarded(self._read_path), RELIABLE_QOS, raw=True
         )
-        kind = TwistStamped if config().stamped_cmd_vel else Twist
-        node.create_subscription(kind, "cmd_vel", self._take_velocity, RELIABLE_QOS)
+        if config().stamped_cmd_vel:
+            node.create_subscription(TwistStamped, "cmd_vel", self._take_velocity, RELIABLE_QOS)
+        else:
+            node.create_subscription(Twist, "cmd_vel", self._take_velocity, RELIABLE_QOS)
         node.create_subscription(
             OccupancyGrid, "map", self._guarded(self._keep_map), LATCHED_QOS, raw=True
         )

@@ -80,7 +80,8 @@ def test_a_planner_that_is_gone_or_stopped_is_stood_in_for(
         assert len(by_guard(probe)) == count
     else:
         robot.planner.process.wait()
-        os.kill(guard, signal.SIGKILL)
+        os.kill(guard, signal.SIGTERM)  # not before: then it would guard no longer
+        probe.wait_for(lambda: not is_running(guard))
 
 
 def test_an_orphan_stays_until_another_planner_drives(

@@ -49,6 +49,15 @@ def test_set_values_arrive_and_whole_numbers_do_for_floats(context: Context) -> 
     assert parameters.config.speed == 3.0
 
 
+def test_lists_of_whole_numbers_do_for_lists_of_floats(context: Context) -> None:
+    node = make_node(context, **{"costs.bounds_m": [-5, -5, 5, 5]})
+    parameters = NodeParameters(node, SkillPlannerConfig)
+    assert parameters.config.costs.bounds_m == (-5.0, -5.0, 5.0, 5.0)
+    assert node.set_parameters([Parameter("costs.bounds_m", value=[-1, -1, 1, 1])])[0].successful
+    assert parameters.config.costs.bounds_m == (-1.0, -1.0, 1.0, 1.0)
+    assert not node.set_parameters([Parameter("costs.bounds_m", value=[1, 2])])[0].successful
+
+
 def test_bad_values_are_refused_with_the_reason(context: Context) -> None:
     node = make_node(context)
     parameters = NodeParameters(node, SkillPlannerConfig)

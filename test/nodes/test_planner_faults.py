@@ -91,6 +91,11 @@ def test_signals_end_both_nodes_with_zero(
     for number, node in nodes:
         assert node.end(number) == 0
         assert "Traceback" not in node.said()
+    # At once, and not when DDS gives it up after 20 s.
+    own = ("/sigint", "/sigterm")
+    probe.wait_for(
+        lambda: not any(ns in own for _, ns in probe.node.get_node_names_and_namespaces()), 10.0
+    )
 
 
 @pytest.mark.parametrize(
