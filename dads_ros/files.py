@@ -116,7 +116,7 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"'{path}' cannot be written ({error.strerror or error}); make room or mend the "
+            f"'{path}' cannot be written ({error.strerror or error}); make room or fix the "
             "folder; what was written before stands"
         ) from error
 

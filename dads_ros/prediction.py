@@ -64,7 +64,7 @@ class PredictionSpec(Config):
 
     momentum: bool = setting(
         False,
-        help="Of bundles whose skill dynamics was fitted anew: the base's velocity is an input "
+        help="Of bundles whose skill dynamics was refitted: the base's velocity is an input "
         "and an output of it, and the time that the skill is held an input, q(delta, v' | v, z, "
         "t).",
     )

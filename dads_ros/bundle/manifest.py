@@ -43,7 +43,7 @@ class BundleManifest(Config):
     evaluation: dict[str, Any] | None = setting(None, help="Results of dads-ros evaluate.")
     commit: str = setting("unknown", help="Commit of the code that trained it.")
     refit_commit: str | None = setting(
-        None, help="Commit of the code that fitted the skill dynamics anew, with momentum."
+        None, help="Commit of the code that refitted the skill dynamics, with momentum."
     )
     versions: dict[str, str] = setting(REQUIRED, help="Versions of the tools that made it.")
 

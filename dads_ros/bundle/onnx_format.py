@@ -114,7 +114,7 @@ def check_onnx(
     except _FormatError as error:
         raise BundleError(
             f"'{name}' is not a network that dads-ros wrote: {error}; export it again; a skill "
-            "dynamics that an older version fitted anew is mended by 'dads-ros refit'"
+            "dynamics that an older version refitted is fixed by 'dads-ros refit'"
         ) from None
 
 

@@ -11,7 +11,7 @@ from dads_ros.bundle.manifest import BundleManifest
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.cli.arguments import check_numbers
 from dads_ros.config import CostsConfig, PlannerConfig
-from dads_ros.errors import BundleError, ConfigError
+from dads_ros.errors import ConfigError, StorageError
 from dads_ros.evaluation.report import evaluate_bundle
 from dads_ros.evaluation.tasks import TASKS
 from dads_ros.files import find_file, make_output_folder, user_path
@@ -115,10 +115,8 @@ def run(args: argparse.Namespace) -> int:
 def _save(manifest: BundleManifest, folder: Path) -> None:
     try:
         manifest.save(folder)
-    except OSError as error:
-        raise BundleError(
-            f"the figures cannot be saved in '{folder}' ({error.strerror}); use --json > FILE"
-        ) from error
+    except StorageError as error:
+        raise StorageError(f"{error}; the figures cannot be saved: use --json > FILE") from error
 
 
 def _table(report: dict[str, Any]) -> str:

@@ -37,7 +37,7 @@ class Verb:
 VERBS = {
     "train": Verb("train", "train", "learn skills"),
     "export": Verb("export", "train", "make a skill bundle of a training run"),
-    "refit": Verb("refit", "train", "fit a bundle's skill dynamics anew, with momentum"),
+    "refit": Verb("refit", "train", "refit a bundle's skill dynamics, with momentum"),
     "evaluate": Verb("evaluate", "ros", "measure a bundle in simulation, without ROS"),
     "plot": Verb("plot", "ros", "draw the tracks of a bundle's skills"),
     "demo": Verb("demo", "ros", "drive a simulated robot to goals over ROS 2"),

@@ -1,4 +1,4 @@
-"""dads-ros refit: the skill dynamics of a bundle, fitted anew to what its policy does."""
+"""dads-ros refit: the skill dynamics of a bundle, refitted to what its policy does."""
 
 import argparse
 import sys
@@ -14,8 +14,8 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401
     """Declare the verb."""
     parser = subparsers.add_parser(
         "refit",
-        help="fit a bundle's skill dynamics anew, with momentum",
-        description="Fit the skill dynamics of a bundle anew to what its policy does in MuJoCo, "
+        help="refit a bundle's skill dynamics, with momentum",
+        description="Refit the skill dynamics of a bundle to what its policy does in MuJoCo, "
         "with the speed of the base as input and output. The policy stays as it is.",
     )
     parser.add_argument("bundle", help="folder of the bundle, or the name of a shipped one")

@@ -125,7 +125,7 @@ class SkillDynamicsConfig(Config):
     )
     refit: bool = setting(
         False,
-        help="At export, fit the skill dynamics of the bundle anew to the policy's mean action, "
+        help="At export, refit the skill dynamics of the bundle to the policy's mean action, "
         "with the base's velocity as input and output, and the time that the skill is held as "
         "input: q(delta, v' | v, z, t). For planning only; needs 'prediction.fields: [x, y]' and "
         "'prediction.frame: world'.",

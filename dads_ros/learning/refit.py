@@ -1,4 +1,4 @@
-"""Refit: the skill dynamics that plans are made with, fitted anew to what a bundle's policy does.
+"""Refit: the skill dynamics that plans are made with, refitted to what a bundle's policy does.
 
 What training leaves behind is the mean over a robot that explores, at whatever speed it had. Here
 the mean action drives, skills change as they do in planning, and the velocity of the base is an
@@ -100,7 +100,7 @@ def refit_bundle(
     if not prediction.is_plain:
         raise ConfigError(
             f"bundle '{source}' predicts {', '.join(prediction.fields)} in the "
-            f"{prediction.frame} frame; only x and y in the world frame can be fitted anew"
+            f"{prediction.frame} frame; only x and y in the world frame can be refitted"
         )
     model, skill_space = RobotModel(robot or old.robot), SkillSpace(old.skill_prior)
     collect, symmetry = settings.get("collect"), settings.get("symmetry")

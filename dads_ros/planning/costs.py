@@ -85,7 +85,7 @@ class WeightedCosts:
         costs = {name: self._term(name, plans) for name in self._terms}
         for name, values in costs.items():
             if np.isnan(values).any():
-                raise PlanningError(f"cost '{name}' is not a number for some plan; mend it")
+                raise PlanningError(f"cost '{name}' is not a number for some plan; fix it")
         return costs
 
     def _term(self, name: str, plans: Candidates) -> Array:

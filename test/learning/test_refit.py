@@ -127,7 +127,7 @@ def test_what_is_seen_is_a_motion_of_the_robot() -> None:
     assert error < 0.2
 
 
-def test_a_refitted_bundle_foretells_what_a_new_skill_does(cheetah: SkillBundle) -> None:
+def test_a_refitted_bundle_predicts_what_a_new_skill_does(cheetah: SkillBundle) -> None:
     """More than the same skill dynamics does when it does not know the velocity."""
     model, steps = RobotModel(cheetah.robot), 5
     parts = (model, cheetah.skill_space, cheetah.command)
@@ -169,7 +169,7 @@ def test_each_prediction_starts_with_the_velocity_that_the_last_one_ends_with(
     np.testing.assert_allclose(found, by_hand(6, 20 * dt)[:, ::2], atol=1e-5)
 
 
-def test_a_bundle_that_can_no_longer_be_planned_with_can_be_fitted_anew(
+def test_a_bundle_that_can_no_longer_be_planned_with_can_be_refitted(
     point_mass_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(refit, "NUM_PERIODS", 60)
@@ -177,7 +177,7 @@ def test_a_bundle_that_can_no_longer_be_planned_with_can_be_fitted_anew(
     manifest = BundleManifest.load(old)
     prediction = dataclasses.replace(manifest.prediction, momentum=True)
     dataclasses.replace(manifest, prediction=prediction).save(old)
-    with pytest.raises(BundleError, match="mended by 'dads-ros refit'"):
+    with pytest.raises(BundleError, match="fixed by 'dads-ros refit'"):
         SkillBundle(old)
     assert main(["refit", str(old), "--out", str(tmp_path / "new")]) == 0
     SkillBundle(tmp_path / "new").warm_up()
