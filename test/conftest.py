@@ -1,6 +1,7 @@
 """Fixtures for all tests."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,12 @@ hypothesis.settings.register_profile(
     "many", max_examples=int(os.environ.get("FUZZ_EXAMPLES", "10000")), **COMMON
 )
 hypothesis.settings.load_profile("few")
+
+
+# Whoever starts tests in the background, or by nohup, has these ignored, and so would all that the
+# tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
