@@ -207,6 +207,7 @@ class DemoClient:
         self._stamp_s, self._received = 0.0, time.monotonic()
         self._accepted: Array | None = None
         self._trouble, self._trouble_since_s = "", 0.0
+        self._is_answered = False
         self._goals = self._node.create_publisher(PoseStamped, "goal_pose", RELIABLE_QOS)
         self._node.create_subscription(Odometry, "odom", self._take_odometry, STATE_QOS)
         self._node.create_subscription(
@@ -217,9 +218,9 @@ class DemoClient:
         )
 
     def wait_until_ready(self) -> None:
-        """Until states come and the planner listens. Raises: DadsError after a while."""
+        """Until states come and the planner answers them. Raises: DadsError after a while."""
         deadline = time.monotonic() + START_TIMEOUT_S
-        while self._position is None or not self._goals.get_subscription_count():
+        while self._position is None or not self._is_answered:
             if time.monotonic() > deadline:
                 missing = "state" if self._position is None else "planner"
                 raise DadsError(f"no {missing} within {START_TIMEOUT_S:g} s; is the machine busy?")
@@ -286,7 +287,10 @@ class DemoClient:
     def _take_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             if status.name.startswith("skill_planner"):
-                trouble = status.message if status.level == DiagnosticStatus.ERROR else ""
+                is_error = status.level == DiagnosticStatus.ERROR
+                trouble = status.message if is_error else ""
+                is_waiting = is_error and "no state" in trouble
+                self._is_answered |= status.level != DiagnosticStatus.WARN and not is_waiting
                 if not self._trouble:
                     self._trouble_since_s = self._stamp_s
                 self._trouble = trouble
