@@ -70,7 +70,6 @@ class SkillPlannerNode(SteadyLifecycleNode):
         self._bundle: SkillBundle | None = None
         self._controller: SkillController | None = None
         self._planning: PlanningThread[PlanRequest] | None = None
-        self._loading: threading.Thread | None = None
         self._command_publisher: Publisher | None = None  # only while it is active
         self._last_message: Float64MultiArray | None = None
         self._connect()
@@ -216,8 +215,7 @@ class SkillPlannerNode(SteadyLifecycleNode):
             except Exception as error:  # whatever it is, the robot goes on
                 loaded.set_exception(error)
 
-        self._loading = threading.Thread(target=load, name="loading", daemon=True)
-        self._loading.start()
+        threading.Thread(target=load, name="loading", daemon=True).start()
         try:
             drive = await loaded
         except Exception as error:

@@ -118,26 +118,27 @@ class TaskInbox:
 
     def resume(self) -> None:
         """Turn to the task that was kept when the process ended, once."""
-        self._guarded(lambda _: self._recall())(None)
+        self._attempt(self._recall)
 
     def update(self) -> None:
         """Take over what has been read and found meanwhile; once in every control step."""
         if self._path is not None and self._path[0].done():
-            self._guarded(lambda _: self._use_path())(None)
+            self._attempt(self._use_path)
         self._read_map()
         if self._finder is not None:
-            self._guarded(lambda _: self._look_for_ways())(None)
+            self._attempt(self._look_for_ways)
 
     def _guarded(self, use: Callable[[Any], None]) -> Callable[[Any], None]:
-        def callback(message: object) -> None:
-            try:
-                use(message)
-            except DadsError as error:
-                is_idle = self._errand is None
-                kept = "the robot stays without a task" if is_idle else "the old task stays"
-                self._node.get_logger().warning(f"{error}; {kept}", throttle_duration_sec=1.0)
+        return lambda message: self._attempt(use, message)
 
-        return callback
+    def _attempt(self, use: Callable[..., None], *arguments: Any) -> None:  # noqa: ANN401
+        """Do something with what was sent; what cannot be used is refused aloud."""
+        try:
+            use(*arguments)
+        except DadsError as error:
+            is_idle = self._errand is None
+            kept = "the robot stays without a task" if is_idle else "the old task stays"
+            self._node.get_logger().warning(f"{error}; {kept}", throttle_duration_sec=1.0)
 
     @property
     def _errand(self) -> Errand | None:
@@ -196,7 +197,7 @@ class TaskInbox:
         """Its age counts from when it was sent: a stopped process finds old ones in its queue."""
         received = time.monotonic() - under_way_s(info)
         if time.monotonic() - received < self._config().cmd_vel_timeout_s:
-            self._guarded(lambda _: self._use_velocity(message, received))(None)
+            self._attempt(self._use_velocity, message, received)
 
     def _use_velocity(self, message: Twist | TwistStamped, received: float) -> None:
         velocity = velocity_of(message, self._frames)
