@@ -94,7 +94,11 @@ class Lookout:
     def check_alone(self) -> None:
         """Before this node publishes. Raises: PlanningError when another one does."""
         self._wait_for_announcements()
-        others = self._commanders()
+        deadline = _in(DISCOVERY_S)
+        while NAMELESS in "".join(others := self._commanders()) and time.monotonic() < deadline:
+            if STOP.is_asked:
+                break
+            time.sleep(POLL_S)  # it may be the guard that was just started
         if others:
             raise PlanningError(
                 f"{', '.join(others)} publishes on {self._topic} too: one robot is driven by one "
