@@ -40,7 +40,10 @@ EVERY_MESSAGE = QoSProfile(depth=2000, reliability=ReliabilityPolicy.RELIABLE)
 class NodeProcess:
     """One of our nodes in a process of its own."""
 
-    def __init__(self, node: str, log: Path, **parameters: object) -> None:
+    def __init__(
+        self, node: str, log: Path, terminal: int | None = None, **parameters: object
+    ) -> None:
+        """Parameters are the node's; a terminal that is named gets its output instead of a log."""
         self.log = log / f"{node}.{time.monotonic_ns()}.log"
         self._children: list[int] = []
         namespace, name = parameters.pop("namespace", ""), parameters.pop("name", node)
@@ -51,7 +54,7 @@ class NodeProcess:
         with self.log.open("wb") as stream:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", str(script), *ros_args],
-                stdout=stream,
+                stdout=stream if terminal is None else terminal,
                 stderr=subprocess.STDOUT,
                 cwd=ROOT,
             )

@@ -52,7 +52,7 @@ class Observer(Probe):
         super().__init__()
         self._low, self._high, self._safe = low, high, safe
         self.stamps_are_wall_time = False
-        self.newest_stamp_ns, self.speed_m_s = 0, 0.0
+        self.newest_stamp_ns, self.speed_m_s, self.place = 0, 0.0, (0.0, 0.0)
         self.commands: list[Command] = []
         self.reports: list[Report] = []
         self.published: dict[int, list[float]] = defaultdict(list)
@@ -157,7 +157,8 @@ class Observer(Probe):
         stamp_ns = to_ns(message.header.stamp)
         self.newest_stamp_ns = stamp_ns
         if isinstance(message, Odometry):
-            linear = message.twist.twist.linear
+            linear, place = message.twist.twist.linear, message.pose.pose.position
+            self.place = place.x, place.y
             self.speed_m_s = float(np.hypot(linear.x, linear.y))
         self._halves[type(message)][stamp_ns] = sent
         times = [half.get(stamp_ns) for half in self._halves.values()]

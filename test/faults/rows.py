@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import yaml
-from geometry_msgs.msg import Vector3, Wrench
+from geometry_msgs.msg import Twist, Vector3, Wrench
 from lifecycle_msgs.msg import Transition
 from nav_msgs.msg import Odometry
 from onnx import TensorProto, helper
@@ -260,6 +260,57 @@ def walls(size: int) -> np.ndarray:
     return cells
 
 
+def wall_in(stage: Stage) -> None:
+    """Walls all around the robot, 2 to 3 m away, where it would be long before the end.
+
+    Its skill dynamics knows nothing of momentum, so that it may brush them.
+    """
+    observer, cells = stage.observer, np.zeros((60, 60), bool)
+    cells[:10] = cells[-10:] = cells[:, :10] = cells[:, -10:] = True
+    x, y = observer.place
+    stage.publish(grid(cells, 0.1, (x - 3.0, y - 3.0)))
+    observer.spin_for(6.0)
+    went_m = observer.place[0] - x
+    assert went_m < 2.5, f"it went {went_m:.2f} m, through a wall"
+
+
+def no_walls(stage: Stage) -> None:
+    stage.publish(grid(np.zeros((2, 2), bool), 0.1, (0.0, 0.0)))
+
+
+def hold_terminal(stage: Stage) -> None:
+    """And let it say much."""
+    stage.hold_terminal()
+    for _ in range(50):
+        stage.publish(goal(*FAR, frame="nowhere"))
+
+
+def velocities_of_a_stall(stage: Stage) -> None:
+    """Of those that were sent while the planner was stopped none may be followed."""
+    observer = stage.observer
+    twist = Twist(linear=Vector3(x=1.0))
+    assert stage.set(cmd_vel_timeout_s=2.0)
+    for seconds, number in ((1.0, 0), (1.0, signal.SIGSTOP)):
+        if number:
+            stage.signal(number)
+        for _ in range(round(10 * seconds)):
+            stage.publish(twist)
+            observer.spin_for(0.1)
+    observer.spin_for(2.5)
+    stage.signal(signal.SIGCONT)
+
+
+def refuse_bundles(stage: Stage) -> None:
+    """Nothing that was opened for them stays open."""
+    bundle = stage.changed_bundle("limits", manifest(command_high=[2.0]))
+    assert not stage.load(bundle)
+    before = stage.num_open_files()
+    for _ in range(20):
+        assert not stage.load(bundle)
+    after = stage.num_open_files()
+    assert after <= before, f"open files went from {before} to {after}"
+
+
 def flood_of_goals(stage: Stage) -> None:
     for i in range(5000):
         stage.publish(goal(FAR[0], 0.001 * (i % 2)))
@@ -461,6 +512,21 @@ PROCESSES = [
         setup=ANT,
         lasts_s=2.0,
         max_age_s=0.15,
+    ),
+    Row(
+        "planner's terminal is held (Ctrl-S)",
+        hold_terminal,
+        COMMAND,
+        repair=lambda stage: stage.hold_terminal(False),
+        setup=Setup(has_terminal=True),
+    ),
+    Row(
+        "velocities are sent to a planner that is stopped",
+        velocities_of_a_stall,
+        REST,
+        repair=Stage.drive,
+        within_s=1.2 + STOP_WITHIN_S,  # it is stopped after 1 s
+        lasts_s=6.0,
     ),
     Row("planner gets no more memory", starve_of_memory, COMMAND, repair=new_planner),
     *fast(
@@ -732,6 +798,7 @@ BUDGETS = [
         lasts_s=3.0,
     ),
     Row("5,000 goals at once", flood_of_goals, ANSWER, lasts_s=3.0),
+    Row("a new map has walls all around", wall_in, ANSWER, repair=no_walls),
     Row(
         "map of 4000 x 4000 cells",
         map_and_goal(walls(4000), 0.05, (-100.0, -100.0), *FAR),
@@ -817,6 +884,7 @@ DATA = [
         DRIVE,
         repair=new_planner,
     ),
+    Row("20 bundles are refused: no file stays open", refuse_bundles, DRIVE),
     Row("bundle is loaded again", lambda stage: stage.load(stage.bundle), DRIVE),
 ]
 

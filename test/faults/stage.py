@@ -3,9 +3,11 @@
 import array
 import contextlib
 import os
+import pty
 import resource
 import shutil
 import subprocess
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -64,6 +66,8 @@ class Setup:
     """Of states that are made here; else their stamps begin at 10 s."""
     burns: bool = False
     """A process beside it burns each core."""
+    has_terminal: bool = False
+    """The planner writes on a terminal, which a row can hold."""
     cost: str = ""
     """A class of costs/misbehaves.py as costs.custom."""
     simulator: Mapping[str, object] = field(default_factory=dict)
@@ -198,8 +202,18 @@ class Stage:
         if self.setup.without:
             take_out = f"from faults.without import {self.setup.without} as out; out(); "
             settings["script"] = take_out + START.format("skill_planner")
+        if self.setup.has_terminal:
+            screen, self._terminal = pty.openpty()
+            for descriptor in (screen, self._terminal):
+                self._stack.callback(os.close, descriptor)
+            threading.Thread(target=_read_all, args=(screen,), daemon=True).start()
+            settings["terminal"] = self._terminal
         self.planner = self._start("skill_planner", **settings | parameters)
         return self.planner
+
+    def hold_terminal(self, holds: bool = True) -> None:
+        """As Ctrl-S does: whoever writes there waits until it is let go."""
+        termios.tcflow(self._terminal, termios.TCOOFF if holds else termios.TCOON)
 
     def start_second_planner(self) -> NodeProcess:
         """Another one for the same robot."""
@@ -245,6 +259,10 @@ class Stage:
         pages = int(Path(f"/proc/{self.planner.process.pid}/statm").read_text().split()[0])
         size = pages * resource.getpagesize()
         resource.prlimit(self.planner.process.pid, resource.RLIMIT_AS, (size, size))
+
+    def num_open_files(self) -> int:
+        """Of the planner."""
+        return len(list(Path(f"/proc/{self.planner.process.pid}/fd").iterdir()))
 
     def misbehave(self, does: bool = True) -> None:
         """Let the planner's custom cost do what its class is named after."""
@@ -349,6 +367,12 @@ class Stage:
             shutil.copytree(self.bundle, folder)
             change(folder)
         return folder
+
+
+def _read_all(screen: int) -> None:
+    with contextlib.suppress(OSError):  # it was closed
+        while os.read(screen, 65536):
+            pass
 
 
 def goal(x: float, y: float, frame: str = "odom") -> PoseStamped:

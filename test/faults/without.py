@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 
 from dads_ros.bundle.manifest import BundleManifest
-from dads_ros.nodes import conversions, lookout, parameters, state_assembler, state_input
+from dads_ros.nodes import (
+    conversions,
+    lookout,
+    parameters,
+    state_assembler,
+    state_input,
+    task_inbox,
+)
 from dads_ros.nodes.bundle_loader import BundleLoader
 from dads_ros.nodes.state_age import StateAge
 from dads_ros.nodes.state_assembler import StateAssembler
@@ -47,6 +54,10 @@ def watchdog() -> None:
 def age() -> None:
     StateAge.of = lambda *_: 0.0
     state_input.StateInput._drain = lambda *_: None
+
+
+def age_of_velocities() -> None:
+    task_inbox.under_way_s = lambda info: 0.0
 
 
 def order_of_stamps() -> None:
@@ -170,6 +181,22 @@ def robot_of_bundles() -> None:
     BundleManifest.check_robot = lambda self, spec: None
 
 
+def obstacles() -> None:
+    """No map is looked at."""
+    task_inbox.TaskInbox._read_map = lambda self: None
+
+
+def closed_files() -> None:
+    """Each bundle that is loaded leaves one open."""
+    check, left = BundleManifest.check_robot, []
+
+    def forgets_a_file(self: BundleManifest, spec: Any) -> None:  # noqa: ANN401
+        left.append(Path(__file__).open())  # noqa: SIM115
+        check(self, spec)
+
+    BundleManifest.check_robot = forgets_a_file
+
+
 OF_ROWS: dict[Callable[[], None], tuple[str, ...]] = {
     stand_in: (
         "planner killed",
@@ -180,6 +207,7 @@ OF_ROWS: dict[Callable[[], None], tuple[str, ...]] = {
         "all cores busy: planner killed",
         "cost of the user's own holds",
         "cost of the user's own ends",
+        "planner's terminal",
     ),
     watch_over_the_guard: ("guard",),
     last_command: (
@@ -201,6 +229,9 @@ OF_ROWS: dict[Callable[[], None], tuple[str, ...]] = {
         "a joint is missing",
     ),
     age: ("states stamped",),
+    age_of_velocities: ("velocities are sent",),
+    obstacles: ("a new map",),
+    closed_files: ("20 bundles",),
     order_of_stamps: ("one state in ten", "two states in ten"),
     jump_of_stamps: ("stamps jump",),
     refusals: (
