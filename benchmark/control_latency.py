@@ -24,6 +24,7 @@ import numpy as np
 import rclpy
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from report import percentiles_ms, print_report
 from sensor_msgs.msg import JointState
@@ -185,7 +186,12 @@ def echo() -> None:
 
     node.create_subscription(JointState, "joint_states", take, STATE_QOS)
     node.create_subscription(Odometry, "odom", take, STATE_QOS)
-    with contextlib.suppress(KeyboardInterrupt, rclpy.executors.ExternalShutdownException):
+    ended = (
+        KeyboardInterrupt,
+        rclpy.executors.ExternalShutdownException,
+        rclpy_implementation.RCLError,
+    )
+    with contextlib.suppress(*ended):
         rclpy.spin(node)
 
 

@@ -18,12 +18,14 @@ from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 from rcl_interfaces.srv import SetParameters
 from rclpy.context import Context
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
 from std_msgs.msg import Bool, Float64MultiArray
+
+from dads_ros.nodes.runner import NO_SUBSCRIPTION_EVENTS
 
 ROOT = Path(__file__).resolve().parents[1]
 LATCHED = QoSProfile(
@@ -113,7 +115,7 @@ class Probe:
         self._executor.add_node(self.node)
         self.messages: dict[str, list[Any]] = defaultdict(list)
         self.times: dict[str, list[float]] = defaultdict(list)
-        self.matched: dict[str, int] = defaultdict(int)
+        self._subscriptions: dict[str, Subscription] = {}
         self._goals = self.node.create_publisher(PoseStamped, "goal_pose", 5)
 
     def add(self, node: Node) -> None:
@@ -130,11 +132,13 @@ class Probe:
             self.messages[topic].append(message)
             self.times[topic].append(time.monotonic())
 
-        def match(info: Any) -> None:  # noqa: ANN401
-            self.matched[topic] = info.current_count
+        self._subscriptions[topic] = self.node.create_subscription(
+            kind, topic, take, qos, event_callbacks=NO_SUBSCRIPTION_EVENTS
+        )
 
-        events = SubscriptionEventCallbacks(matched=match)
-        self.node.create_subscription(kind, topic, take, qos, event_callbacks=events)
+    def is_heard(self, topic: str) -> bool:
+        """A publisher is known of a topic that was listened to."""
+        return self._subscriptions[topic].get_publisher_count() > 0
 
     def wait_for(self, claim: Callable[[], object], timeout_s: float = 20.0) -> None:
         """Spin until the claim holds."""

@@ -16,6 +16,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
 from dads_ros.nodes.conversions import answered_stamp_ns, to_ns
+from dads_ros.nodes.runner import NO_SUBSCRIPTION_EVENTS
 from ros_graph import EVERY_MESSAGE, Probe
 
 INTRUDER = "intruder"
@@ -145,7 +146,9 @@ class Observer(Probe):
         def callback(message: object, info: dict[str, int]) -> None:
             take(message, info["source_timestamp"] / 1e9, info["received_timestamp"] / 1e9)
 
-        self.node.create_subscription(kind, topic, callback, EVERY_MESSAGE)
+        self.node.create_subscription(
+            kind, topic, callback, EVERY_MESSAGE, event_callbacks=NO_SUBSCRIPTION_EVENTS
+        )
 
     def _take_command(self, message: Float64MultiArray, sent: float, received: float) -> None:
         if any(dimension.label == INTRUDER for dimension in message.layout.dim):

@@ -174,7 +174,7 @@ class Stage:
         self.meter = DelayMeter(self.folder)
         self._stack.callback(self.meter.close)
         if setup.burns:
-            self._stack.enter_context(Burners(os.cpu_count() or 1))
+            self._stack.enter_context(Burners(len(os.sched_getaffinity(0))))
         if setup.is_simulated:
             self.start_simulator()
         else:

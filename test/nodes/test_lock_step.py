@@ -54,7 +54,7 @@ def test_lock_step_equals_evaluate(
     start("skill_planner", bundle=folder, seed=SEED, lock_step=True, use_sim_time=True)
     probe.send_goal(*goal)
     probe.wait_for(lambda: probe.messages["skill_planner/goal"])
-    probe.wait_for(lambda: probe.matched["joint_commands"] and probe.matched["odom"])
+    probe.wait_for(lambda: probe.is_heard("joint_commands") and probe.is_heard("odom"))
     assert probe.call(SetBool, "simulator/set_pause", data=False).success
 
     def commands() -> dict[int | None, list[float]]:

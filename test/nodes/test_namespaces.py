@@ -64,7 +64,7 @@ def test_a_simulator_without_the_clock_waits_for_it_and_follows_its_jumps(
     start("simulator", robot="point_mass", publish_clock=False)
     probe.listen(Odometry, "odom")
     publisher = probe.node.create_publisher(Clock, "/clock", 10)
-    probe.wait_for(lambda: publisher.get_subscription_count() and probe.matched["odom"])
+    probe.wait_for(lambda: publisher.get_subscription_count() and probe.is_heard("odom"))
     for seconds in (100.0, 100.1, 5.0, 5.1):
         message = Clock()
         message.clock.sec, message.clock.nanosec = int(seconds), round(seconds % 1.0 * 1e9)
