@@ -33,11 +33,12 @@ demo: $(VENV)/.run-time
 	  $(if $(SPEED),--speed="$(SPEED)") $(if $(SEED),--seed="$(SEED)") \
 	  $(if $(BUNDLE),--bundle="$(BUNDLE)")
 
+# Two processes: the tests of nodes in one, the others in the other.
 test: $(VENV)/.complete
-	@$(RUN) -m pytest
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadgroup
 
 test-fast: $(VENV)/.complete
-	@$(RUN) -m pytest -m "not slow"
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadgroup -m "not slow"
 
 faults: $(VENV)/.complete
 	@PYTHONPATH=test $(RUN) -m faults $(if $(REPEAT),--repeat=$(REPEAT)) \

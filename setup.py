@@ -71,6 +71,7 @@ setup(
             "mypy",
             "pytest",
             "pytest-timeout",
+            "pytest-xdist",
             "ros-jazzy-ament-package",
             "ruff",
             "setuptools<80",  # colcon calls commands of setup.py that later ones removed
