@@ -6,12 +6,13 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 PACKAGE = "dads_ros"
+ROOT = Path(__file__).resolve().parent  # where colcon links only some files into its build folder
 SHARED_FOLDERS = ("config", "launch", "models")
 
 
 def version() -> str:
     """``__version__`` of the package, read without importing it."""
-    for line in Path(PACKAGE, "__init__.py").read_text(encoding="utf-8").splitlines():
+    for line in (ROOT / PACKAGE / "__init__.py").read_text(encoding="utf-8").splitlines():
         if line.startswith("__version__"):
             return line.split('"')[1]
     raise RuntimeError(f"{PACKAGE}/__init__.py has no __version__")
@@ -23,9 +24,10 @@ def data_files() -> list[tuple[str, list[str]]]:
     files["share/ament_index/resource_index/packages"] = [f"resource/{PACKAGE}"]
     files[f"share/{PACKAGE}"] = ["package.xml"]
     for folder in SHARED_FOLDERS:
-        for path in sorted(Path(folder).rglob("*")):
+        for file in sorted((ROOT / folder).rglob("*")):
+            path = file.relative_to(ROOT)
             hidden = any(part.startswith((".", "__pycache__")) for part in path.parts)
-            if path.is_file() and not hidden:
+            if file.is_file() and not hidden:
                 files[f"share/{PACKAGE}/{path.parent}"].append(str(path))
     return list(files.items())
 
@@ -36,7 +38,7 @@ setup(
     name=PACKAGE,
     version=version(),
     description="A robot discovers its skills without reward, then plans over them to any goal.",
-    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     maintainer="dads_ros maintainers",
     maintainer_email="maintainers@dads-ros.example",

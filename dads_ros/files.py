@@ -46,20 +46,23 @@ def share_folder() -> Path:
 def find_file(name: str, *, folder: str, suffix: str = "") -> Path:
     """The path of a file that a user named: a path that exists, or a name in a share folder.
 
+    A bare name of a shipped file means that one, whatever lies in the working folder: write
+    ``./ant`` for a folder there.
+
     Args:
         name: what the user wrote, such as ``ant`` or ``my/robot.yaml``.
         folder: folder below the share folder, such as ``config/robots``.
         suffix: file suffix that a bare name leaves out, such as ``.yaml``.
     Raises: ConfigError naming the known names.
     """
-    path = user_path(name)
+    path, known = user_path(name), share_folder() / folder
+    names = sorted(p.name.removesuffix(suffix) for p in known.glob(f"*{suffix}"))
+    if name in names:
+        return known / (name + suffix)
     if path.exists() and (suffix == "" or path.is_file()):
         return path.resolve()
-    known = share_folder() / folder
-    shipped = known / (name if name.endswith(suffix) else name + suffix)
-    if shipped.exists():
-        return shipped
-    names = sorted(p.name.removesuffix(suffix) for p in known.glob(f"*{suffix}"))
+    if suffix and name.removesuffix(suffix) in names:
+        return known / name
     raise ConfigError(
         f"'{name}' was not found: neither a path nor in {folder}, which has "
         f"{', '.join(names) or 'nothing'}"

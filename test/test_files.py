@@ -61,13 +61,20 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_path_wins_over_a_shipped_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shipped = find_file("ant", folder="config/robots", suffix=".yaml")
+def test_a_bare_name_is_the_shipped_file_and_a_path_is_that_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    robots = {"folder": "config/robots", "suffix": ".yaml"}
+    shipped = find_file("ant", **robots)
     assert shipped.parts[-3:] == ("config", "robots", "ant.yaml")
+    assert find_file("ant.yaml", **robots) == shipped
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ant.yaml").write_text("mine")
-    found = find_file("ant.yaml", folder="config/robots", suffix=".yaml")
-    assert found == (tmp_path / "ant.yaml").resolve()
+    (tmp_path / "ant").mkdir()
+    assert find_file("ant", **robots) == shipped
+    assert find_file("ant.yaml", **robots) == tmp_path / "ant.yaml"
+    assert (find_file("ant", folder="models") / "bundle.yaml").is_file()
+    assert find_file("./ant", folder="models") == tmp_path / "ant"
 
 
 def test_an_unwritable_output_folder_is_refused(tmp_path: Path) -> None:
