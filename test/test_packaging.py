@@ -61,12 +61,15 @@ def test_pip_installs_code_share_files_and_command(source: Path, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_colcon_installs_share_files_and_executables(source: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [[], ["--symlink-install"]], ids=["copies", "links"])
+def test_colcon_installs_share_files_and_executables(
+    more: list[str], source: Path, tmp_path: Path
+) -> None:
     environment = _clean_environment() | {"AMENT_PREFIX_PATH": sys.prefix}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     folders = [f"--{name}-base={tmp_path / name}" for name in ("build", "install")]
     colcon = ["colcon", f"--log-base={tmp_path / 'log'}", "build", f"--base-paths={source}"]
-    _run([*colcon, *folders], environment, cwd=tmp_path)
+    _run([*colcon, *folders, *more], environment, cwd=tmp_path)
 
     prefix = tmp_path / "install" / "dads_ros"
     library = prefix / "lib" / "dads_ros"
@@ -81,10 +84,11 @@ def test_colcon_installs_share_files_and_executables(source: Path, tmp_path: Pat
     )
     shell = ["bash", "-c", f'{setup}; python -c "{find}"; python -c "$1"', "-", SHOW_SHARE_FOLDER]
     index, share, package = _run(shell, environment, cwd=tmp_path).split()
-    assert Path(index) == Path(share) == prefix / "share" / "dads_ros"
-    assert Path(package).is_relative_to(prefix)
-    hooks = {name for name in _files(Path(share)) if name.startswith(("hook/", "package."))}
-    assert _files(Path(share)) - hooks == _files(source, SHARED)
+    assert Path(index) == prefix / "share" / "dads_ros"
+    assert Path(share) == (source if more else Path(index))
+    assert Path(package).is_relative_to(tmp_path / "build" if more else prefix)
+    hooks = {name for name in _files(Path(index)) if name.startswith(("hook/", "package."))}
+    assert _files(Path(index)) - hooks == _files(source, SHARED)
     shell = ["bash", "-c", f"{setup}; python -m dads_ros --help && {library}/dads-ros --version"]
     assert "evaluate" in _run(shell, environment, cwd=tmp_path)
     for name in NODES:  # refuses what is no ROS argument, after it has imported everything

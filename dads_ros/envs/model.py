@@ -35,6 +35,8 @@ COMPILE_S, COMPILE_BYTES = 3, 1 << 30
 """Time of the processor and memory for compiling a model and making its first steps."""
 MAX_COMPILED = 16
 """Models that this process keeps, so that each is compiled once."""
+WRONG_IF_SPARSE = "4.0.0"
+"""The MuJoCo whose Newton solver takes a wrong Hessian then (release notes of 4.0.1)."""
 MAX_STEP_S = 0.1
 """Time of the processor that one step of simulation may take."""
 
@@ -350,6 +352,13 @@ def _compile(path: str) -> bytes:
         model = mujoco.MjModel.from_xml_path(path)
     except Exception as error:  # of several types without a common base
         raise ConfigError(one_line(error)) from error
+    is_newton = model.opt.solver == mujoco.mjtSolver.mjSOL_NEWTON
+    if mujoco.__version__ == WRONG_IF_SPARSE and is_newton and mujoco.mj_isSparse(model):
+        raise ConfigError(
+            f"with its {model.nv} degrees of freedom the constraint Jacobians are sparse, for "
+            f"which MuJoCo {WRONG_IF_SPARSE} computes wrong accelerations; install MuJoCo 4.0.1 "
+            "or later, or set jacobian='dense' in its 'option'"
+        )
     data, took = mujoco.MjData(model), math.inf
     for _ in range(3):
         start = time.process_time()

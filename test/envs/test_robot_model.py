@@ -252,6 +252,17 @@ def test_a_model_whose_steps_are_slow_is_refused(tmp_path: Path) -> None:
         load_mjcf(path)
 
 
+@pytest.mark.skipif(mujoco.__version__ != "4.0.0", reason="the others compute it right")
+def test_a_model_that_this_mujoco_computes_wrongly_is_refused(tmp_path: Path) -> None:
+    chain = ('<body pos="0.5 0 0"><joint/>' + BALL) * 60 + "</body>" * 60
+    path, mjcf = tmp_path / "robot.xml", "<mujoco>{}<worldbody>{}</worldbody></mujoco>"
+    path.write_text(mjcf.format("", chain))
+    with pytest.raises(ConfigError, match=r"60 degrees of freedom.*install MuJoCo 4\.0\.1"):
+        load_mjcf(path)
+    path.write_text(mjcf.format('<option jacobian="dense"/>', chain))
+    assert load_mjcf(path).nv == 60
+
+
 @pytest.mark.parametrize("name", ["/dev/zero", "/tmp", "a\0b", "x" * 5000])
 def test_what_is_no_mjcf_file_is_refused(name: str) -> None:
     with pytest.raises(ConfigError) as caught:
