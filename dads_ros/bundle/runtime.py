@@ -26,14 +26,15 @@ class SkillBundle:
 
         Args:
             folder: the bundle.
-            robot: when given, the bundle must be for this robot.
+            robot: when given, the bundle must be for this robot, which then says how wide it is
+                and how it is reset.
         Raises: BundleError, BundleMismatchError.
         """
         self.folder = Path(folder)
         self.manifest = BundleManifest.load(self.folder)
         if robot is not None:
             self.manifest.check_robot(robot)
-        self.robot = self.manifest.robot
+        self.robot = robot or self.manifest.robot
         self.skill_space = SkillSpace(self.manifest.skill_prior)
         self.prediction_dim = self.manifest.prediction.dim(self.robot)
         """P."""

@@ -34,6 +34,8 @@ class Drive:
     """Sent at each step, in the robot file's order and unit. Shape (T, R, A)."""
     fell: NDArray[np.bool_]
     """The robot counted as fallen at some step. Shape (R,)."""
+    is_up: NDArray[np.bool_]
+    """At the end it counts as fallen no more, and no fall has ended its episode. Shape (R,)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,4 +115,5 @@ class Driver:
             yaws[:, step + 1] = np.where(ended, yaws[:, step], yaw)
             fell |= ended | env.state.has_fallen(spec)
             self.progress(step + 1)
-        return Drive(tracks=tracks, yaws=yaws, commands=commands, fell=fell)
+        is_up = ~(ended | env.state.has_fallen(spec))
+        return Drive(tracks=tracks, yaws=yaws, commands=commands, fell=fell, is_up=is_up)

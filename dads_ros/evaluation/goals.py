@@ -30,8 +30,8 @@ class GoalMetrics(Drive):
         return np.linalg.norm(self.tracks - self.goals[:, None], axis=2)
 
     def reached(self, radius_m: float) -> NDArray[np.bool_]:
-        """The robot stands nearer than this to its goal at the end. Shape (R,)."""
-        return self.distance[:, -1] < radius_m
+        """The robot stands, and nearer than this to its goal, at the end. Shape (R,)."""
+        return self.is_up & (self.distance[:, -1] < radius_m)
 
     def normalised_distance(self, steps: int) -> Array | None:
         """Mean distance over the first steps, relative to the goal's from the origin. Shape (R,).

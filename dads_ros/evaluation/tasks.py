@@ -181,13 +181,21 @@ def _velocity(driver: Driver, num: int, steps: int) -> Values:
     is_settled = np.array(settled)
     return {
         "velocity_error": error.mean(axis=1),
-        "velocity_error_half": error[~is_fast] if not is_fast.all() else None,
-        "velocity_error_full": error[is_fast] if is_fast.any() else None,
+        "velocity_error_half": _mean_of(error, ~is_fast),
+        "velocity_error_full": _mean_of(error, is_fast),
         "velocity_error_settled": error[:, is_settled].mean(axis=1) if any(settled) else None,
         "velocity_wobble": velocity_wobble(driver, [0.5 * speed, speed]),
         "full_speed_mps": speed,
         "fall_fraction": drive.fell,
     }
+
+
+def _mean_of(values: Array, which: NDArray[np.bool_]) -> Array | None:
+    """Of each robot that has some, shapes (R, W) to (R,): its windows are not independent."""
+    count = which.sum(axis=1)
+    if not count.any():
+        return None
+    return ((values * which).sum(axis=1) / np.maximum(count, 1))[count > 0]
 
 
 def full_speed(driver: Driver) -> float:
@@ -250,7 +258,7 @@ def _obstacles(driver: Driver, num: int, steps: int) -> Values:
     drive = driver.drive(Task(goals=goals, maps=maps), num, steps)
     clearance = [field.clearance(track) for field, track in zip(maps, drive.tracks, strict=True)]
     touched = np.min(clearance, axis=1) < radius_m
-    near = length(drive.tracks[:, -1] - goals) < _REACHED_M
+    near = drive.is_up & (length(drive.tracks[:, -1] - goals) < _REACHED_M)
     return {
         "obstacle_goal_fraction": near & ~touched,
         "touch_fraction": touched,

@@ -65,13 +65,15 @@ class Motion(NamedTuple):
     """Mean velocity until 1, 2, ... L control steps later and velocity then, m/s. (N, L, 4)."""
     num_steps: Tensor
     """Of the track, during which the skill was held. Shape (N,), 1 to L."""
+    robot: Tensor
+    """Which one it was. Shape (N,)."""
     control_dt: float
     """Duration of a control step, s."""
 
     def rows(self, which: Tensor) -> "Motion":
         """Some of them."""
-        skill, velocity, track, num_steps = (values[which] for values in self[:4])
-        return Motion(skill, velocity, track, num_steps, self.control_dt)
+        columns = {name: v[which] for name, v in self._asdict().items() if name != "control_dt"}
+        return self._replace(**columns)
 
     def at(self, steps: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs (N, D + 3) and outputs (N, 4) after so many control steps of each row (N,)."""
@@ -180,9 +182,10 @@ def watch(
     track[..., :2] -= seen[starts][:, :, None, :2]
     track[..., :2] /= np.float32(dt) * steps[:, None]
     whole = num_steps >= HELD_STEPS
-    columns = (np.stack(skills), seen[starts][..., 2:], track, num_steps)
-    skill, velocity, tracks, lengths = (torch.from_numpy(values[whole]) for values in columns)
-    return Motion(skill, velocity, tracks, lengths, dt)
+    robots = np.broadcast_to(np.arange(NUM_ROBOTS), whole.shape)
+    columns = (np.stack(skills), seen[starts][..., 2:], track, num_steps, robots)
+    skill, velocity, tracks, lengths, robot = (torch.from_numpy(v[whole]) for v in columns)
+    return Motion(skill, velocity, tracks, lengths, robot, dt)
 
 
 def _num_steps(stands: NDArray[np.bool_], changes: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -203,7 +206,7 @@ def _num_steps(stands: NDArray[np.bool_], changes: NDArray[np.bool_]) -> NDArray
 
 
 def fit(motion: Motion, *, yaw_symmetry: bool, seed: int) -> tuple[nn.Sequential, float]:
-    """The skill dynamics, and its mean error on rows that it was not fitted to, in displacements.
+    """The skill dynamics, and its mean error on robots that it has not seen, in displacements.
 
     Its input is skill, velocity (m/s) and the time that the skill is held (s), its output the mean
     velocity meanwhile and the velocity afterwards (m/s), world frame. Shapes (N, D + 3) -> (N, 4).
@@ -214,9 +217,11 @@ def fit(motion: Motion, *, yaw_symmetry: bool, seed: int) -> tuple[nn.Sequential
     rows, and the time that takes is that of its operations.
     """
     generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(motion.skill), generator=generator)
-    num_test = int(TEST_FRACTION * len(order))
-    test, train = (motion.rows(rows) for rows in (order[:num_test], order[num_test:]))
+    # Motions of one robot share steps, and say how well each other is predicted.
+    robots = torch.unique(motion.robot)
+    order = robots[torch.randperm(len(robots), generator=generator)]
+    is_test = torch.isin(motion.robot, order[: int(TEST_FRACTION * len(order))])
+    test, train = motion.rows(is_test), motion.rows(~is_test)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = mlp(motion.skill.shape[1] + 3, HIDDEN, 4)

@@ -17,6 +17,7 @@ from dads_ros.bundle.manifest import (
     BundleManifest,
 )
 from dads_ros.bundle.onnx_format import MAX_ONNX_BYTES
+from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.errors import BundleError, BundleMismatchError
 from dads_ros.files import share_folder
 from dads_ros.robot import RobotSpec
@@ -119,6 +120,9 @@ def test_a_bundle_for_another_robot_is_refused_with_the_difference(folder: Path)
     manifest.check_robot(RobotSpec.load("point_mass"))
     moved = dataclasses.replace(manifest.robot, mjcf="elsewhere/point_mass.xml")
     manifest.check_robot(moved)
+    wider = dataclasses.replace(manifest.robot, radius_m=0.7, command_unit="newton")
+    manifest.check_robot(wider)
+    assert SkillBundle(folder, wider).robot.radius_m == 0.7
     ends = dataclasses.replace(manifest.robot.fallen, ends_episode=True)
     manifest.check_robot(dataclasses.replace(manifest.robot, fallen=ends))
     low = dataclasses.replace(manifest.robot.fallen, min_height_m=0.2)

@@ -1,5 +1,6 @@
 """The closed loop to goals, without ROS."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ def test_normalised_distance_is_the_papers_sum() -> None:
     tracks[1, :] = [0.0, 1.0]
     goals = np.array([[4.0, 0.0], [0.0, 3.0]])
     rest = {"yaws": tracks[..., 0], "commands": tracks, "fell": np.zeros(2, bool)}
+    rest["is_up"] = ~rest["fell"]
     metrics = GoalMetrics(goals=goals, tracks=tracks, **rest)
     by_hand = [
         sum(np.hypot(*(g - s)) for s in track[1:201]) / (200 * np.hypot(*g))
@@ -54,6 +56,8 @@ def test_normalised_distance_is_the_papers_sum() -> None:
     np.testing.assert_allclose(metrics.normalised_distance(200), by_hand)
     assert means(metrics.values)["normalised_distance_200"] == pytest.approx(np.mean(by_hand))
     assert metrics.reached(1.0).tolist() == [True, False]
+    lying = dataclasses.replace(metrics, is_up=np.array([False, True]))
+    assert lying.reached(1.0).tolist() == [False, False]
 
 
 def test_one_robots_commands_are_those_of_a_hand_written_loop(point_mass_bundle: Path) -> None:

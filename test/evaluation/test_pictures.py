@@ -47,6 +47,7 @@ def test_a_picture_has_two_halves_in_colour_in_any_format(tmp_path: Path, robot:
     spec = RobotSpec.load(robot)
     ends = ENDS * spec.ground_axes
     rest = {"commands": np.zeros((STEPS, NUM, 1)), "fell": np.zeros(NUM, bool)}
+    rest["is_up"] = ~rest["fell"]
     tracks = straight(ends)
     goals = GoalMetrics(goals=ends, tracks=tracks, yaws=tracks[..., 0], **rest)
     save_picture(tmp_path / "both.svg", spec, skills_to(ends), goals)

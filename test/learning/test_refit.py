@@ -54,7 +54,7 @@ def seen_of(skill: torch.Tensor, velocity: torch.Tensor, num_steps: torch.Tensor
     mean = 2.0 * skill[:, None] + lag * (1.0 - torch.exp(-time)) / time
     track = torch.cat([mean, after], dim=2)
     track[torch.arange(20) >= num_steps[:, None]] = 1e3
-    return Motion(skill, velocity, track, num_steps, control_dt=0.1)
+    return Motion(skill, velocity, track, num_steps, torch.arange(len(skill)), control_dt=0.1)
 
 
 @pytest.mark.parametrize("yaw_symmetry", [False, True])
@@ -72,6 +72,17 @@ def test_a_lag_is_learned_for_every_time_that_a_skill_is_held(yaw_symmetry: bool
         assert stands.any() and error_m_s[stands].mean() < 0.2
     again, same = fit(lagging(20000, 0), yaw_symmetry=yaw_symmetry, seed=0)
     assert same == error and torch.equal(again[0].weight, net[0].weight)
+
+
+def test_the_error_is_that_on_robots_that_were_not_seen() -> None:
+    """Each of ten moves always the same way, which says nothing of the others."""
+    robot = torch.arange(20000) % 10
+    skill, velocity = (part[:10][robot] for part in lagging(10, 0)[:2])
+    motion = seen_of(skill, velocity, torch.full((20000,), 20))
+    track = torch.randn(10, 1, 4, generator=torch.Generator().manual_seed(1)).expand(10, 20, 4)
+    motion = motion._replace(robot=robot, track=track[robot])
+    _, error = fit(motion, yaw_symmetry=False, seed=0)
+    assert error > 0.5
 
 
 def test_with_yaw_symmetry_what_was_seen_one_way_is_known_every_way() -> None:
