@@ -371,7 +371,10 @@ class CostsConfig(Config):
         help="Mean angle to the goal's heading, rad, for bundles that predict yaw.",
     )
     heading_near_m: float = setting(
-        1.0, min=0.0, max=1e3, help="The heading costs nearer to the goal than this only."
+        1.0,
+        min=0.0,
+        max=1e3,
+        help="The heading costs once the robot is nearer to its goal than this.",
     )
     path: float = setting(
         1.0, min=0.0, max=1e3, help="Mean of the way left along the path and distance from it, m."

@@ -120,7 +120,11 @@ class GoalCost:
 
 
 class HeadingCost:
-    """Mean angle between the robot's yaw and the wanted one, rad, near the goal only."""
+    """Mean angle between the robot's yaw and the wanted one, rad, once it is near the goal.
+
+    That counts from where the robot is now, not from where plans lead: else staying just outside
+    would be the cheapest way never to turn.
+    """
 
     def __init__(self, goals: ArrayLike, yaws: ArrayLike, near_m: float) -> None:
         """Take goals (R, 2), world frame, m, and yaws (R,), rad.
@@ -135,8 +139,8 @@ class HeadingCost:
     def __call__(self, plans: Candidates) -> Array:
         """Mean angle. Shape (R, K)."""
         angle = _angle(plans.yaws - self.yaws[:, None, None])
-        near = distance_from(self.goals, plans.positions) < self.near_m
-        return (angle * near).mean(axis=-1)
+        start = plans.predictions[:, :, :1, :2]
+        return angle.mean(axis=-1) * (distance_from(self.goals, start)[..., 0] < self.near_m)
 
 
 class VelocityCost:

@@ -44,10 +44,12 @@ def test_each_robot_has_its_own_goal() -> None:
     np.testing.assert_allclose(GoalCost([[1.0, 0.0], [0.0, 7.0]])(plans), [[1.0], [7.0]])
 
 
-def test_heading_costs_the_shorter_angle_near_the_goal_only() -> None:
+def test_heading_costs_the_shorter_angle_once_the_robot_is_near_the_goal() -> None:
+    """Wherever plans lead: to go away again saves nothing."""
     plans = candidates([[[[0.0, 0.0, 3.0]], [[5.0, 0.0, 3.0]]]], fields=("x", "y", "yaw"))
-    cost = HeadingCost([[0.0, 0.0]], [-3.0], near_m=1.0)
-    np.testing.assert_allclose(cost(plans), [[2.0 * np.pi - 6.0, 0.0]], rtol=1e-5)
+    near, far = (HeadingCost([[x, 0.0]], [-3.0], near_m=1.0)(plans) for x in (0.0, 5.0))
+    np.testing.assert_allclose(near, [[2.0 * np.pi - 6.0] * 2], rtol=1e-5)
+    np.testing.assert_array_equal(far, [[0.0, 0.0]])
 
 
 def test_heading_without_predicted_yaw_is_refused() -> None:

@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dads_ros.config import CostsConfig
+from dads_ros.config import CostsConfig, PlannerConfig, SkillPriorConfig
 from dads_ros.errors import PlanningError
-from dads_ros.planning.costs import PathCost, WaypointsCost, WeightedCosts
+from dads_ros.planning.costs import PathCost, WaypointsCost, WeightedCosts, turned
 from dads_ros.planning.obstacles import ObstacleMap
+from dads_ros.planning.skill_planner import SkillPlanner, robot_rngs
 from dads_ros.planning.tasks import Task, load_cost
-from skill_models import candidates
+from dads_ros.skills import SkillSpace
+from skill_models import Model, candidates, turning_rollout
 
 START = np.array([[0.0, 0.0, np.pi / 2]])
 CUSTOM = '''
@@ -125,3 +127,22 @@ def test_a_cost_that_is_not_there_is_refused(name: str) -> None:
 
 def test_no_name_is_no_cost() -> None:
     assert load_cost("") is None
+
+
+@pytest.mark.parametrize("turn_rate", [0.25, 0.5, 1.0])
+def test_a_robot_gets_to_its_goal_and_turns_as_it_was_asked_to(turn_rate: float) -> None:
+    """From 5 m away, by closed loop; for each of six robots another way and another turn."""
+    config, num = PlannerConfig(), 6
+    space = SkillSpace(SkillPriorConfig(kind="box", dim=3))
+    model = Model(turning_rollout(turn_rate), space, ("x", "y", "yaw"))
+    planner = SkillPlanner(model, config, rngs=robot_rngs(0, num))
+    angles = np.linspace(0.0, 5.0, num)
+    goals = turned(np.tile([5.0, 0.0], (num, 1)), angles)
+    headings, pose, held = np.linspace(1.0, 3.0, num), np.zeros((num, 3)), None
+    task = Task(goals=goals, headings=headings)
+    for _ in range(120):
+        sizes = {"robot_radius_m": 0.1, "standing_radius_m": config.standing_radius_m}
+        plan = planner.plan(pose, task.cost(pose, CostsConfig(), held=held, **sizes))
+        pose, held = plan.predictions[:, 1, :3].astype(float), plan.skill
+    assert np.linalg.norm(pose[:, :2] - goals, axis=1).max() < 0.5
+    assert np.cos(pose[:, 2] - headings).min() > np.cos(0.1)
