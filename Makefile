@@ -42,7 +42,7 @@ test-fast: $(VENV)/.complete
 
 faults: $(VENV)/.complete
 	@PYTHONPATH=test $(RUN) -m faults $(if $(REPEAT),--repeat=$(REPEAT)) \
-	  $(if $(ROWS),--rows="$(ROWS)",--out=docs/reliability.md)
+	  $(if $(ROWS),--rows="$(ROWS)",--jobs=2 --out=docs/reliability.md)
 
 soak: $(VENV)/.complete
 	@PYTHONPATH=test $(RUN) -m faults.soak $(if $(MINUTES),--minutes=$(MINUTES),--out=docs/reliability.md)

@@ -1,9 +1,9 @@
 """Runs rows over real processes and writes what was seen to docs/reliability.md.
 
-    python -m faults [--repeat 5] [--rows TEXT] [--out FILE] [--without]
+    python -m faults [--repeat 5] [--rows TEXT] [--jobs 2] [--out FILE] [--without]
 
 Each row has a process, a ROS domain and a robot of its own; the robot of a run in which something
-was wrong is replaced by a new one.
+was wrong is replaced by a new one. Rows that keep every core busy are run alone.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from faults.judge import Robots, Run
@@ -31,6 +32,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--rows", default="", help="only rows whose name holds this")
+    parser.add_argument("--jobs", type=int, default=1, help="rows at a time")
     parser.add_argument("--out", type=Path, help="write the table to this file")
     parser.add_argument(
         "--without", action="store_true", help="take out what protects: each row must fail, once"
@@ -49,17 +51,21 @@ def main() -> int:
     rows = [row for row in ROWS if args.rows in row.name]
     if args.without:
         return _prove(rows)
-    results: list[tuple[Row, list[Run]]] = []
-    for row in rows:
-        results.append((row, _in_process(row, args.repeat)))
-        wrong = [sentence for seen in results[-1][1] for sentence in seen.wrong]
-        held = sum(not seen.wrong for seen in results[-1][1])
-        print(
-            f"{held}/{args.repeat}  {row.name}", *dict.fromkeys(wrong), sep="\n      ", flush=True
-        )
+    results: dict[str, list[Run]] = {}
+    for jobs, burn in ((args.jobs, False), (1, True)):
+        some = [row for row in rows if row.setup.burns == burn]
+        with ThreadPoolExecutor(jobs) as pool:
+            for row, runs in zip(
+                some, pool.map(lambda row: _in_process(row, args.repeat), some), strict=True
+            ):
+                results[row.name] = runs
+                wrong = [sentence for seen in runs for sentence in seen.wrong]
+                held = sum(not seen.wrong for seen in runs)
+                said = [f"{held}/{args.repeat}  {row.name}", *dict.fromkeys(wrong)]
+                print(*said, sep="\n      ", flush=True)
     if args.out is not None:
-        write_rows(args.out, results)
-    return int(any(seen.wrong for _, runs in results for seen in runs))
+        write_rows(args.out, [(row, results[row.name]) for row in rows])
+    return int(any(seen.wrong for runs in results.values() for seen in runs))
 
 
 def _prove(rows: Sequence[Row]) -> int:

@@ -31,7 +31,7 @@ longest time from a state to its command, or without a command. *Recovery* is th
 end of the fault (which may be the start of a new process) until the robot drives again. \
 *Machine* is the longest time that this machine kept a bare process waiting meanwhile. A reaction \
 may be later than promised by twice that (who sends may be kept waiting, and who receives); \
-nothing is subtracted from it.
+nothing is subtracted from it. Two rows are run at a time, but for those that keep every core busy.
 
 | what is done | what must be seen | held | reaction | recovery | machine |
 |---|---|---|---|---|---|
