@@ -27,6 +27,8 @@ MAX_DISTANCE_M = 1e5
 """Of a map's sides, its origin and goals: farther off, float32 no longer tells centimetres."""
 NARROW = 12.0
 """Factor on the length of a way that touches obstacles; 1 at a margin from them."""
+SIGHT_CELLS = 64
+"""Farther from its goal than this, a robot goes by the field of ways alone."""
 FREE_M = 1e6
 """Clearance where there is no obstacle at all."""
 
@@ -187,6 +189,7 @@ class WayField:
         """
         self.obstacles, self.goal = obstacles, goal
         self.around, self.lengths = around, lengths
+        self._in_sight = np.zeros((0, 0), bool)
 
     def __call__(self, positions: Array) -> Float32:
         """Length from places, bilinear between cells, m. (..., 2) -> (...)."""
@@ -199,6 +202,37 @@ class WayField:
         column, row = (part[outside] for part in at)
         lengths[outside] = self._from_outside(column, row, lengths[outside] + beyond)
         return lengths
+
+    def is_in_sight(self, positions: Array, radius_m: float) -> NDArray[np.bool_]:
+        """Whether the straight line from a place to the goal keeps a cell away from obstacles.
+
+        Only of places within ``radius_m`` of the goal, and within ``SIGHT_CELLS`` of it.
+        Shape (..., 2) -> (...).
+        """
+        num = min(SIGHT_CELLS, int(np.ceil(radius_m / self.obstacles.resolution_m)))
+        if len(self._in_sight) != 2 * num + 1:
+            self._in_sight = self._look_around(num)
+        goal = self._coordinates(self.goal.astype(np.float32))
+        column, row = (
+            np.rint(at - to).astype(int)
+            for at, to in zip(self._coordinates(positions), goal, strict=True)
+        )
+        is_near = np.maximum(np.abs(column), np.abs(row)) <= num
+        column, row = np.clip(column, -num, num), np.clip(row, -num, num)
+        return is_near & self._in_sight[row + num, column + num]
+
+    def _look_around(self, num: int) -> NDArray[np.bool_]:
+        """Of places up to ``num`` cells from the goal. Shape (2 * num + 1, 2 * num + 1)."""
+        cells = self.obstacles.clearance_m
+        column, row = self.obstacles._coordinates(self.goal.astype(np.float32))
+        ahead = np.arange(-num, num + 1, dtype=np.float32)[:, None]
+        parts = np.linspace(0.0, 1.0, 2 * num + 1, dtype=np.float32)  # at most a cell apart
+        i = np.rint(row + ahead * parts).astype(int)[:, None]
+        j = np.rint(column + ahead * parts).astype(int)[None]
+        is_inside = (i >= 0) & (i < cells.shape[0]) & (j >= 0) & (j < cells.shape[1])
+        i, j = np.clip(i, 0, cells.shape[0] - 1), np.clip(j, 0, cells.shape[1] - 1)
+        is_blocked = cells[i, j] <= 0.6 * self.obstacles.resolution_m  # or a cell beside it
+        return ~(is_inside & is_blocked).any(axis=2)
 
     def _from_outside(self, column: Array, row: Array, over_nearest: Array) -> Array:
         """Straight to the goal; where the grid is in between, over it from where it begins."""
@@ -238,7 +272,12 @@ class WayCost:
         lengths = np.stack([way(p) for way, p in zip(self._ways, positions, strict=True)])
         straight = distance_from(self.goals, positions)
         # Near the goal the straight distance is exact, the field only to a cell.
-        lengths = np.where(straight < 2.0 * self._radius_m, straight, lengths)
+        near_m = 2.0 * self._radius_m
+        for robot, way in enumerate(self._ways):
+            near = straight[robot] < near_m
+            if near.any():
+                near[near] = way.is_in_sight(positions[robot][near], near_m)
+                lengths[robot][near] = straight[robot][near]
         return mean_beyond(lengths, self._radius_m)
 
 

@@ -120,6 +120,15 @@ def test_the_cost_of_the_way_is_straight_near_the_goal() -> None:
     np.testing.assert_allclose(cost(plans), [[0.0, 0.35, 2.6]], atol=0.1)
 
 
+def test_behind_a_thin_wall_the_goal_is_not_near() -> None:
+    """Else a small robot would stand before the wall for good."""
+    field = wall_with_a_gap().way_to([0.3, -1.0], 0.1, 0.1)
+    plans = candidates([[[[-0.2, -1.0]], [[0.3, -1.4]]]])
+    behind, beside = WayCost([field], [[0.3, -1.0]], radius_m=0.3)(plans)[0]
+    assert behind > 6.0
+    assert beside == pytest.approx(0.1)
+
+
 def plans_between(starts: np.ndarray, ends: np.ndarray) -> Candidates:
     predictions = np.stack([starts, ends], axis=1)[None].astype(np.float32)
     skills = np.zeros((1, len(starts), 1, 2), np.float32)
