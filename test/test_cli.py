@@ -248,9 +248,10 @@ class TestRobotFile:
 
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that holds a finished training run, ``run``."""
+    """The folder that holds a finished training run, ``run``, of a robot file named from there."""
     folder = tmp_path_factory.mktemp("trained")
-    command = [sys.executable, "-m", "dads_ros", *_train(_train_config(folder), folder)]
+    config = _train_config(folder, robot=Path(_robot(folder)).name)
+    command = [sys.executable, "-m", "dads_ros", *_train(config, folder)]
     subprocess.run(command, capture_output=True, cwd=folder, check=True)
     return folder
 
@@ -269,9 +270,14 @@ class TestRun:
         refused("train", "--out", tmp_path / "run", words=("--config is missing", "ant"))
         refused("train", "--resume", words=("--config is missing", "ant"))
 
-    def test_resume_takes_the_config_of_the_run(
-        self, run_folder: Path, capsys: pytest.CaptureFixture[str]
+    def test_resume_takes_the_config_of_the_run_from_anywhere(
+        self,
+        run_folder: Path,
+        capsys: pytest.CaptureFixture[str],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        monkeypatch.chdir(tmp_path)
         assert main(["train", "--resume", "--out", str(run_folder / "run")]) == 0
         assert "1 of 1 iterations are done already" in capsys.readouterr().err
 

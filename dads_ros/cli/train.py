@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     config = TrainConfig.from_yaml(path)
     name = path.stem
     if args.robot is not None:
-        config, name = dataclasses.replace(config, robot=args.robot), user_path(args.robot).stem
+        config, name = config.with_robot(args.robot, Path()), user_path(args.robot).stem
     if args.seed is not None:
         config = dataclasses.replace(config, seed=args.seed)
     if args.iterations is not None:
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 def _train(config: TrainConfig, out: Path, *, resume: bool) -> int:
     trainer = Trainer(config, out, resume=resume)
     with atomic_write(out / "config.yaml") as temporary:
-        config.to_yaml(temporary)
+        config.with_robot_from(out).to_yaml(temporary)
     if trainer.iteration >= config.num_iterations:
         print(
             f"{trainer.iteration} of {config.num_iterations} iterations are done already: no "

@@ -1,10 +1,14 @@
 """TrainConfig: every setting of a training run. Defaults are the plain method of the paper."""
 
+import dataclasses
+import os
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Literal, Self
 
 from dads_ros.config import REQUIRED, Config, SkillPriorConfig, setting
 from dads_ros.errors import ConfigError
+from dads_ros.files import user_path
 from dads_ros.prediction import PredictionSpec
 
 MAX_LAYERS, MAX_ROWS, MAX_ALTERNATIVES = 16, 4_000_000, 100_000
@@ -278,6 +282,27 @@ class TrainConfig(Config):
     reward: RewardConfig = setting(RewardConfig(), help="The intrinsic reward.")
     sac: SacConfig = setting(SacConfig(), help="Soft actor-critic.")
     collect: CollectConfig = setting(CollectConfig(), help="Collecting experience.")
+
+    @classmethod
+    def from_yaml(cls, path: Path) -> Self:
+        """Read a YAML file; a robot file may be named as it lies from there.
+
+        Raises: ConfigError that names the file.
+        """
+        config = super().from_yaml(path)
+        return config.with_robot(config.robot, path.parent)
+
+    def with_robot(self, name: str, folder: Path) -> Self:
+        """With another robot; the path of a file is taken from this folder and made absolute."""
+        path = folder / user_path(name)
+        return dataclasses.replace(self, robot=str(path.resolve()) if path.is_file() else name)
+
+    def with_robot_from(self, folder: Path) -> Self:
+        """With the path of a robot file as it lies from this folder, as ``from_yaml`` reads it."""
+        path = Path(self.robot)
+        return dataclasses.replace(
+            self, robot=os.path.relpath(path, folder.resolve()) if path.is_file() else self.robot
+        )
 
     def __post_init__(self) -> None:
         """Check what spans several parts. Raises: ConfigError."""

@@ -49,7 +49,7 @@ def export_bundle(trainer: Trainer, folder: Path) -> BundleManifest:
             skill_prior=trainer.config.skill_prior,
             prediction=trainer.config.prediction,
             files={name: sha256(new / name) for name in (POLICY_FILE, DYNAMICS_FILE)},
-            training_config=trainer.config.to_dict(),
+            training_config=trainer.config.to_dict() | {"robot": trainer.robot.name},
             training_metrics={"iteration": best.iteration, **best.metrics},
             commit=trainer.commit,
             versions=tool_versions(),

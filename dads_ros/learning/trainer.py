@@ -45,13 +45,14 @@ from dads_ros.skills import SkillSpace
 MetricsT = TypeVar("MetricsT", SkillMetrics, SwitchMetrics)
 FREE_TO_CHANGE = (
     "num_iterations",
+    "robot",
     "evaluate_every",
     "checkpoint_period_s",
     "show_period_s",
     "device",
     "sac.compile",
 )
-"""Settings that a resumed run may change."""
+"""Settings that a resumed run may change; the robot itself is compared, wherever its file lies."""
 COLLAPSE_SHARE, COLLAPSE_ITERATIONS, COLLAPSE_PART = 0.1, 200, 0.25
 """Skills have collapsed when the reward stays below this share of its peak for so many iterations,
 and for this part of the run: a robot whose first skills are ways to fall earns less while it

@@ -3,9 +3,11 @@
 import contextlib
 import ctypes
 import gc
+import math
 import os
 import reprlib
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -53,6 +55,8 @@ NodeT = TypeVar("NodeT", bound=Node)
 _M_MMAP_THRESHOLD = -3  # of malloc.h
 LARGE_BLOCK = 256 * 1024
 """Bytes; what the control step allocates is smaller."""
+LOG_S, MAX_KINDS = 1.0, 100
+"""Each kind of unexpected error is logged so often, and so many kinds are told apart."""
 WAKE_S = 0.1
 """Longest wait of an executor: ``STOP`` is looked at only between two waits."""
 _SHORT = reprlib.Repr()
@@ -79,14 +83,28 @@ def spin_once(executor: Executor, node: Node, timeout_s: float) -> None:
 
 
 def outlive(node: Node, error: BaseException) -> None:
-    """Log an error once a second, and tell ``node.on_callback_error`` where there is one."""
-    node.get_logger().error(describe(error), throttle_duration_sec=1.0)
+    """Log each kind of error once a second; tell ``node.on_callback_error`` where there is one."""
+    _log_now_and_then(node, describe(error))
     react = getattr(node, "on_callback_error", None)
     if react is not None:
         try:
             react(error)
         except Exception as another:
-            node.get_logger().error(describe(another), throttle_duration_sec=1.0)
+            _log_now_and_then(node, describe(another))
+
+
+_logged: dict[str, float] = {}
+"""When each kind of error was logged last, steady clock, s."""
+
+
+def _log_now_and_then(node: Node, text: str) -> None:
+    kind, now = text.split(": ")[0], time.monotonic()  # its type and place
+    if now - _logged.get(kind, -math.inf) < LOG_S:
+        return
+    if len(_logged) >= MAX_KINDS:
+        _logged.clear()
+    _logged[kind] = now
+    node.get_logger().error(text)
 
 
 def describe(error: BaseException) -> str:

@@ -118,7 +118,7 @@ class SkillTrainerNode(Node):
         """What ``dads-ros train`` does, then jobs until the end."""
         try:
             with atomic_write(self._out / "config.yaml") as temporary:
-                self._trainer.config.to_yaml(temporary)
+                self._trainer.config.with_robot_from(self._out).to_yaml(temporary)
             first, robot = self._trainer.iteration + 1, self._trainer.robot
             with MetricsWriter(self._out, robot, first_iteration=first) as writer:
                 self._iterate(writer)
