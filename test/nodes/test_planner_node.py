@@ -20,6 +20,7 @@ from ros_graph import (
     Robot,
     health,
     is_moving,
+    is_unique,
     position,
     set_parameters,
 )
@@ -55,6 +56,7 @@ def test_point_mass_reaches_its_goal_and_says_so(robot: Robot) -> None:
     assert plan.header.frame_id == "odom"
     assert len(plan.poses) == PlannerConfig().planning_horizon + 1
     assert 1 < len(probe.messages["skill_planner/rollouts"][-1].markers) <= 21
+    assert all(map(is_unique, probe.messages["skill_planner/rollouts"]))
     assert len(probe.messages["skill_planner/skill"][-1].data) == 2
     probe.wait_for(lambda: health(probe) == (0, "goal reached"))
 
