@@ -9,7 +9,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.shapes import RobotShapes
-from dads_ros.nodes.markers import RobotMarkers, rollout_markers, skill_fan_markers
+from dads_ros.nodes.markers import RobotMarkers, goal_marker, rollout_markers, skill_fan_markers
 from dads_ros.robot import RobotSpec
 from ros_graph import ROOT, is_unique
 
@@ -90,6 +90,17 @@ def test_rollouts_show_the_best_first_and_at_most_so_many() -> None:
     np.testing.assert_allclose(best, candidates[np.argmin(costs)])
     assert strips[0].color.g > strips[0].color.r
     assert strips[-1].color.r > strips[-1].color.g
+
+
+def test_the_disc_of_a_goal_is_as_wide_as_its_tolerance_and_goes_with_it() -> None:
+    disc = goal_marker(np.array([3.0, -2.0]), 0.7, stamp=Time(), frame="odom")
+    serialize_message(disc)
+    assert (disc.type, disc.action) == (Marker.CYLINDER, Marker.ADD)
+    assert (disc.scale.x, disc.scale.y) == (1.4, 1.4)
+    assert (disc.pose.position.x, disc.pose.position.y) == (3.0, -2.0)
+    gone = goal_marker(None, 0.7, stamp=Time(), frame="odom")
+    assert gone.action == Marker.DELETE
+    assert (gone.ns, gone.id) == (disc.ns, disc.id)
 
 
 def test_skill_fan_is_one_marker_with_every_piece_of_every_track() -> None:
