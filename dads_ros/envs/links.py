@@ -46,8 +46,8 @@ class RobotLinks:
     def __init__(self, model: RobotModel, frame_prefix: str = "") -> None:
         """Take the tree from the compiled model; the prefix is put before every link's name."""
         self._model, self._robot, self._prefix = model.mj_model, model.spec.name, frame_prefix
-        self._joint_names = {self._model.joint(i).name for i in range(self._model.njnt)}
-        self._link_names = {"odom", ROOT}
+        self._joint_names = {self._name_at(address) for address in self._model.name_jntadr}
+        self._link_names = {"map", "odom", ROOT}
         self._bodies = {model.body_id: f"{frame_prefix}{ROOT}"}
         self.links: list[Link] = []
         """Each after its parent. Length L."""
@@ -81,7 +81,7 @@ class RobotLinks:
 
     def urdf(self) -> str:
         """The tree and its solids; joints are named as in the MJCF, links as their frames."""
-        robot = ET.Element("robot", name=self._robot)
+        robot = ET.Element("robot", name=_printable(self._robot))
         solids: dict[str, list[tuple[Solid, Array, Array]]] = {}
         for geom, solid in solids_of(self._model):
             name = self._bodies.get(int(self._model.geom_bodyid[geom]))
@@ -101,7 +101,7 @@ class RobotLinks:
         """The links of a body: one for each joint, the last one the body's own if it can be."""
         model = self._model
         parent = self._bodies[int(model.body_parentid[body])]
-        name = model.body(body).name or f"body{body}"
+        name = self._name_at(model.name_bodyadr[body]) or f"body{body}"
         position, quaternion = model.body_pos[body].copy(), model.body_quat[body].copy()
         first, num = int(model.body_jntadr[body]), int(model.body_jntnum[body])
         for joint in range(first, first + num):
@@ -113,7 +113,8 @@ class RobotLinks:
             elif model.jnt_type[joint] != _BALL:
                 quaternion = _product(quaternion, _turn(axis, -zero))
             is_body = joint == first + num - 1 and not anchor.any()
-            joint_name = model.joint(joint).name or _free(f"joint{joint}", self._joint_names)
+            joint_name = self._name_at(model.name_jntadr[joint])
+            joint_name = joint_name or _free(f"joint{joint}", self._joint_names)
             link = name if is_body else f"{joint_name}_link"
             parent = self._append(link, parent, joint_name, joint, position, quaternion)
             position, quaternion = -anchor, _STILL
@@ -121,6 +122,11 @@ class RobotLinks:
             joint_name = _free(f"{name}_fixed", self._joint_names)
             parent = self._append(name, parent, joint_name, _NONE, position, quaternion)
         self._bodies[body] = parent
+
+    def _name_at(self, address: int) -> str:
+        """The name that MuJoCo keeps there, which may be of any bytes."""
+        names: bytes = self._model.names
+        return _printable(names[address : names.index(0, address)].decode(errors="replace"))
 
     def _append(self, name: str, parent: str, *joint: Any) -> str:  # noqa: ANN401
         """Returns: the name that it got."""
@@ -134,7 +140,7 @@ class RobotLinks:
         if joint != _NONE:
             hinge = "revolute" if is_limited else "continuous"
             kind = {_BALL: "floating", _SLIDE: "prismatic"}.get(int(model.jnt_type[joint]), hinge)
-        element = ET.SubElement(robot, "joint", name=_printable(link.joint_name), type=kind)
+        element = ET.SubElement(robot, "joint", name=link.joint_name, type=kind)
         ET.SubElement(element, "parent", link=link.parent)
         ET.SubElement(element, "child", link=link.name)
         _add_origin(element, link.position, link.quaternion)

@@ -101,11 +101,11 @@ def link_names(model: RobotModel) -> dict[int, str]:
     return found
 
 
-def odd_robot(folder: Path) -> RobotModel:
-    (folder / "odd.xml").write_text(ODD_MJCF)
+def odd_robot(folder: Path, mjcf: bytes = ODD_MJCF.encode(), name: str = "odd") -> RobotModel:
+    (folder / "odd.xml").write_bytes(mjcf)
     return RobotModel(
         RobotSpec(
-            name="odd",
+            name=name,
             mjcf=str(folder / "odd.xml"),
             base=BaseSpec(body="torso"),
             joints=("slide",),
@@ -184,6 +184,13 @@ def test_shapes_sizes_colours_and_limits_are_those_of_the_mjcf(tmp_path: Path) -
     limit = joints["tip_fixed"].find("limit")
     assert limit is not None
     np.testing.assert_allclose(numbers(limit.get("upper")), np.radians(30.0))
+
+
+def test_names_of_any_bytes_make_a_urdf_that_can_be_read(tmp_path: Path) -> None:
+    mjcf = ODD_MJCF.encode().replace(b'"end"', b'"e\xff&#1;d"').replace(b'"a&lt;', b'"\xed\xa0')
+    urdf = ET.fromstring(RobotLinks(odd_robot(tmp_path, mjcf, name="o\x01<dd")).urdf())
+    assert urdf.get("name") == "o<dd"
+    assert "e\ufffdd" in {link.get("name") for link in urdf.findall("link")}
 
 
 def test_a_prefix_is_put_before_links_but_not_before_joints() -> None:
