@@ -24,6 +24,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from std_msgs.msg import Bool, Float64MultiArray
+from visualization_msgs.msg import MarkerArray
 
 from dads_ros.nodes.runner import NO_SUBSCRIPTION_EVENTS
 
@@ -221,6 +222,12 @@ def set_parameters(probe: Probe, values: dict[str, object]) -> None:
 
 def is_moving(probe: Probe) -> bool:
     return any(abs(value) > 0.1 for value in probe.messages["joint_commands"][-1].data)
+
+
+def is_unique(message: MarkerArray) -> bool:
+    """No two markers share namespace and id, which turns a display of RViz red."""
+    ids = [(marker.ns, marker.id) for marker in message.markers]
+    return len(set(ids)) == len(ids)
 
 
 def _text(value: object) -> str:

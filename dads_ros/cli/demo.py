@@ -6,6 +6,7 @@ ended here on the way out, and when this process is killed they notice it by the
 
 import argparse
 import contextlib
+import importlib.util
 import math
 import os
 import random
@@ -109,8 +110,7 @@ def run(args: argparse.Namespace) -> int:
     STOP.catch_signals(is_command=True)
     print(
         f"{robot.name} with bundle {bundle}, {len(goals)} goals, speed {args.speed:g}\n"
-        f"to look on, with ROS 2 installed: ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']} "
-        f"rviz2 -d {share_folder() / 'config' / 'dads.rviz'}",
+        f"{how_to_look_on(os.environ['ROS_DOMAIN_ID'])}",
         flush=True,
     )
     results: list[GoalResult] = []
@@ -131,6 +131,18 @@ def run(args: argparse.Namespace) -> int:
         return STOP.exit_code
     print(table(results), flush=True)
     return 0 if all(result.time_s is not None for result in results) else 1
+
+
+def how_to_look_on(domain: str) -> str:
+    """The command that starts RViz, and what it says that is no fault."""
+    view = share_folder() / "config" / "dads.rviz"
+    text = f"to look on, with ROS 2 installed: ROS_DOMAIN_ID={domain} rviz2 -d {view}"
+    if importlib.util.find_spec("tf2_msgs") is None:
+        text += (
+            "\nRViz's warning 'No tf data' is expected then, as there is no tf2_msgs here: all is "
+            "shown in its fixed frame, only the camera does not follow"
+        )
+    return text
 
 
 def warn_of_other_model(robot: RobotSpec, bundle: SkillBundle) -> None:

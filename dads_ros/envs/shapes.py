@@ -36,12 +36,8 @@ class RobotShapes:
         """Collect them from the MJCF; meshes and what stands in the world are left out."""
         mj_model = model.mj_model
         self._model, self._data = mj_model, mujoco.MjData(mj_model)
-        self._ids = [
-            geom
-            for geom in range(mj_model.ngeom)
-            if int(mj_model.geom_type[geom]) in _KINDS and mj_model.geom_bodyid[geom] != 0
-        ]
-        self.solids = [self._solid(geom) for geom in self._ids]
+        found = solids_of(mj_model)
+        self._ids, self.solids = [geom for geom, _ in found], [solid for _, solid in found]
 
     def poses(self, state: Array) -> tuple[Array, Array]:
         """Where the solids are in a full-physics state.
@@ -57,14 +53,24 @@ class RobotShapes:
             mujoco.mju_mat2Quat(quaternions[row], self._data.geom_xmat[geom])
         return self._data.geom_xpos[self._ids], quaternions
 
-    def _solid(self, geom: int) -> Solid:
-        kind = _KINDS[int(self._model.geom_type[geom])]
-        a, b, c = (2.0 * float(value) for value in self._model.geom_size[geom])
-        size = {
-            "sphere": (a, b or a, c or a),
-            "capsule": (a, a, b),
-            "cylinder": (a, a, b),
-            "box": (a, b, c),
-        }[kind]
-        red, green, blue, alpha = map(float, self._model.geom_rgba[geom])
-        return Solid(kind, size, (red, green, blue, alpha))
+
+def solids_of(model: mujoco.MjModel) -> list[tuple[int, Solid]]:
+    """Every geom that is a solid, and of a body; meshes are none."""
+    return [
+        (geom, _solid(model, geom))
+        for geom in range(model.ngeom)
+        if int(model.geom_type[geom]) in _KINDS and model.geom_bodyid[geom] != 0
+    ]
+
+
+def _solid(model: mujoco.MjModel, geom: int) -> Solid:
+    kind = _KINDS[int(model.geom_type[geom])]
+    a, b, c = (2.0 * float(value) for value in model.geom_size[geom])
+    size = {
+        "sphere": (a, b or a, c or a),
+        "capsule": (a, a, b),
+        "cylinder": (a, a, b),
+        "box": (a, b, c),
+    }[kind]
+    red, green, blue, alpha = map(float, model.geom_rgba[geom])
+    return Solid(kind, size, (red, green, blue, alpha))

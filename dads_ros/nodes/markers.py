@@ -20,6 +20,10 @@ from dads_ros.nodes.conversions import to_pose
 
 Array = NDArray[np.floating]
 LINE_WIDTH_M = 0.03
+DISC_HEIGHT_M = 0.02
+CLEARING_ID = -1
+"""Of the marker that clears a display, which must share its id with none that is added after it:
+RViz takes two of one namespace and id in one message for an error."""
 
 
 class Solid(Protocol):
@@ -101,7 +105,7 @@ def rollout_markers(
     """
     order = np.argsort(costs, kind="stable")
     chosen = order[np.linspace(0, len(order) - 1, min(num, len(order))).astype(int)]
-    markers = [Marker(ns="rollouts", action=Marker.DELETEALL)]
+    markers = [_clearing("rollouts")]
     for rank, index in enumerate(chosen):
         red, green, blue = colorsys.hsv_to_rgb(
             (1.0 - rank / max(len(chosen) - 1, 1)) / 3, 0.9, 0.9
@@ -112,6 +116,26 @@ def rollout_markers(
         marker.points = _points(candidates[index], height)
         markers.append(marker)
     return _framed(markers, stamp, frame)
+
+
+def goal_marker(goal: Array | None, tolerance_m: float, *, stamp: Time, frame: str) -> Marker:
+    """A disc of where a goal counts as reached; without a goal, what takes the last disc away.
+
+    Args:
+        goal: x, y in metres. Shape (2,).
+        tolerance_m: its radius.
+        stamp: of the message.
+        frame: odom.
+    """
+    if goal is None:
+        marker = Marker(ns="goal_tolerance", action=Marker.DELETE)
+    else:
+        marker = Marker(ns="goal_tolerance", type=Marker.CYLINDER, action=Marker.ADD)
+        marker.scale = Vector3(x=2 * tolerance_m, y=2 * tolerance_m, z=DISC_HEIGHT_M)
+        marker.color = ColorRGBA(r=0.0, g=0.85, b=0.3, a=0.4)
+        marker.pose.position = Point(x=float(goal[0]), y=float(goal[1]), z=DISC_HEIGHT_M)
+    marker.header.stamp, marker.header.frame_id = stamp, frame
+    return marker
 
 
 def skill_fan_markers(tracks: Array, *, stamp: Time, frame: str) -> MarkerArray:
@@ -131,7 +155,11 @@ def skill_fan_markers(tracks: Array, *, stamp: Time, frame: str) -> MarkerArray:
         marker.points += [point for pair in pairwise(points) for point in pair]
         colour = ColorRGBA(r=red, g=green, b=blue, a=0.8)
         marker.colors += [colour] * (2 * (len(points) - 1))
-    return _framed([Marker(ns="skill_fan", action=Marker.DELETEALL), marker], stamp, frame)
+    return _framed([_clearing("skill_fan"), marker], stamp, frame)
+
+
+def _clearing(namespace: str) -> Marker:
+    return Marker(ns=namespace, id=CLEARING_ID, action=Marker.DELETEALL)
 
 
 def _points(track: Array, height: float) -> list[Point]:

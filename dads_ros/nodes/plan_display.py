@@ -1,23 +1,24 @@
-"""PlanDisplay: a plan on ~/plan, ~/skill and, now and then, ~/rollouts."""
+"""PlanDisplay: a plan on ~/plan, ~/skill and, now and then, ~/rollouts; ~/goal_tolerance."""
 
 import time
 
 import numpy as np
 from nav_msgs.msg import Path
+from numpy.typing import NDArray
 from rclpy.node import Node
 from std_msgs.msg import Float64MultiArray
-from visualization_msgs.msg import MarkerArray
+from visualization_msgs.msg import Marker, MarkerArray
 
 from dads_ros.nodes.conversions import Frames, labelled_array, path_message, to_stamp
-from dads_ros.nodes.markers import rollout_markers
-from dads_ros.nodes.runner import NO_PUBLISHER_EVENTS, RELIABLE_QOS
+from dads_ros.nodes.markers import goal_marker, rollout_markers
+from dads_ros.nodes.runner import LATCHED_QOS, NO_PUBLISHER_EVENTS, RELIABLE_QOS
 from dads_ros.nodes.settings import SkillPlannerConfig
 from dads_ros.planning.mppi import SkillModel
 from dads_ros.planning.skill_planner import Plan
 
 
 class PlanDisplay:
-    """Publishes from whichever thread plans, never from the control tick."""
+    """Publishes plans from whichever thread plans, never from the control tick."""
 
     def __init__(self, node: Node, frames: Frames) -> None:
         """Make the publishers."""
@@ -26,7 +27,13 @@ class PlanDisplay:
         self._path = node.create_publisher(Path, "~/plan", RELIABLE_QOS, **quiet)
         self._skill = node.create_publisher(Float64MultiArray, "~/skill", RELIABLE_QOS, **quiet)
         self._rollouts = node.create_publisher(MarkerArray, "~/rollouts", RELIABLE_QOS, **quiet)
+        self._goal = node.create_publisher(Marker, "~/goal_tolerance", LATCHED_QOS, **quiet)
         self._rollouts_time = -np.inf
+
+    def show_goal(self, goal: NDArray[np.floating] | None, tolerance_m: float) -> None:
+        """Publish where a goal x, y counts as reached, in metres, or that there is none. (2,)."""
+        stamp = self._node.get_clock().now().to_msg()
+        self._goal.publish(goal_marker(goal, tolerance_m, stamp=stamp, frame=self._frames.odom))
 
     def show(
         self,

@@ -63,7 +63,7 @@ class SkillPlannerNode(SteadyLifecycleNode):
         Raises: ConfigError, BundleError, PlanningError.
         """
         super().__init__("skill_planner")
-        self._settings = NodeParameters(self, SkillPlannerConfig, self._update_watchdog)
+        self._settings = NodeParameters(self, SkillPlannerConfig, self._use_settings)
         config = self._settings.config
         self._frames = Frames.of(config.frame_prefix)
         self._custom = load_cost(config.costs.custom)
@@ -172,6 +172,7 @@ class SkillPlannerNode(SteadyLifecycleNode):
                 publisher.wait_for_all_acked(Duration(seconds=LAST_COMMAND_TIMEOUT_S))
                 time.sleep(LAST_COMMANDS_S)
             self._reached_publisher.publish(Bool(data=False))
+            self._show_goal()
             self._command_publisher = None
             self.destroy_publisher(publisher)
         self._lookout.release()
@@ -292,14 +293,15 @@ class SkillPlannerNode(SteadyLifecycleNode):
         if result is not None:
             self._send(result)
 
-    def _update_watchdog(self) -> None:
-        """Wait by the present ``state_timeout_s``, from now on when it has changed."""
+    def _use_settings(self) -> None:
+        """From now on: wait by another ``state_timeout_s``, show another ``goal_tolerance_m``."""
         period_ns = int(self._settings.config.state_timeout_s * 1e9)
         if self._watchdog.timer_period_ns != period_ns:
             self._watchdog.timer_period_ns = period_ns
             self._watchdog.reset()
             if self._is_active:
                 self._promise()
+        self._show_goal()
 
     def _plan(self, request: PlanRequest) -> None:
         """Make one plan and show it; runs in the planning thread."""
@@ -327,7 +329,14 @@ class SkillPlannerNode(SteadyLifecycleNode):
     def _turn_to(self, errand: Errand | None) -> None:
         if self._controller is not None:
             self._controller.turn_to(errand)
+        self._show_goal()
         self._reached_publisher.publish(Bool(data=False))
+
+    def _show_goal(self) -> None:
+        """Whether there is one, and where it counts as reached."""
+        watch = None if self._errand is None else self._errand.watch
+        goal = None if watch is None else watch.goal
+        self._display.show_goal(goal, self._settings.config.goal_tolerance_m)
 
     # --- connections ---------------------------------------------------------------------------
 

@@ -45,7 +45,7 @@ class SimulatorConfig(Config):
         read_only=True,
     )
     frame_prefix: str = setting(
-        "", help="Put before the frames odom and base_link, such as 'robot1/'.", read_only=True
+        "", help="Put before the frames odom and of all links, such as 'robot1/'.", read_only=True
     )
     parent_pid: int = setting(
         0, min=0, help="End when this parent process has ended; 0: never.", read_only=True

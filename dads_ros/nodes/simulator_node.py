@@ -6,17 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import TransformStamped, Wrench
+from geometry_msgs.msg import Wrench
 from nav_msgs.msg import Odometry
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Float64MultiArray
+from std_msgs.msg import Float64MultiArray, String
 from std_srvs.srv import SetBool, Trigger
 from visualization_msgs.msg import MarkerArray
 
+from dads_ros.envs.links import RobotLinks
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.shapes import RobotShapes
 from dads_ros.envs.vector_env import Physics
@@ -31,9 +32,11 @@ from dads_ros.nodes.conversions import (
     to_stamp,
     wrench_of,
 )
+from dads_ros.nodes.link_frames import LinkFrames
 from dads_ros.nodes.markers import RobotMarkers
 from dads_ros.nodes.parameters import NodeParameters
 from dads_ros.nodes.runner import (
+    LATCHED_QOS,
     OK,
     RELIABLE_QOS,
     WAKE_S,
@@ -72,6 +75,8 @@ class SimulatorNode(Node):
         self._shapes = RobotShapes(self._model)
         self._frames = Frames.of(config.frame_prefix)
         self._markers = RobotMarkers(self._shapes.solids, self._frames.odom)
+        self._links = RobotLinks(self._model, config.frame_prefix)
+        self._link_frames = LinkFrames(self._links.links)
         self._safe_command = np.array(self._spec.safe_command)
         self._command, self._has_command = self._safe_command, False
         self._command_time = self._state_time = self._markers_time = -np.inf
@@ -197,6 +202,10 @@ class SimulatorNode(Node):
         self._odometry_publisher = publisher(Odometry, "odom")
         self._markers_publisher = publisher(MarkerArray, "~/robot_markers")
         self._tf_publisher = None if TFMessage is None else publisher(TFMessage, "/tf")
+        self._description_publisher = self.create_publisher(
+            String, "robot_description", LATCHED_QOS
+        )
+        self._description_publisher.publish(String(data=self._links.urdf()))
         self.create_subscription(
             Float64MultiArray, "joint_commands", self._take_command, RELIABLE_QOS
         )
@@ -219,13 +228,9 @@ class SimulatorNode(Node):
         odometry = odometry_message(state, stamp_ns, self._frames)
         self._odometry_publisher.publish(odometry)
         if self._tf_publisher is not None:
-            transform = TransformStamped(header=odometry.header)
-            transform.child_frame_id = self._frames.base_link
-            position, turn = odometry.pose.pose.position, odometry.pose.pose.orientation
-            translation = transform.transform.translation
-            translation.x, translation.y, translation.z = position.x, position.y, position.z
-            transform.transform.rotation = turn
-            self._tf_publisher.publish(TFMessage(transforms=[transform]))
+            poses = self._links.poses(self._physics.states[0])
+            transforms = self._link_frames.update(odometry, *poses)
+            self._tf_publisher.publish(TFMessage(transforms=transforms))
         rate_hz = self._settings.config.markers_rate_hz
         if (
             self._state_time - self._markers_time >= 1.0 / rate_hz

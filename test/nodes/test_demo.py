@@ -1,5 +1,6 @@
 """dads-ros demo: drives to all goals, and leaves nothing running however it ends."""
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ import pytest
 
 from dads_ros.bundle.manifest import BundleManifest
 from dads_ros.bundle.runtime import SkillBundle
-from dads_ros.cli.demo import draw_goals, parse_goals, warn_of_other_model
+from dads_ros.cli.demo import draw_goals, how_to_look_on, parse_goals, warn_of_other_model
 from dads_ros.errors import ConfigError
 from dads_ros.robot import RobotSpec
 from ros_graph import ROOT
@@ -55,6 +56,12 @@ def nodes_of(demo: "subprocess.Popen[str]") -> list[int]:
         if f"parent_pid:={demo.pid}" in words:
             found.append(int(entry.name))
     return found
+
+
+def test_it_says_how_to_look_on_and_what_rviz_will_warn_of() -> None:
+    said = how_to_look_on("7")
+    assert f"ROS_DOMAIN_ID=7 rviz2 -d {ROOT / 'config' / 'dads.rviz'}" in said
+    assert ("'No tf data' is expected" in said) == (importlib.util.find_spec("tf2_msgs") is None)
 
 
 @pytest.mark.slow

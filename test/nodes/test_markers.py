@@ -5,12 +5,39 @@ import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
 from rclpy.serialization import serialize_message
-from visualization_msgs.msg import Marker
+from visualization_msgs.msg import Marker, MarkerArray
 
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.shapes import RobotShapes
-from dads_ros.nodes.markers import RobotMarkers, rollout_markers, skill_fan_markers
+from dads_ros.nodes.markers import RobotMarkers, goal_marker, rollout_markers, skill_fan_markers
 from dads_ros.robot import RobotSpec
+from ros_graph import ROOT, is_unique
+
+ROBOTS = sorted(path.stem for path in ROOT.glob("config/robots/*.yaml"))
+
+
+def messages() -> dict[str, MarkerArray]:
+    """One of every kind that this package publishes."""
+    candidates, costs = np.zeros((8, 3, 2)), np.arange(8.0)
+    found = {
+        f"rollouts {num}": rollout_markers(
+            candidates, costs, num=num, height=0.5, stamp=Time(), frame="odom"
+        )
+        for num in (1, 20)
+    }
+    found["skill fan"] = skill_fan_markers(np.zeros((4, 6, 2)), stamp=Time(), frame="odom")
+    for robot in ROBOTS:
+        model = RobotModel(RobotSpec.load(robot))
+        shapes = RobotShapes(model)
+        poses = shapes.poses(model.reset_state(1, np.random.default_rng(0))[0])
+        found[robot] = RobotMarkers(shapes.solids, "odom").update(*poses, Time())
+    return found
+
+
+def test_no_message_has_two_markers_of_one_namespace_and_id() -> None:
+    for kind, message in messages().items():
+        assert len(message.markers) > 0
+        assert is_unique(message), kind
 
 
 @pytest.mark.parametrize("robot", ["ant", "point_mass"])
@@ -63,6 +90,17 @@ def test_rollouts_show_the_best_first_and_at_most_so_many() -> None:
     np.testing.assert_allclose(best, candidates[np.argmin(costs)])
     assert strips[0].color.g > strips[0].color.r
     assert strips[-1].color.r > strips[-1].color.g
+
+
+def test_the_disc_of_a_goal_is_as_wide_as_its_tolerance_and_goes_with_it() -> None:
+    disc = goal_marker(np.array([3.0, -2.0]), 0.7, stamp=Time(), frame="odom")
+    serialize_message(disc)
+    assert (disc.type, disc.action) == (Marker.CYLINDER, Marker.ADD)
+    assert (disc.scale.x, disc.scale.y) == (1.4, 1.4)
+    assert (disc.pose.position.x, disc.pose.position.y) == (3.0, -2.0)
+    gone = goal_marker(None, 0.7, stamp=Time(), frame="odom")
+    assert gone.action == Marker.DELETE
+    assert (gone.ns, gone.id) == (disc.ns, disc.id)
 
 
 def test_skill_fan_is_one_marker_with_every_piece_of_every_track() -> None:

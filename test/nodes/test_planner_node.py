@@ -11,15 +11,17 @@ from nav_msgs.msg import Path as PathMessage
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
-from visualization_msgs.msg import MarkerArray
+from visualization_msgs.msg import Marker, MarkerArray
 
 from dads_ros.config import PlannerConfig
 from dads_ros.nodes.conversions import answered_stamp_ns, to_ns
 from ros_graph import (
+    LATCHED,
     NodeProcess,
     Robot,
     health,
     is_moving,
+    is_unique,
     position,
     set_parameters,
 )
@@ -55,6 +57,7 @@ def test_point_mass_reaches_its_goal_and_says_so(robot: Robot) -> None:
     assert plan.header.frame_id == "odom"
     assert len(plan.poses) == PlannerConfig().planning_horizon + 1
     assert 1 < len(probe.messages["skill_planner/rollouts"][-1].markers) <= 21
+    assert all(map(is_unique, probe.messages["skill_planner/rollouts"]))
     assert len(probe.messages["skill_planner/skill"][-1].data) == 2
     probe.wait_for(lambda: health(probe) == (0, "goal reached"))
 
@@ -77,10 +80,22 @@ def test_bad_goal_is_refused_and_the_old_one_stays(
 
 
 def test_cancel_makes_it_stand(robot: Robot) -> None:
-    probe = robot.probe
+    probe, topic = robot.probe, "skill_planner/goal_tolerance"
+    probe.listen(Marker, topic, LATCHED)
     probe.send_goal(50.0, 0.0)
     probe.wait_for(lambda: is_moving(probe))
+
+    def is_shown(radius_m: float) -> bool:
+        disc = probe.messages[topic][-1]
+        is_there = (disc.action, disc.pose.position.x) == (Marker.ADD, 50.0)
+        return is_there and disc.scale.x == disc.scale.y == pytest.approx(2.0 * radius_m)
+
+    probe.wait_for(lambda: is_shown(0.5))
+    for radius_m in (0.7, 0.5):
+        set_parameters(probe, {"goal_tolerance_m": radius_m})
+        probe.wait_for(lambda radius_m=radius_m: is_shown(radius_m))
     assert probe.call(Trigger, "skill_planner/cancel").message == "the task is cancelled"
+    probe.wait_for(lambda: probe.messages[topic][-1].action == Marker.DELETE)
     probe.wait_for(lambda: list(probe.messages["joint_commands"][-1].data) == [0.0, 0.0])
     probe.wait_for(lambda: health(probe) == (0, "no task: standing command"))
 

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,13 +15,13 @@ from geometry_msgs.msg import Wrench
 from nav_msgs.msg import Odometry
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Float64MultiArray
+from std_msgs.msg import Float64MultiArray, String
 from std_srvs.srv import SetBool, Trigger
 from visualization_msgs.msg import MarkerArray
 
 from dads_ros.nodes.conversions import command_message, to_ns
 from dads_ros.robot import RobotSpec
-from ros_graph import ROOT, NodeProcess, Probe
+from ros_graph import LATCHED, ROOT, NodeProcess, Probe, is_unique
 
 Start = Callable[..., NodeProcess]
 
@@ -45,6 +46,10 @@ def test_states_come_in_pairs_every_control_step_with_the_clock(
     assert 0.8 * asked < wall < 10.0 * asked  # never faster; slower where the machine is busy
     assert probe.messages["joint_states"][-1].name[:2] == ["hip_1", "ankle_1"]
     assert probe.messages["simulator/robot_markers"]
+    assert all(map(is_unique, probe.messages["simulator/robot_markers"]))
+    probe.listen(String, "robot_description", LATCHED)  # whoever comes late gets it as well
+    urdf = ET.fromstring(probe.wait_for_next("robot_description").data)
+    assert {"hip_1", "ankle_4"} < {joint.get("name") for joint in urdf.findall("joint")}
 
 
 def test_command_acts_until_it_is_too_old(start: Start, probe: Probe) -> None:
