@@ -15,6 +15,8 @@ import time
 from collections.abc import Iterator
 from typing import Any, BinaryIO, TextIO, cast
 
+PARENT_PID = "DADS_ROS_PARENT_PID"
+"""Environment variable: a node ends when this process has ended; launch files and demo set it."""
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 GRACE_S = 4.0
 """From the wish to end until the process is cut off."""

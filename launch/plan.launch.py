@@ -8,6 +8,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 from launch_ros.parameter_descriptions import ParameterValue
 
+from dads_ros.process import PARENT_PID
 from launch import LaunchDescription
 
 
@@ -36,6 +37,7 @@ def generate_launch_description() -> LaunchDescription:
         name="skill_planner",
         namespace=LaunchConfiguration("namespace"),
         output="screen",
+        additional_env={PARENT_PID: str(os.getpid())},
         parameters=[
             LaunchConfiguration("planner_params"),
             {
@@ -49,7 +51,6 @@ def generate_launch_description() -> LaunchDescription:
                 "use_sim_time": ParameterValue(
                     LaunchConfiguration("use_sim_time"), value_type=bool
                 ),
-                "parent_pid": os.getpid(),
             },
         ],
     )

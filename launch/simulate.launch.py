@@ -8,6 +8,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from dads_ros.process import PARENT_PID
 from launch import LaunchDescription
 
 
@@ -38,6 +39,7 @@ def generate_launch_description() -> LaunchDescription:
         name="simulator",
         namespace=LaunchConfiguration("namespace"),
         output="screen",
+        additional_env={PARENT_PID: str(os.getpid())},
         parameters=[
             LaunchConfiguration("simulator_params"),
             {
@@ -51,7 +53,6 @@ def generate_launch_description() -> LaunchDescription:
                 "publish_clock": ParameterValue(
                     LaunchConfiguration("publish_clock"), value_type=bool
                 ),
-                "parent_pid": os.getpid(),
             },
         ],
     )

@@ -8,6 +8,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from dads_ros.process import PARENT_PID
 from launch import LaunchDescription
 
 
@@ -38,6 +39,7 @@ def generate_launch_description() -> LaunchDescription:
         name="skill_trainer",
         namespace=LaunchConfiguration("namespace"),
         output="screen",
+        additional_env={PARENT_PID: str(os.getpid())},
         sigterm_timeout="60",  # it finishes its iteration and leaves a checkpoint
         sigkill_timeout="60",
         parameters=[
@@ -47,7 +49,6 @@ def generate_launch_description() -> LaunchDescription:
                 "out": ParameterValue(LaunchConfiguration("out"), value_type=str),
                 "resume": ParameterValue(LaunchConfiguration("resume"), value_type=bool),
                 "seed": ParameterValue(LaunchConfiguration("seed"), value_type=int),
-                "parent_pid": os.getpid(),
             },
         ],
     )

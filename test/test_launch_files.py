@@ -88,7 +88,11 @@ def test_nodes_exist_and_take_the_parameters(name: str) -> None:
     assert isinstance(inline, ast.Dict)
     keys = {text(key) for key in inline.keys if key is not None}
     assert keys <= known_parameters(SETTINGS[executable])
-    assert "parent_pid" in keys
+    environment = node["additional_env"]
+    assert (
+        isinstance(environment, ast.Dict)
+        and ast.unparse(environment) == "{PARENT_PID: str(os.getpid())}"
+    )
     assert isinstance(file, ast.Call)
 
 

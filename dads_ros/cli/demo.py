@@ -37,7 +37,7 @@ from dads_ros.errors import ConfigError, DadsError
 from dads_ros.files import find_file, share_folder
 from dads_ros.nodes.conversions import MAX_GOAL_M, Frames, goal_message, to_ns
 from dads_ros.nodes.runner import LATCHED_QOS, RELIABLE_QOS, STATE_QOS
-from dads_ros.process import STOP
+from dads_ros.process import PARENT_PID, STOP
 from dads_ros.robot import RobotSpec
 
 Array = NDArray[np.float64]
@@ -354,6 +354,7 @@ class NodeProcess:
             stdout=self._log,
             stderr=self._log,
             start_new_session=True,
+            env=os.environ | {PARENT_PID: str(os.getpid())},
         )
 
     def check(self) -> None:
@@ -394,7 +395,6 @@ def running_nodes(
     # In lock step a busy machine is slow, where in real time commands come late and robots fall.
     common: dict[str, object] = {
         "seed": args.seed,
-        "parent_pid": os.getpid(),
         "lock_step": "true",
     }
     simulator = {"robot": args.robot, "speed": args.speed, "command_timeout_s": timeout_s}

@@ -74,7 +74,7 @@ class SkillPlannerNode(SteadyLifecycleNode):
         self._last_message: Float64MultiArray | None = None
         self._connect()
         self._loader = BundleLoader(config, self._frames, self._display)
-        check_parent = watch_parent(self, config.parent_pid)
+        check_parent = watch_parent(self)
         if config.autostart:
             drive = self._loader.load(config)  # here, so that its errors end the process
             self._take(drive)

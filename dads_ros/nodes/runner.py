@@ -24,8 +24,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
-from dads_ros.errors import DadsError
-from dads_ros.process import STOP
+from dads_ros.errors import ConfigError, DadsError
+from dads_ros.process import PARENT_PID, STOP
 
 STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 """For watchdogs: it goes on when /clock stops."""
@@ -176,13 +176,20 @@ def _return_memory() -> None:
         mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK)
 
 
-def watch_parent(node: Node, parent_pid: int) -> Callable[[], None]:
-    """Stop once the parent process has ended, however it ended; 0: never.
+def watch_parent(node: Node) -> Callable[[], None]:
+    """Stop once the process that ``PARENT_PID`` names has ended, however it ended.
+
+    That is no parameter of the node, for it belongs to one start: dumped parameters are loaded.
 
     Returns: looks after it now, for who waits without spinning.
+    Raises: ConfigError for what names no process.
     """
-    if not parent_pid:
+    text = os.environ.get(PARENT_PID, "")
+    if not text:
         return lambda: None
+    if not text.isdecimal() or not 0 < int(text[:10]) < 2**31:
+        raise ConfigError(f"{PARENT_PID} is '{text[:20]}'; expected the id of a process")
+    parent_pid = int(text)
     started_by = os.getppid()
 
     def check() -> None:

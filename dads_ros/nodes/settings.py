@@ -47,9 +47,6 @@ class SimulatorConfig(Config):
     frame_prefix: str = setting(
         "", help="Put before the frames odom and of all links, such as 'robot1/'.", read_only=True
     )
-    parent_pid: int = setting(
-        0, min=0, help="End when this parent process has ended; 0: never.", read_only=True
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +92,6 @@ class SkillPlannerConfig(ControlConfig):
     frame_prefix: str = setting(
         "", help="Put before the frames odom and base_link, such as 'robot1/'.", read_only=True
     )
-    parent_pid: int = setting(
-        0, min=0, help="End when this parent process has ended; 0: never.", read_only=True
-    )
     stamped_cmd_vel: bool = setting(
         False, help="cmd_vel is a TwistStamped instead of a Twist.", read_only=True
     )
@@ -120,7 +114,4 @@ class SkillTrainerConfig(Config):
     )
     frame_prefix: str = setting(
         "", help="Put before the frame odom, such as 'robot1/'.", read_only=True
-    )
-    parent_pid: int = setting(
-        0, min=0, help="End when this parent process has ended; 0: never.", read_only=True
     )

@@ -91,7 +91,7 @@ class SimulatorNode(Node):
         self._has_clock, self._clock_steps = False, 0
         self._skipped_steps = 0  # that the clock was ahead by, since the last diagnostics
         self._connect(config)
-        watch_parent(self, config.parent_pid)
+        watch_parent(self)
 
     def spin(self) -> None:
         """Run until ``STOP`` is asked: callbacks and simulation steps take turns."""

@@ -97,7 +97,7 @@ class SkillTrainerNode(Node):
         self.create_service(Trigger, "~/export", self._export, **beside)
         self.create_service(Trigger, "~/stop", self._stop, **beside)
         self._diagnostics = Diagnostics(self, "training", self._health)
-        watch_parent(self, config.parent_pid)
+        watch_parent(self)
         self._worker = threading.Thread(target=self._train, name="training")
 
     def spin(self) -> None:

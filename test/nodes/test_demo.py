@@ -17,6 +17,7 @@ from dads_ros.bundle.manifest import BundleManifest
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.cli.demo import draw_goals, how_to_look_on, parse_goals, warn_of_other_model
 from dads_ros.errors import ConfigError
+from dads_ros.process import PARENT_PID
 from dads_ros.robot import RobotSpec
 from ros_graph import ROOT
 
@@ -51,9 +52,10 @@ def nodes_of(demo: "subprocess.Popen[str]") -> list[int]:
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             words = (entry / "cmdline").read_bytes().decode().split("\0")
+            settings = (entry / "environ").read_bytes().decode().split("\0")
         except OSError:
             continue
-        if f"parent_pid:={demo.pid}" in words:
+        if "--ros-args" in words and f"{PARENT_PID}={demo.pid}" in settings:
             found.append(int(entry.name))
     return found
 

@@ -20,6 +20,7 @@ from std_srvs.srv import SetBool, Trigger
 from visualization_msgs.msg import MarkerArray
 
 from dads_ros.nodes.conversions import command_message, to_ns
+from dads_ros.process import PARENT_PID
 from dads_ros.robot import RobotSpec
 from ros_graph import LATCHED, ROOT, NodeProcess, Probe, is_unique
 
@@ -125,12 +126,13 @@ def test_bad_ros_arguments_are_one_sentence_and_exit_code_two() -> None:
         assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_it_ends_when_its_parent_has_ended(start: Start, probe: Probe) -> None:
+def test_it_ends_when_its_parent_has_ended(
+    start: Start, probe: Probe, monkeypatch: pytest.MonkeyPatch
+) -> None:
     parent = start("simulator", robot="point_mass")
     probe.listen(Odometry, "robot1/odom")
-    child = start(
-        "simulator", robot="point_mass", namespace="robot1", parent_pid=parent.process.pid
-    )
+    monkeypatch.setenv(PARENT_PID, str(parent.process.pid))
+    child = start("simulator", robot="point_mass", namespace="robot1")
     probe.wait_for_next("robot1/odom")
     parent.kill()
     assert child.process.wait(20) == 0
