@@ -121,5 +121,7 @@ def test_fuzz_command_lines(folder: Path, verb: str, data: st.DataObject) -> Non
 
 def _is_sound(config: Config) -> None:
     """What was taken can be written, and is the same when it is read."""
-    again = type(config).from_dict(yaml.safe_load(yaml.safe_dump(config.to_dict())))
-    assert repr(again) == repr(config)  # NaN, which no setting may be, equals nothing
+    text = yaml.safe_dump(config.to_dict())
+    again = type(config).from_dict(yaml.safe_load(text))
+    # As text: NaN, which may stand in a bundle's notes on its training, equals nothing.
+    assert yaml.safe_dump(again.to_dict()) == text
