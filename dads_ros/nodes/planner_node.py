@@ -348,6 +348,7 @@ class SkillPlannerNode(SteadyLifecycleNode):
         self._states = StateInput(
             self,
             self._frames,
+            use_imu=self._settings.config.use_imu,
             timeout_s=lambda: self._settings.config.state_timeout_s,
             take=self._take_state,
             refuse=self._refuse_state,
