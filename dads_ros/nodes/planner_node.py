@@ -374,7 +374,8 @@ class SkillPlannerNode(SteadyLifecycleNode):
         detail = ""
         if self._is_active:
             if level > WARN:
-                detail = self._states.complaint()
+                is_silent = values["state age, s"] > self._settings.config.state_timeout_s
+                detail = self._states.complaint() if is_silent else ""
             elif self._states.is_other_clock:
                 level = max(level, WARN)
                 cure = "use_sim_time is true and /clock says something else: set it to false on a "

@@ -65,6 +65,12 @@ class Errand:
             position, stamp_ns, tolerance_m=tolerance_m, hold_s=config.goal_hold_s
         )
 
+    def ends_near(self, other: "Errand", distance_m: float) -> bool:
+        """Both lead to nearly the same place."""
+        if self.watch is None or other.watch is None:
+            return self is other
+        return bool(np.linalg.norm(self.watch.goal - other.watch.goal) <= distance_m)
+
     def is_silent(self, now: float, config: ControlConfig) -> bool:
         """It is a velocity, and nobody has sent one for too long."""
         return self.task.velocities is not None and now - self.received > config.cmd_vel_timeout_s
@@ -132,7 +138,7 @@ class SkillController:
         self._gate = CommandGate(loop.robot, loop.num_robots)
         self._lock = threading.Lock()  # guards loop, errand, skill and plan error against plan()
         self._errand: Errand | None = None
-        self._planned_errand: Errand | None = None  # of the last plan; only for who plans
+        self._planned_errand: Errand | None = None  # of the last plan
         self._plan_error = ""
         self._due_ns: int | None = None  # stamp since which a plan is due
         self._order, self._pace = StampOrder(), Pace(loop.robot.control_dt)
@@ -190,12 +196,29 @@ class SkillController:
     def turn_to(self, errand: Errand | None) -> None:
         """Forget the present task and turn to another one, or to none: then the robots stand."""
         with self._lock:
-            self._errand, self._plan_error, self._due_ns = errand, "", None
+            self._errand, self._plan_error = errand, ""
             self._is_blocked, self._cost_terms = False, {}
             self._loop.request_plan()
             if errand is None or not errand.is_ready:
-                self._loop.skill = None
+                self._loop.skill, self._due_ns = None, None
+            # Else a plan that is late stays so, however often somebody changes his mind.
+            if errand is None:
+                self._planned_errand = None
         self._is_late = False
+
+    def move(self, goal: Array, task: Task) -> bool:
+        """Put the end of the present errand elsewhere; what was learned about it stays.
+
+        Args:
+            goal: x, y, world frame, m. Shape (2,).
+            task: to that goal, or along a path to there; map and way stay the present ones.
+        Returns: False, and nothing is done, where that takes a new errand.
+        """
+        errand, tolerance_m = self._errand, self._read_config().goal_tolerance_m
+        if errand is None or errand.watch is None or not errand.watch.move(goal, tolerance_m):
+            return False
+        errand.task = dataclasses.replace(task, maps=errand.task.maps, ways=errand.task.ways)
+        return True
 
     def make_ready(self, errand: Errand, is_ready: bool = True) -> None:
         """A task can be planned from now on; or it cannot any longer, and the robots stand."""
@@ -375,9 +398,9 @@ class SkillController:
         """
         begin, loop, config = self._clock(), request.loop, self._read_config()
         try:
-            if request.errand is not self._planned_errand:  # what is left of the old misleads
-                loop.planner.reset()
-                self._planned_errand = request.errand
+            planned, self._planned_errand = self._planned_errand, request.errand
+            if planned is None or not planned.ends_near(request.errand, config.goal_tolerance_m):
+                loop.planner.reset()  # what is left of the old misleads
             start = plan_start(loop.robot, request.state, request.last_command)
             cost = request.errand.task.cost(
                 start,

@@ -89,8 +89,9 @@ class WayFinder:
     Asked at every control step, it begins what is missing, cancels what a new goal made useless,
     and never waits. Until the way to a new goal is there the robot stands. A new map's obstacles
     count as soon as they are measured; until the way on it is there, and while one at another
-    margin is sought, the old way holds. What is under way for an older map is finished first: else
-    maps that come faster than they can be searched would leave no way at all.
+    margin or to a goal nearby is sought, the old way holds. What is under way for an older map or
+    a goal nearby is finished first: else maps and goals that come faster than they can be searched
+    would leave no way at all.
     """
 
     def __init__(self, process: WayProcess, radius_m: float) -> None:
@@ -115,12 +116,21 @@ class WayFinder:
         """A map has been measured."""
         return self._map is not None
 
-    def update(self, goal: NDArray[np.floating] | None, margin_m: float) -> Surroundings | None:
+    def knows(self, goal: NDArray[np.floating] | None, near_m: float) -> bool:
+        """A task can be planned at once; arguments as in ``update``."""
+        if goal is None:
+            return self.has_map
+        return self._way is not None and _is_near(self._way.goal, goal, near_m)
+
+    def update(
+        self, goal: NDArray[np.floating] | None, margin_m: float, near_m: float = 0.0
+    ) -> Surroundings | None:
         """What to plan with now.
 
         Args:
             goal: x, y, world frame, m, shape (2,); None for a task without one.
             margin_m: as it is set now.
+            near_m: nearer than this, two goals are nearly the same.
         Returns: None while the robot has to stand, for what this goal needs is not there yet.
         Raises: PlanningError, once, when a map cannot be measured: the one before still holds.
             NoWayError, once, when no way to this goal can be found on the newest map.
@@ -142,18 +152,20 @@ class WayFinder:
             return Surroundings(None if self._map is None else [self._map], None)
         if self._map is None:
             return None if self._measuring else Surroundings(None, None)
-        self._want((self._map, tuple(np.asarray(goal, float).tolist()), margin_m))
-        if self._way is None or not np.array_equal(self._way.goal, goal):
+        self._want((self._map, tuple(np.asarray(goal, float).tolist()), margin_m), near_m)
+        if self._way is None or not _is_near(self._way.goal, goal, near_m):
             return None
         return Surroundings([self._map], [self._way])
 
-    def _want(self, wanted: tuple[ObstacleMap, tuple[float, ...], float] | None) -> None:
+    def _want(
+        self, wanted: tuple[ObstacleMap, tuple[float, ...], float] | None, near_m: float = 0.0
+    ) -> None:
         """Have a way on this map to this goal at this margin found, if it is not that already."""
         before = self._wanted
         if wanted == before:
             return
         if self._finding is not None:
-            if wanted is not None and before is not None and wanted[1] == before[1]:
+            if wanted and before and _is_near(wanted[1], before[1], near_m):
                 return
             self._finding.cancel()
         self._finding, self._wanted = None, wanted
@@ -162,6 +174,10 @@ class WayFinder:
         else:
             obstacles, goal, margin_m = wanted
             self._finding = self._process.find_way(obstacles, goal, self._radius_m, margin_m)
+
+
+def _is_near(one: ArrayLike, other: ArrayLike, near_m: float) -> bool:
+    return bool(np.linalg.norm(np.subtract(one, other)) <= near_m)
 
 
 def measured_map(result: Result) -> ObstacleMap:

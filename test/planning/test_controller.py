@@ -393,6 +393,61 @@ def test_a_goal_is_reached_once_it_was_held(bench: Bench) -> None:
     assert bench.control.status()[:2] == (OK, "goal reached")
 
 
+def mean_of(bench: Bench) -> np.ndarray:
+    """What the planner would start its next plan from."""
+    return bench.control.loop.planner._mean.copy()
+
+
+def test_a_goal_that_moves_a_little_keeps_what_was_learned(bench: Bench) -> None:
+    """The errand, the skill, the plan that is being made and the planner's warm start."""
+    errand = driving(bench).control.errand
+    errand.watch = GoalWatch(FAR[0])
+    while (request := bench.tick().request) is None:
+        pass
+    near = FAR + np.array([0.0, 0.4])
+    assert bench.control.move(near[0], Task(goals=near))
+    assert bench.control.errand is errand and errand.task.goals.tolist() == near.tolist()
+    learned = mean_of(bench)
+    reset = []
+    bench.control.loop.planner.reset = lambda: reset.append(learned)
+    assert bench.control.plan(request) is not None and bench.is_driving(bench.tick())
+    assert not bench.control.move(FAR[0] - [9.0, 0.0], Task(goals=FAR))
+    assert not reset and np.abs(learned).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("goal", "stands_between", "forgets"),
+    [([40.3, 0.0], False, False), ([41.0, 0.0], False, True), ([40.3, 0.0], True, True)],
+)
+def test_the_planner_starts_anew_for_another_goal_only(
+    bench: Bench, goal: list[float], stands_between: bool, forgets: bool
+) -> None:
+    driving(bench).control.errand.watch = GoalWatch(FAR[0])
+    before, starts = mean_of(bench), []
+    optimize = bench.control.loop.planner._mppi.optimize
+    bench.control.loop.planner._mppi.optimize = lambda mean, *rest: (
+        starts.append(mean.copy()) or optimize(mean, *rest)
+    )
+    if stands_between:
+        bench.control.turn_to(None)
+    bench.control.turn_to(
+        Errand(Task(goals=np.array([goal])), GoalWatch(np.array(goal)), received=bench.now)
+    )
+    step = bench.tick()
+    assert bench.is_driving(step) != stands_between
+    assert step.request is not None and bench.control.plan(step.request) is not None
+    np.testing.assert_array_equal(starts[0], np.zeros_like(before) if forgets else before)
+
+
+def test_goals_that_keep_changing_hide_no_late_plan(bench: Bench) -> None:
+    driving(bench)
+    for number in range(13):
+        bench.go(FAR + number)
+        step = bench.tick()
+    assert not bench.is_driving(step)
+    assert bench.control.status()[:2] == (WARN, "the plan is late: standing command")
+
+
 def test_a_task_whose_way_is_not_known_yet_is_not_planned(bench: Bench) -> None:
     driving(bench)
     errand = Errand(Task(goals=FAR), is_ready=False, received=bench.now)
