@@ -170,23 +170,22 @@ def test_to_a_goal_nearby_the_old_way_holds_until_the_new_one_is_there(
     assert finder.update(GOAL, 0.1, 0.5) is None and not finder.knows(GOAL, 0.5)
     wait_for(process)
     old = finder.update(GOAL, 0.1, 0.5)
-    step = np.array([0.1, 0.0])
+    step = np.array([-0.3, 0.0])
     assert finder.knows(None, 0.5) and finder.knows(GOAL + step, 0.5)
-    assert not finder.knows(GOAL + 6 * step, 0.5)
+    assert not finder.knows(GOAL + 2 * step, 0.5)
     hanging = process.submit(HOLD, seconds=600)
     assert finder.update(GOAL + step, 0.1, 0.5) == old
     searching = finder._finding
-    for number in (2, 3, 4):
+    for number in range(2, 6):
         assert finder.update(GOAL + number * step, 0.1, 0.5) == old
-    assert finder._finding is searching
-    assert finder.update(GOAL + 7 * step, 0.1, 0.5) is None  # too far for the old one
+    assert searching is not None and finder._finding is searching
+    assert finder.knows(GOAL + 6 * step, 0.5)
     hanging.cancel()
-    wait_for(process)
-    found = finder.update(GOAL + 4 * step, 0.1, 0.5)
-    assert found is None or found.ways[0].goal.tolist() != GOAL.tolist()
-    wait_for(process)
-    ways = finder.update(GOAL + 4 * step, 0.1, 0.5).ways
-    assert ways[0].goal.tolist() == (GOAL + 4 * step).tolist()
+    wait_for(process)  # the way to where it went first
+    found = after_update(process, finder, GOAL + 5 * step)
+    assert found.ways[0].goal.tolist() == (GOAL + 5 * step).tolist()
+    assert finder.update(GOAL + 9 * step, 0.1, 0.5) is None  # that is another one
+    assert finder.update(GOAL + 5 * step, 0.1, 0.5) == found
 
 
 def test_what_fails_is_told_once_and_what_was_there_holds(process: WayProcess) -> None:
