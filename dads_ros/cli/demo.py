@@ -240,7 +240,7 @@ class DemoClient:
 
     def drive_to(self, goal: Array, name: str, time_limit_s: float) -> GoalResult:
         """Publish a goal and watch until the robot has stayed there, or the time is over."""
-        self._accepted, self._trouble = None, ""
+        self._trouble = ""
         start_distance, start = self._distance(goal), self._stamp_s
         arrived: float | None = None
         asked, begin = -np.inf, time.monotonic()

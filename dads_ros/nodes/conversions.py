@@ -25,7 +25,7 @@ from geometry_msgs.msg import (
 )
 from nav_msgs.msg import OccupancyGrid, Odometry, Path
 from numpy.typing import NDArray
-from sensor_msgs.msg import JointState
+from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Float64MultiArray, Header, MultiArrayDimension
 
 from dads_ros.errors import DadsError
@@ -36,6 +36,8 @@ Array = NDArray[np.float64]
 MAX_QUATERNION_ERROR = 0.01
 BEYOND_REASON = 10.0
 """So many times a robot file's ``max_velocity`` is no velocity but a fault."""
+NOT_MEASURED = -1.0
+"""Of an Imu, the first covariance of what it has not."""
 MAX_JOINTS = 1000
 MAX_POSES, MAX_PATH_M = 100_000, 1e4
 MAX_GOAL_M = 1e5
@@ -92,9 +94,17 @@ def odometry_message(state: RobotState, stamp_ns: int, frames: Frames) -> Odomet
     return message
 
 
-def robot_state(spec: RobotSpec, joints: Sequence[JointState], odometry: Odometry) -> RobotState:
-    """The state of one robot; joints are taken by name, in any order, from the first that has it.
+def robot_state(
+    spec: RobotSpec, joints: Sequence[JointState], odometry: Odometry, imu: Imu | None = None
+) -> RobotState:
+    """The state of one robot.
 
+    Args:
+        spec: the robot file.
+        joints: taken by name, in any order, from the first that has it.
+        odometry: position and velocity of the base, and all else without an imu.
+        imu: its angular velocity counts, and its orientation where it has one, turned about the
+            vertical to odom's heading: an imu has a north of its own.
     Raises: MessageError when a joint is missing or has no velocity, a quaternion is none, or a
         velocity is beyond reason.
     """
@@ -104,13 +114,15 @@ def robot_state(spec: RobotSpec, joints: Sequence[JointState], odometry: Odometr
     else:
         positions, velocities = _merged(spec, joints, halves)
     pose, twist = odometry.pose.pose, odometry.twist.twist
-    place, turn, linear, angular = pose.position, pose.orientation, twist.linear, twist.angular
-    wxyz = [turn.w, turn.x, turn.y, turn.z]
-    if abs(math.hypot(*wxyz) - 1.0) > MAX_QUATERNION_ERROR:
-        raise MessageError(f"odom has quaternion w, x, y, z {wxyz}; its length must be 1")
+    place, linear, angular = pose.position, twist.linear, twist.angular
+    wxyz = _unit_quaternion(pose.orientation, "odom")
+    if imu is not None:
+        angular = imu.angular_velocity
+        if imu.orientation_covariance[0] != NOT_MEASURED:
+            wxyz = _with_heading_of(wxyz, _unit_quaternion(imu.orientation, "imu"))
     twist_numbers = [linear.x, linear.y, linear.z, angular.x, angular.y, angular.z]
     base = np.array([place.x, place.y, place.z, *wxyz, *twist_numbers])
-    _check_speeds(spec, np.concatenate([base[7:], velocities]))
+    _check_speeds(spec, np.concatenate([base[7:], velocities]), "odom" if imu is None else "imu")
     return RobotState(
         position=base[:3],
         orientation=base[3:7],
@@ -119,6 +131,22 @@ def robot_state(spec: RobotSpec, joints: Sequence[JointState], odometry: Odometr
         joint_positions=positions,
         joint_velocities=velocities,
     )
+
+
+def _unit_quaternion(turn: Quaternion, what: str) -> list[float]:
+    """As w, x, y, z. Raises: MessageError."""
+    wxyz = [turn.w, turn.x, turn.y, turn.z]
+    if abs(math.hypot(*wxyz) - 1.0) > MAX_QUATERNION_ERROR:
+        raise MessageError(f"{what} has quaternion w, x, y, z {wxyz}; its length must be 1")
+    return wxyz
+
+
+def _with_heading_of(heading: list[float], tilt: list[float]) -> list[float]:
+    """An orientation (w, x, y, z) turned about the world's z to the yaw of another one."""
+    half = 0.5 * float(yaw_of(np.array(heading)) - yaw_of(np.array(tilt)))
+    c, s = math.cos(half), math.sin(half)
+    w, x, y, z = tilt
+    return [c * w - s * z, c * x - s * y, c * y + s * x, c * z + s * w]
 
 
 def _columns(spec: RobotSpec, message: JointState) -> tuple[NDArray[np.int64], Array, Array]:
@@ -131,7 +159,8 @@ def _columns(spec: RobotSpec, message: JointState) -> tuple[NDArray[np.int64], A
     if len(message.position) != size or len(message.velocity) != size:
         raise MessageError(
             f"joint_states names {size} joints but has {len(message.position)} positions and "
-            f"{len(message.velocity)} velocities; publish both for every joint"
+            f"{len(message.velocity)} velocities; publish positions of all of them, and "
+            "velocities of all or none"
         )
     positions = np.frombuffer(message.position, np.float64)[columns]
     return rows, positions, np.frombuffer(message.velocity, np.float64)[columns]
@@ -157,11 +186,12 @@ def _merged(
     return merged[0], merged[1]
 
 
-def _check_speeds(spec: RobotSpec, velocities: Array) -> None:
+def _check_speeds(spec: RobotSpec, velocities: Array, gyroscope: str) -> None:
     """Of the base (6) and the joints. Raises: MessageError for what no robot does."""
     limit, speeds = BEYOND_REASON * spec.max_velocity, np.abs(velocities)
     if not speeds.max() <= limit and np.isfinite(velocities).all():
-        names = [*(f"odom's twist {a}" for a in ("x", "y", "z", "roll", "pitch", "yaw"))]
+        names = [f"odom's twist {axis}" for axis in ("x", "y", "z")]
+        names += [f"{gyroscope}'s {axis}" for axis in ("roll", "pitch", "yaw")]
         names += [f"joint '{name}'" for name in spec.joints]
         worst = int(speeds.argmax())
         raise MessageError(
@@ -172,15 +202,25 @@ def _check_speeds(spec: RobotSpec, velocities: Array) -> None:
 
 def check_odometry(message: Odometry, frames: Frames) -> None:
     """Raises: MessageError when pose or twist are in other frames than ours; unsaid is ours."""
-    for what, frame, expected in (
-        ("frame_id", message.header.frame_id, frames.odom),
-        ("child_frame_id", message.child_frame_id, frames.base_link),
-    ):
-        if frame not in ("", expected):
-            raise MessageError(
-                f"odom has {what} '{frame}'; expected '{expected}': publish it so, or set "
-                "'frame_prefix'"
-            )
+    _check_own_frame("odom has frame_id", message.header.frame_id, frames.odom)
+    _check_own_frame("odom has child_frame_id", message.child_frame_id, frames.base_link)
+
+
+def check_imu(message: Imu, frames: Frames) -> None:
+    """Raises: MessageError for another frame than ours, unsaid is ours, or without a gyroscope."""
+    _check_own_frame("imu has frame_id", message.header.frame_id, frames.base_link)
+    if message.angular_velocity_covariance[0] == NOT_MEASURED:
+        raise MessageError(
+            "imu says that it has no angular velocity (covariance -1); take another one, or set "
+            "'use_imu' to false"
+        )
+
+
+def _check_own_frame(what: str, frame: str, expected: str) -> None:
+    if frame not in ("", expected):
+        raise MessageError(
+            f"{what} '{frame}'; expected '{expected}': publish it so, or set 'frame_prefix'"
+        )
 
 
 @functools.lru_cache

@@ -357,6 +357,7 @@ class SkillPlannerNode(SteadyLifecycleNode):
         self._states = StateInput(
             self,
             self._frames,
+            use_imu=self._settings.config.use_imu,
             timeout_s=lambda: self._settings.config.state_timeout_s,
             take=self._take_state,
             refuse=self._refuse_state,
@@ -382,7 +383,8 @@ class SkillPlannerNode(SteadyLifecycleNode):
         detail = ""
         if self._is_active:
             if level > WARN:
-                detail = self._states.complaint()
+                is_silent = values["state age, s"] > self._settings.config.state_timeout_s
+                detail = self._states.complaint() if is_silent else ""
             elif self._states.is_other_clock:
                 level = max(level, WARN)
                 cure = "use_sim_time is true and /clock says something else: set it to false on a "

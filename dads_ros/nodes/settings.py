@@ -75,7 +75,13 @@ class SkillPlannerConfig(ControlConfig):
         0.0,
         min=0.0,
         max=1.0,
-        help="joint_states and odom this far apart are one state; 0: half a control step.",
+        help="joint_states, odom and imu this far apart are one state; 0: half a control step.",
+        read_only=True,
+    )
+    use_imu: bool = setting(
+        False,
+        help="Angular velocity and tilt come from imu, in base_link, instead of from odom; the "
+        "heading stays odom's.",
         read_only=True,
     )
     task_file: str = setting(

@@ -23,6 +23,7 @@ from dads_ros.nodes.conversions import (
     goal_of,
     velocity_of,
 )
+from dads_ros.nodes.repeats import Repeats
 from dads_ros.nodes.runner import LATCHED_QOS, NO_PUBLISHER_EVENTS, RELIABLE_QOS
 from dads_ros.nodes.settings import SkillPlannerConfig
 from dads_ros.nodes.state_age import under_way_s
@@ -42,6 +43,9 @@ MAX_MESSAGE_BYTES = 64 << 20
 
 class TaskInbox:
     """Listens to goal_pose, goal_path, cmd_vel and map; the newest wins, the map stays.
+
+    The same message again changes nothing. A goal or path that moves by less than
+    ``goal_tolerance_m`` goes on being the same task, with what was learned about it.
 
     Paths and maps may be long: they are read, and ways are found, in processes of their own.
     """
@@ -74,8 +78,12 @@ class TaskInbox:
         file = config().task_file
         self._memory = TaskMemory(user_path(file)) if file else None
         self._path: tuple[Future[Any], bytes] | None = None  # being read, and as it came
+        self._next_path: bytes | None = None  # the newest, to be read after that one
+        self._paths = Repeats()
+        self._followed = Errand(Task()), np.empty((0, 2))  # along a path, and its points
         self._has_recalled = False
         self._map: bytes | None = None
+        self._maps, self._map_job = Repeats(has_second_stamp=True), Future[ObstacleMap]()
         self._finder: WayFinder | None = None
         self._goal_publisher = node.create_publisher(
             PoseStamped, "~/goal", LATCHED_QOS, event_callbacks=NO_PUBLISHER_EVENTS
@@ -107,6 +115,7 @@ class TaskInbox:
 
     def stop(self) -> None:
         """What is still being read is no task any longer."""
+        self._next_path = None
         if self._path is not None:
             self._path[0].cancel()
             self._path = None
@@ -150,8 +159,13 @@ class TaskInbox:
         bundle = self._active("goal")
         position = self._on_ground(bundle, np.array([x, y]), "goal")
         headings = np.array([yaw]) if "yaw" in bundle.fields else None
+        self.stop()  # a path that was sent before it is outdated
         task = Task(goals=position[None], headings=headings)
-        self._turn_to(Errand(task, GoalWatch(position)), position)
+        errand = self._errand
+        if errand is not None and _is_same_goal(errand.task, task):
+            return
+        if errand is None or errand.task.goals is None or not self._move(position, task):
+            self._turn_to(Errand(task, GoalWatch(position)), position)
         if self._memory is not None:
             self._memory.keep("goal_pose", serialize_message(message))
 
@@ -176,22 +190,57 @@ class TaskInbox:
     def _read_path(self, serialised: bytes) -> None:
         self._active("path")
         _check_size("path", serialised)
-        self.stop()
+        if (self._path is not None or self._is_followed) and self._paths.is_repeated(serialised):
+            return
+        self._paths.keep(serialised)
+        if self._path is None:
+            self._begin_to_read(serialised)
+        else:  # else paths that come faster than they can be read were never followed
+            self._next_path = serialised
+
+    def _begin_to_read(self, serialised: bytes) -> None:
         prefix = self._config().frame_prefix
         reading = self._reader.submit(READ_PATH, serialised, frame_prefix=prefix)
         self._path = reading, serialised
 
+    @property
+    def _is_followed(self) -> bool:
+        """The newest path that was used is what the robot does."""
+        return self._followed[0] is self._errand
+
     def _use_path(self) -> None:
-        """The newest path has been read."""
+        """A path has been read."""
         assert self._path is not None
         (reading, serialised), self._path = self._path, None
+        waiting, self._next_path = self._next_path, None
+        if waiting is not None:
+            self._begin_to_read(waiting)
         if reading.cancelled():
             return
         points = self._on_ground(self._active("path"), reading.result()["points"], "path")
-        path = PathCost(points, self._config().costs.cross_track)
-        self._turn_to(Errand(Task(path=path), GoalWatch(points[-1])), points[-1])
+        if self._is_followed and np.array_equal(points, self._followed[1]):
+            return
+        if not self._go_on_along(points):
+            path = PathCost(points, self._config().costs.cross_track)
+            errand = Errand(Task(path=path), GoalWatch(points[-1]))
+            self._turn_to(errand, points[-1])
+            self._followed = errand, points
         if self._memory is not None:
             self._memory.keep("goal_path", serialised)
+
+    def _go_on_along(self, points: Array) -> bool:
+        """Go on from the progress made, if it is nearly what is followed. Shape (M, 2)."""
+        errand, before = self._followed
+        if not self._is_followed or errand.task.path is None or len(before) != len(points):
+            return False
+        moved_m = np.linalg.norm(points - before, axis=1).max()
+        path = PathCost(points, self._config().costs.cross_track)
+        path.go_on_from(errand.task.path)
+        is_near = moved_m <= self._config().goal_tolerance_m
+        if not (is_near and self._move(points[-1], Task(path=path))):
+            return False
+        self._followed = errand, points
+        return True
 
     def _take_velocity(self, message: Twist | TwistStamped, info: Mapping[str, int]) -> None:
         """Its age counts from when it was sent: a stopped process finds old ones in its queue."""
@@ -215,6 +264,7 @@ class TaskInbox:
             errand.task.velocities, errand.task.yaw_rates = velocities, rates
             errand.received = received
         else:
+            self.stop()  # a path that was sent before it is outdated
             task = Task(velocities=velocities, yaw_rates=rates)
             self._begin(Errand(task, received=received))
             self._node.get_logger().info("following cmd_vel")
@@ -223,7 +273,10 @@ class TaskInbox:
     def _keep_map(self, serialised: bytes) -> None:
         """A latched map comes once, perhaps before the node is active."""
         _check_size("map", serialised)
-        self._map = serialised
+        has_failed = self._map_job.done() and self._map_job.exception() is not None
+        if has_failed or not self._maps.is_repeated(serialised):
+            self._maps.keep(serialised)
+            self._map = serialised
 
     def _read_map(self) -> None:
         """Have the map read that has come."""
@@ -234,9 +287,10 @@ class TaskInbox:
         if self._finder is None:
             self._finder = WayFinder(self._process, bundle.robot.radius_m)
         prefix = self._config().frame_prefix
-        self._finder.use_map(
-            self._process.submit(READ_MAP, serialised, self._take_map, frame_prefix=prefix)
+        self._map_job = self._process.submit(
+            READ_MAP, serialised, self._take_map, frame_prefix=prefix
         )
+        self._finder.use_map(self._map_job)
 
     def _take_map(self, result: Result) -> ObstacleMap:
         """In the thread that waits for the process."""
@@ -253,10 +307,9 @@ class TaskInbox:
         errand, controller, finder = self._errand, self._controller(), self._finder
         if errand is None or controller is None or finder is None:
             return
-        goals = errand.task.goals
-        goal = None if goals is None else goals[0]
+        config, goal = self._config(), _goal_of(errand)
         try:
-            around = finder.update(goal, self._config().costs.margin_m)
+            around = finder.update(goal, config.costs.margin_m, config.goal_tolerance_m)
         except NoWayError:
             self._take(None)
             raise
@@ -271,13 +324,10 @@ class TaskInbox:
             controller.make_ready(errand)
 
     def _begin(self, errand: Errand) -> None:
-        """Turn to an errand; the robot stands until its way is known.
-
-        Whatever was sent before it is outdated.
-        """
-        self.stop()
+        """Turn to an errand; the robot stands until its way is known."""
         self._read_map()
-        errand.is_ready = self._finder is None
+        near_m = self._config().goal_tolerance_m
+        errand.is_ready = self._finder is None or self._finder.knows(_goal_of(errand), near_m)
         self._take(errand)
         self._look_for_ways()
 
@@ -300,6 +350,18 @@ class TaskInbox:
     def _turn_to(self, errand: Errand, position: Array) -> None:
         self._begin(errand)
         self._node.get_logger().info(f"goal: x {position[0]:.2f} m, y {position[1]:.2f} m")
+        self._show_goal(position)
+
+    def _move(self, position: Array, task: Task) -> bool:
+        """Put the present goal or path where a task has it; whether that was little enough."""
+        controller = self._controller()
+        if controller is None or not controller.move(position, task):
+            return False
+        self._look_for_ways()
+        self._show_goal(position)
+        return True
+
+    def _show_goal(self, position: Array) -> None:
         now = self._node.get_clock().now().to_msg()
         self._goal_publisher.publish(goal_message(position, now, self._frames))
 
@@ -316,3 +378,15 @@ def _check_size(what: str, serialised: bytes) -> None:
 def _is_same(one: Sequence[object] | None, other: Sequence[object] | None) -> bool:
     """Both are of the same things, if of any."""
     return (one and one[0]) is (other and other[0])
+
+
+def _goal_of(errand: Errand) -> Array | None:
+    """Of its one robot, if it has one. Shape (2,)."""
+    return None if errand.task.goals is None else errand.task.goals[0]
+
+
+def _is_same_goal(one: Task, other: Task) -> bool:
+    pairs = ((one.goals, other.goals), (one.headings, other.headings))
+    return one.goals is not None and all(
+        a is b if a is None or b is None else np.array_equal(a, b) for a, b in pairs
+    )

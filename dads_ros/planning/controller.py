@@ -25,6 +25,7 @@ from dads_ros.planning.control_loop import Array, ControlLoop, Policy, plan_star
 from dads_ros.planning.costs import Cost
 from dads_ros.planning.goal_watch import GoalWatch
 from dads_ros.planning.mppi import SkillModel
+from dads_ros.planning.pace import Pace
 from dads_ros.planning.skill_planner import Plan, SkillPlanner, robot_rngs
 from dads_ros.planning.stamp_order import StampOrder
 from dads_ros.planning.tasks import Task
@@ -63,6 +64,12 @@ class Errand:
         return self.watch.update(
             position, stamp_ns, tolerance_m=tolerance_m, hold_s=config.goal_hold_s
         )
+
+    def ends_near(self, other: "Errand", distance_m: float) -> bool:
+        """Both lead to nearly the same place."""
+        if self.watch is None or other.watch is None:
+            return self is other
+        return bool(np.linalg.norm(self.watch.goal - other.watch.goal) <= distance_m)
 
     def is_silent(self, now: float, config: ControlConfig) -> bool:
         """It is a velocity, and nobody has sent one for too long."""
@@ -131,17 +138,17 @@ class SkillController:
         self._gate = CommandGate(loop.robot, loop.num_robots)
         self._lock = threading.Lock()  # guards loop, errand, skill and plan error against plan()
         self._errand: Errand | None = None
-        self._planned_errand: Errand | None = None  # of the last plan; only for who plans
+        self._planned_errand: Errand | None = None  # of the last plan
         self._plan_error = ""
         self._due_ns: int | None = None  # stamp since which a plan is due
-        self._order = StampOrder()
+        self._order, self._pace = StampOrder(), Pace(loop.robot.control_dt)
         self._objections: dict[str, str] = {}
         self._failure = -np.inf, ""  # the last one and when it was
         self.is_active = False
         self.num_replaced = 0
         """Plan requests that a newer one replaced before they were begun."""
         self._is_late = self._is_blocked = False
-        self._num_late = self._num_stale = 0
+        self._num_late = self._num_stale = self._num_thinned = 0
         self._cost_terms: dict[str, float] = {}
         self._last_command = np.tile(np.array(loop.robot.safe_command), (loop.num_robots, 1))
         self._last_result: GateResult | None = None
@@ -166,6 +173,7 @@ class SkillController:
         """Drive from the next state on; the planner's generators start anew."""
         self._renew_loop(goes_on=False)
         self._order, self._last_result = StampOrder(), None
+        self._pace = Pace(self._loop.robot.control_dt)
         self._state_time, self.is_active = self._clock(), True
 
     def deactivate(self) -> GateResult:
@@ -188,12 +196,29 @@ class SkillController:
     def turn_to(self, errand: Errand | None) -> None:
         """Forget the present task and turn to another one, or to none: then the robots stand."""
         with self._lock:
-            self._errand, self._plan_error, self._due_ns = errand, "", None
+            self._errand, self._plan_error = errand, ""
             self._is_blocked, self._cost_terms = False, {}
             self._loop.request_plan()
             if errand is None or not errand.is_ready:
-                self._loop.skill = None
+                self._loop.skill, self._due_ns = None, None
+            # Else a plan that is late stays so, however often somebody changes his mind.
+            if errand is None:
+                self._planned_errand = None
         self._is_late = False
+
+    def move(self, goal: Array, task: Task) -> bool:
+        """Put the end of the present errand elsewhere; what was learned about it stays.
+
+        Args:
+            goal: x, y, world frame, m. Shape (2,).
+            task: to that goal, or along a path to there; map and way stay the present ones.
+        Returns: False, and nothing is done, where that takes a new errand.
+        """
+        errand, tolerance_m = self._errand, self._read_config().goal_tolerance_m
+        if errand is None or errand.watch is None or not errand.watch.move(goal, tolerance_m):
+            return False
+        errand.task = dataclasses.replace(task, maps=errand.task.maps, ways=errand.task.ways)
+        return True
 
     def make_ready(self, errand: Errand, is_ready: bool = True) -> None:
         """A task can be planned from now on; or it cannot any longer, and the robots stand."""
@@ -219,7 +244,8 @@ class SkillController:
             stamp_ns: when it was measured, the robot's time.
             measured: when that was, by the controller's clock, s; None is now. Whatever happens
                 between then and the command counts as age.
-        Returns: None for a state that came late, and for one that was answered before.
+        Returns: None for a state that came late, for one that was answered before, and for one
+            between two control steps; in lock step each new state is a control step.
         """
         now, config = self._clock(), self._read_config()
         measured = now if measured is None else measured
@@ -238,6 +264,11 @@ class SkillController:
             return Step(self._last_result, is_repeated=True)
         if order == "late":
             self._num_late += 1
+            return None
+        if order == "jump":
+            self._pace = Pace(self._loop.robot.control_dt)
+        if not (self._pace.take(stamp_ns) or config.lock_step):
+            self._num_thinned += 1
             return None
         if had_one:
             self._periods.append(now - self._step_time)
@@ -280,6 +311,8 @@ class SkillController:
         now: float,
         config: ControlConfig,
     ) -> Step:
+        if self._pace.is_too_slow:
+            return Step(self._judge(None, error=self._pace.complaint))
         is_finite = state.is_finite()
         if not is_finite.any():
             return Step(self._judge(None, error="the state is not finite"))
@@ -365,9 +398,9 @@ class SkillController:
         """
         begin, loop, config = self._clock(), request.loop, self._read_config()
         try:
-            if request.errand is not self._planned_errand:  # what is left of the old misleads
-                loop.planner.reset()
-                self._planned_errand = request.errand
+            planned, self._planned_errand = self._planned_errand, request.errand
+            if planned is None or not planned.ends_near(request.errand, config.goal_tolerance_m):
+                loop.planner.reset()  # what is left of the old misleads
             start = plan_start(loop.robot, request.state, request.last_command)
             cost = request.errand.task.cost(
                 start,
@@ -428,6 +461,9 @@ class SkillController:
             "waiting plans replaced": self.num_replaced,
             "late states dropped": self._num_late,
             "old states refused": self._num_stale,
+            "states between control steps": self._num_thinned,
+            "rate of states, Hz": self._pace.rate_hz,
+            "rate of control steps, Hz": 1.0 / self._loop.robot.control_dt,
             **_milliseconds("loop period", self._periods),
             **_milliseconds("control step", self._step_times),
             **_milliseconds("plan time", self._plan_times),
@@ -438,16 +474,23 @@ class SkillController:
         if result is None or result.reason:
             reason = "no state yet" if result is None else result.reason
             return ERROR, f"safe command: {reason}", values
+        level, text = self._activity(errand)
+        if self._pace.complaint:
+            level, text = WARN, f"{text}; {self._pace.complaint}"
+        return level, text, values
+
+    def _activity(self, errand: Errand | None) -> tuple[int, str]:
+        """Level, and what is going on while commands pass."""
         if self._is_late:
-            return WARN, "the plan is late: standing command", values
+            return WARN, "the plan is late: standing command"
         if errand is None:
-            return OK, "no task: standing command", values
+            return OK, "no task: standing command"
         if not errand.is_ready:
-            return OK, "looking for a way: standing command", values
+            return OK, "looking for a way: standing command"
         if self._is_blocked:
-            return WARN, "every way is forbidden (obstacles, bounds): standing command", values
-        has_reached = watch is not None and watch.has_reached
-        return OK, "goal reached" if has_reached else "on the way", values
+            return WARN, "every way is forbidden (obstacles, bounds): standing command"
+        has_reached = errand.watch is not None and errand.watch.has_reached
+        return OK, "goal reached" if has_reached else "on the way"
 
 
 def make_loop(

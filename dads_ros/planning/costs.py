@@ -218,6 +218,11 @@ class PathCost:
         """Way left of each robot, m. Shape (R,)."""
         return (self._last - self.index) * self._spacing_m
 
+    def go_on_from(self, other: "PathCost") -> None:
+        """Keep the progress made along a path that is nearly the same."""
+        self.index = np.rint(other.index * (self._last / np.maximum(other._last, 1))).astype(int)
+        self._position = other._position
+
     @property
     def ends(self) -> Float32:
         """Last point of each path, world frame, m. Shape (R, 2)."""

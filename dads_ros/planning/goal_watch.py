@@ -12,6 +12,7 @@ class GoalWatch:
         self.goal = goal
         self.distance_m = np.nan
         self.has_reached = False
+        self._position: NDArray[np.floating] | None = None
         self._inside_since_ns: int | None = None
 
     def update(
@@ -31,6 +32,7 @@ class GoalWatch:
             hold_s: the goal is reached after this long at it without a break.
         Returns: whether the goal is reached with this position; True only once.
         """
+        self._position = position
         self.distance_m = float(np.linalg.norm(position - self.goal))
         if self.distance_m > tolerance_m:
             self._inside_since_ns = None
@@ -40,3 +42,17 @@ class GoalWatch:
         is_new = not self.has_reached and (stamp_ns - self._inside_since_ns) / 1e9 >= hold_s
         self.has_reached |= is_new
         return is_new
+
+    def move(self, goal: NDArray[np.floating], tolerance_m: float) -> bool:
+        """Watch a goal nearby from now on; how long the robot has stayed still counts.
+
+        Returns: False, and nothing is done, where it is no longer the same goal: it lies farther
+            away than the tolerance, or this one is reached and that one is not.
+        """
+        if np.linalg.norm(goal - self.goal) > tolerance_m:
+            return False
+        place = self._position
+        if self.has_reached and place is not None and np.linalg.norm(goal - place) > tolerance_m:
+            return False
+        self.goal = goal
+        return True

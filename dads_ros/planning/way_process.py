@@ -89,8 +89,9 @@ class WayFinder:
     Asked at every control step, it begins what is missing, cancels what a new goal made useless,
     and never waits. Until the way to a new goal is there the robot stands. A new map's obstacles
     count as soon as they are measured; until the way on it is there, and while one at another
-    margin is sought, the old way holds. What is under way for an older map is finished first: else
-    maps that come faster than they can be searched would leave no way at all.
+    margin is sought, or one to a goal that moves in small steps, the old way holds. What is under
+    way for an older map or such a goal is finished first: else maps and goals that come faster
+    than they can be searched would leave no way at all.
     """
 
     def __init__(self, process: WayProcess, radius_m: float) -> None:
@@ -99,6 +100,8 @@ class WayFinder:
         self._map: ObstacleMap | None = None
         self._measuring: list[Future[ObstacleMap]] = []  # measured, under way, newest
         self._way: WayField | None = None
+        self._goal: NDArray[np.floating] | None = None  # asked for last
+        self._holds = False  # the way leads to that, or to where it was some small steps ago
         self._finding: Future[WayField] | None = None
         self._wanted: tuple[ObstacleMap, tuple[float, ...], float] | None = None
 
@@ -115,12 +118,23 @@ class WayFinder:
         """A map has been measured."""
         return self._map is not None
 
-    def update(self, goal: NDArray[np.floating] | None, margin_m: float) -> Surroundings | None:
+    def knows(self, goal: NDArray[np.floating] | None, near_m: float) -> bool:
+        """A task can be planned at once; arguments as in ``update``."""
+        if goal is None:
+            return self.has_map
+        if self._holds and self._goal is not None and _is_near(self._goal, goal, near_m):
+            return True
+        return self._way is not None and _is_near(self._way.goal, goal, near_m)
+
+    def update(
+        self, goal: NDArray[np.floating] | None, margin_m: float, near_m: float = 0.0
+    ) -> Surroundings | None:
         """What to plan with now.
 
         Args:
             goal: x, y, world frame, m, shape (2,); None for a task without one.
             margin_m: as it is set now.
+            near_m: a goal no further than this from the one before is the same one, moved.
         Returns: None while the robot has to stand, for what this goal needs is not there yet.
         Raises: PlanningError, once, when a map cannot be measured: the one before still holds.
             NoWayError, once, when no way to this goal can be found on the newest map.
@@ -131,37 +145,46 @@ class WayFinder:
         if found is not None and found.done():
             self._finding = None
             try:
-                self._way = found.result()
+                self._way, self._holds = found.result(), True
             except PlanningError as error:
                 assert self._wanted is not None
                 if goal is not None and self._wanted[1] == tuple(np.asarray(goal, float)):
-                    self._way = None
+                    self._way, self._holds = None, False
                     raise NoWayError(str(error)) from error
+        before, self._goal = self._goal, goal
         if goal is None:
             self._want(None)
             return Surroundings(None if self._map is None else [self._map], None)
         if self._map is None:
             return None if self._measuring else Surroundings(None, None)
-        self._want((self._map, tuple(np.asarray(goal, float).tolist()), margin_m))
-        if self._way is None or not np.array_equal(self._way.goal, goal):
+        is_moved = before is not None and _is_near(before, goal, near_m)
+        self._want((self._map, tuple(np.asarray(goal, float).tolist()), margin_m), is_moved)
+        if self._way is None:
             return None
-        return Surroundings([self._map], [self._way])
+        self._holds = (self._holds and is_moved) or _is_near(self._way.goal, goal, near_m)
+        return Surroundings([self._map], [self._way]) if self._holds else None
 
-    def _want(self, wanted: tuple[ObstacleMap, tuple[float, ...], float] | None) -> None:
+    def _want(
+        self, wanted: tuple[ObstacleMap, tuple[float, ...], float] | None, is_moved: bool = False
+    ) -> None:
         """Have a way on this map to this goal at this margin found, if it is not that already."""
         before = self._wanted
         if wanted == before:
             return
         if self._finding is not None:
-            if wanted is not None and before is not None and wanted[1] == before[1]:
+            if wanted is not None and is_moved:
                 return
             self._finding.cancel()
         self._finding, self._wanted = None, wanted
         if wanted is None:
-            self._way = None
+            self._way, self._holds = None, False
         else:
             obstacles, goal, margin_m = wanted
             self._finding = self._process.find_way(obstacles, goal, self._radius_m, margin_m)
+
+
+def _is_near(one: ArrayLike, other: ArrayLike, near_m: float) -> bool:
+    return bool(np.linalg.norm(np.subtract(one, other)) <= near_m)
 
 
 def measured_map(result: Result) -> ObstacleMap:

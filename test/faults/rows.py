@@ -191,6 +191,12 @@ def stale_now_and_then(swapped: bool) -> Callable[[JointState, Odometry], Messag
     return change
 
 
+def every(num: int) -> Callable[[JointState, Odometry], Messages]:
+    """One state in so many."""
+    count = itertools.count()
+    return lambda *both: both if next(count) % num == 0 else ()
+
+
 def gripper(joints: JointState, odometry: Odometry) -> Messages:
     fingers = JointState(header=joints.header, name=["left", "right"])
     fingers.position = fingers.velocity = [0.01, 0.01]
@@ -702,7 +708,15 @@ STATES = [
             STOP,
             says="positions",
         ),
-        Row("no velocities", states(fields("joints", velocity=[])), STOP, says="velocities"),
+        Row("no velocities", states(fields("joints", velocity=[])), DRIVE),
+        Row(
+            "states at a quarter of the control rate",
+            states(every(4)),
+            STOP,
+            says="states come at 5 Hz, the policy needs 20 Hz",
+            within_s=2.0,
+            lasts_s=2.0,
+        ),
         Row(
             "quaternion of length 0",
             states(fields("odometry.pose.pose.orientation", w=0.0)),

@@ -143,6 +143,7 @@ def test_a_state_that_is_not_finite_or_not_whole_gets_the_safe_command(
 def _is_wrong(joints: JointState, odometry: Odometry) -> bool:
     """What nobody may drive on, whatever else is right."""
     pose, twist = odometry.pose.pose, odometry.twist.twist
+    velocities = [] if np.isnan(joints.velocity).all() else joints.velocity  # they need not come
     numbers = [
         *(
             getattr(part, axis)
@@ -151,9 +152,9 @@ def _is_wrong(joints: JointState, odometry: Odometry) -> bool:
         ),
         *(getattr(pose.orientation, axis) for axis in "xyzw"),
         *joints.position,
-        *joints.velocity,
+        *velocities,
     ]
-    sizes = {len(joints.name), len(joints.position), len(joints.velocity)}
+    sizes = {len(joints.name), len(joints.position), len(velocities) or len(joints.name)}
     return not np.isfinite(numbers).all() or len(sizes) > 1 or len(set(joints.name)) < 8
 
 

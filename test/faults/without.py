@@ -24,7 +24,14 @@ from dads_ros.nodes.bundle_loader import BundleLoader
 from dads_ros.nodes.state_age import StateAge
 from dads_ros.nodes.state_assembler import StateAssembler
 from dads_ros.observation import RobotState
-from dads_ros.planning import command_gate, controller, guard, stamp_order
+from dads_ros.planning import (
+    command_gate,
+    controller,
+    guard,
+    joint_velocities,
+    pace,
+    stamp_order,
+)
 
 
 def stand_in() -> None:
@@ -74,6 +81,16 @@ def refusals() -> None:
     controller.SkillController.fail = lambda self, error: self._last_result
     conversions.MAX_QUATERNION_ERROR = conversions.BEYOND_REASON = float("inf")
     state_assembler.check_odometry = lambda *_: None
+
+
+def differences() -> None:
+    """No velocity is told from positions."""
+    joint_velocities.JointVelocities.of = lambda *_: None
+
+
+def rates() -> None:
+    """No rate of states is too slow."""
+    pace.MAX_STEPS = float("inf")
 
 
 def finiteness() -> None:
@@ -138,7 +155,7 @@ def failed_plans() -> None:
     late_plans()
 
 
-def pace() -> None:
+def pace_of_steps() -> None:
     """Every tenth control step takes long."""
     step, count = controller.SkillController.step, iter(range(10**9))
 
@@ -151,7 +168,7 @@ def pace() -> None:
 
 
 def pace_and_stand_in() -> None:
-    pace()
+    pace_of_steps()
     stand_in()
 
 
@@ -236,7 +253,6 @@ OF_ROWS: dict[Callable[[], None], tuple[str, ...]] = {
     jump_of_stamps: ("stamps jump",),
     refusals: (
         "too few",
-        "no velocities",
         "quaternion",
         "a joint is named",
         "odom in frame",
@@ -244,6 +260,8 @@ OF_ROWS: dict[Callable[[], None], tuple[str, ...]] = {
         "joint velocity",
         "base velocity",
     ),
+    differences: ("no velocities",),
+    rates: ("states at a quarter",),
     finiteness: ("NaN",),
     falls: ("the robot lies",),
     voices: ("a second publisher",),
@@ -258,7 +276,7 @@ OF_ROWS: dict[Callable[[], None], tuple[str, ...]] = {
         "cost of the user's own raises",
         "cost of the user's own gives",
     ),
-    pace: (
+    pace_of_steps: (
         "world reset",
         "robot pushed",
         "path of",

@@ -8,7 +8,7 @@ import pytest
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 from rclpy.serialization import deserialize_message, serialize_message
-from sensor_msgs.msg import JointState
+from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Float64MultiArray
 
 from dads_ros.envs.model import RobotModel
@@ -26,6 +26,7 @@ from dads_ros.nodes.conversions import (
     path_message,
     robot_state,
     to_ns,
+    to_pose,
 )
 from dads_ros.observation import RobotState, build_policy_obs
 from dads_ros.robot import RobotSpec
@@ -48,6 +49,54 @@ def tumbling_env(robot: str, num: int = 16) -> VectorEnv:
     for _ in range(3):
         env.step(rng.uniform(-1.0, 1.0, (num, model.spec.command_dim)))
     return env
+
+
+def imu_message(state: RobotState, north_rad: float) -> Imu:
+    """Of one robot, by an imu whose heading is 0 where the robot's is ``north_rad``."""
+    w, x, y, z = state.orientation
+    c, s = np.cos(-north_rad / 2.0), np.sin(-north_rad / 2.0)
+    turned = [c * w - s * z, c * x - s * y, c * y + s * x, c * z + s * w]
+    message = Imu(orientation=to_pose(np.zeros(3), turned).orientation)
+    rates = message.angular_velocity
+    rates.x, rates.y, rates.z = state.angular_velocity.tolist()
+    return message
+
+
+@pytest.mark.parametrize("robot", ROBOTS)
+def test_an_imu_gives_tilt_and_turn_rates_and_odom_the_heading(robot: str) -> None:
+    env, rng = tumbling_env(robot), np.random.default_rng(2)
+    expected = env.policy_obs()
+    for index in range(env.num_envs):
+        state = env.state[index]
+        imu, yaw = imu_message(state, rng.uniform(-3.0, 3.0)), float(state.yaw())
+        joints = joint_state_message(env.spec, state, 0)
+        odometry = odometry_message(state, 0, FRAMES)
+        odometry.twist.twist.angular.x = 9.0
+        whole = odometry.pose.pose.orientation
+        flat = [np.cos(yaw / 2.0), 0.0, 0.0, np.sin(yaw / 2.0)]
+        odometry.pose.pose.orientation = to_pose(np.zeros(3), flat).orientation
+        found = robot_state(env.spec, [joints], odometry, imu)
+        sign = np.where(found.orientation @ state.orientation < 0.0, -1.0, 1.0)
+        found = replace(found, orientation=sign * found.orientation)
+        obs = build_policy_obs(env.spec, found, env.last_command[index])
+        np.testing.assert_allclose(obs, expected[index], rtol=0.0, atol=1e-6)
+        imu.orientation_covariance[0] = -1.0  # it has none
+        odometry.pose.pose.orientation = whole
+        found = robot_state(env.spec, [joints], odometry, imu)
+        obs = build_policy_obs(env.spec, found, env.last_command[index])
+        np.testing.assert_allclose(obs, expected[index], rtol=0.0, atol=1e-6)
+
+
+def test_an_imu_that_cannot_be_used_is_named() -> None:
+    env = tumbling_env("ant", 1)
+    joints = joint_state_message(env.spec, env.state[0], 0)
+    odometry, imu = odometry_message(env.state[0], 0, FRAMES), imu_message(env.state[0], 0.0)
+    imu.angular_velocity.z = 1e6
+    with pytest.raises(MessageError, match="imu's yaw is 1e\\+06"):
+        robot_state(env.spec, [joints], odometry, imu)
+    imu.orientation.w = 3.0
+    with pytest.raises(MessageError, match="imu has quaternion"):
+        robot_state(env.spec, [joints], odometry, imu)
 
 
 @pytest.mark.parametrize("robot", ROBOTS)

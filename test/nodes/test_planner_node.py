@@ -47,10 +47,12 @@ def test_point_mass_reaches_its_goal_and_says_so(robot: Robot) -> None:
     probe.listen(PathMessage, "skill_planner/plan")
     probe.listen(MarkerArray, "skill_planner/rollouts")
     probe.listen(Float64MultiArray, "skill_planner/skill")
-    probe.send_goal(3.0, -2.0)
+    timer = probe.node.create_timer(0.05, lambda: probe.send_goal(3.0, -2.0))  # as some do
     probe.wait_for(
         lambda: [m.data for m in probe.messages["skill_planner/goal_reached"]][-1:] == [True], 30.0
     )
+    probe.node.destroy_timer(timer)
+    assert len(probe.messages["skill_planner/goal"]) == 1
     assert np.linalg.norm(position(probe) - [3.0, -2.0]) < 0.5
     assert probe.messages["joint_commands"][-1].layout.dim[0].label == "push_x,push_y"
     plan = probe.messages["skill_planner/plan"][-1]

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 from nav_msgs.msg import Odometry
-from sensor_msgs.msg import JointState
+from sensor_msgs.msg import Imu, JointState
 
 from dads_ros.nodes.conversions import Frames, MessageError, to_stamp
 from dads_ros.nodes.state_assembler import MAX_WAITING, NUM_REPEATS, StateAssembler
@@ -33,8 +33,16 @@ def odometry(stamp_ns: int, **frames: str) -> Odometry:
     return message
 
 
-def make() -> StateAssembler:
-    return StateAssembler(ANT, Frames.of(""), 25 * MS)
+def imu(stamp_ns: int, frame: str = "base_link") -> Imu:
+    """Its turn rate is the stamp in ms."""
+    message = Imu()
+    message.header.frame_id, message.header.stamp = frame, to_stamp(stamp_ns)
+    message.orientation.w, message.angular_velocity.z = 1.0, stamp_ns / MS
+    return message
+
+
+def make(use_imu: bool = False) -> StateAssembler:
+    return StateAssembler(ANT, Frames.of(""), 25 * MS, use_imu=use_imu)
 
 
 def states_of(arrivals: str) -> list[str]:
@@ -73,6 +81,88 @@ def states_of(arrivals: str) -> list[str]:
 )
 def test_states_are_given_out_once_and_in_order(arrivals: str, expected: list[str]) -> None:
     assert states_of(arrivals) == expected
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "expected"),
+    [
+        ("i50 j50 o50 o100 i98 j100", ["50 50", "100 98"]),
+        ("j50 o50 i40 j100 i90 i105 o100", ["50 40", "100 105"]),  # the newest of faster ones
+        ("j50 o50", []),
+        ("i10 j50 o50 i90", []),
+        ("j50 o50 i50 j60 o60", ["50 50"]),  # none is used twice
+    ],
+)
+def test_with_use_imu_no_state_is_whole_without_one(arrivals: str, expected: list[str]) -> None:
+    assembler, found = make(use_imu=True), []
+    for number, word in enumerate(arrivals.split()):
+        stamp_ns = int(word[1:]) * MS
+        if word[0] == "i":
+            assembler.add_imu(imu(stamp_ns), number, 0.0)
+        elif word[0] == "o":
+            assembler.add_odometry(odometry(stamp_ns), number, 0.0)
+        else:
+            assembler.add_joints(joints(ANT.joints, stamp_ns), number, 0.0)
+        complete = assembler.take()
+        if complete is not None:
+            found.append(f"{complete[1] // MS} {complete[0].angular_velocity[2]:g}")
+    assert found == expected
+    assert bool(expected) or "imu" in assembler.complaint()
+
+
+def test_an_imu_in_another_frame_or_without_a_gyroscope_is_refused() -> None:
+    with pytest.raises(MessageError, match="imu has frame_id 'imu_link'; expected 'base_link'"):
+        make(use_imu=True).add_imu(imu(0, "imu_link"), 0, 0.0)
+    message = imu(0)
+    message.angular_velocity_covariance[0] = -1.0
+    with pytest.raises(MessageError, match="it has no angular velocity"):
+        make(use_imu=True).add_imu(message, 0, 0.0)
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_velocities_that_are_not_sent_are_differences_and_that_is_said_once(
+    missing: float | None,
+) -> None:
+    said: list[str] = []
+    assembler = StateAssembler(ANT, Frames.of(""), 25 * MS, say=said.append)
+    found = {}
+    # A pause, a message that comes twice, one that comes late; 125 ms are too many.
+    for number, ms in enumerate((0, 50, 200, 250, 250, 300, 290, 350)):
+        message = joints((*reversed(ANT.joints), "finger"), ms * MS)
+        message.position = [0.003 * ms * (i + 1) for i in range(9)]
+        message.velocity = [] if missing is None else [missing] * 8 + [1.0]
+        assembler.add_joints(message, number, 0.0)
+        assembler.add_odometry(odometry(ms * MS), number, 0.0)
+        complete = assembler.take()
+        if complete is not None:
+            np.testing.assert_allclose(
+                complete[0].joint_velocities, 3.0 * np.arange(8, 0, -1), rtol=1e-9
+            )
+            found[ms] = complete[1] // MS
+    assert list(found) == [50, 250, 300, 290, 350]
+    assert len(said) == 1 and "no velocities" in said[0]
+
+
+def test_positions_too_rare_to_tell_velocities_are_complained_of() -> None:
+    assembler = make()
+    for number in range(3):
+        message = joints(ANT.joints, 200 * number * MS)
+        message.velocity = []
+        assembler.add_joints(message, number, 0.0)
+        assembler.add_odometry(odometry(200 * number * MS), number, 0.0)
+        assert assembler.take() is None
+    assert "has no velocities, and does not come within 0.125 s" in assembler.complaint()
+
+
+def test_one_velocity_that_is_no_number_is_taken_as_it_is() -> None:
+    assembler = make()
+    for number in range(2):
+        message = joints(ANT.joints, 50 * number * MS)
+        message.velocity[3] = np.nan
+        assembler.add_joints(message, number, 0.0)
+        assembler.add_odometry(odometry(50 * number * MS), number, 0.0)
+        complete = assembler.take()
+        assert complete is not None and not complete[0].is_finite()
 
 
 def test_what_waits_is_bounded_and_complained_of() -> None:

@@ -280,9 +280,9 @@ def test_late_and_swapped_states_are_dropped_and_counted(bench: Bench) -> None:
 def test_a_real_jump_back_starts_anew_once_and_keeps_the_task(bench: Bench) -> None:
     errand = driving(bench).control.errand
     answers = []
-    for stamp_ns in range(1, 8):
+    for number in range(7):
         bench.now += 0.1
-        answers.append(bench.control.step(state_at(), stamp_ns))
+        answers.append(bench.control.step(state_at(), (number - 100) * STEP_NS))
     assert [answer is None for answer in answers[:JUMP_STATES]] == [True, True, False]
     assert all(answer is not None for answer in answers[JUMP_STATES:])
     assert len([text for text in bench.said if "went back" in text]) == 1
@@ -293,8 +293,53 @@ def test_a_real_jump_back_starts_anew_once_and_keeps_the_task(bench: Bench) -> N
 def test_a_single_stamp_from_the_future_costs_no_more_than_a_few_states(bench: Bench) -> None:
     driving(bench)
     bench.control.step(state_at(), 10**18)
-    answers = [bench.control.step(state_at(), bench.stamp_ns + n) for n in range(1, 6)]
+    answers = [bench.control.step(state_at(), bench.stamp_ns + n * STEP_NS) for n in range(1, 6)]
     assert [answer is None for answer in answers] == [True, True, False, False, False]
+
+
+def test_faster_states_are_thinned_but_not_in_lock_step(point_mass_bundle: Path) -> None:
+    for lock_step, num_steps in ((False, 20), (True, 200)):
+        bench = Bench(point_mass_bundle, lock_step=lock_step)
+        answers = []
+        for number in range(200):
+            bench.now += 0.01
+            answers.append(bench.control.step(state_at(), number * STEP_NS // 10))
+        assert sum(answer is not None for answer in answers) == num_steps
+        values = bench.control.status()[2]
+        assert values["states between control steps"] == 200 - num_steps
+        assert values["rate of states, Hz"] == 100.0
+        assert values["rate of control steps, Hz"] == 10.0
+        assert lock_step or values["loop period p99, ms"] == pytest.approx(100.0)
+
+
+def test_slow_states_are_named_and_much_slower_ones_stop_the_robot(bench: Bench) -> None:
+    driving(bench)
+
+    def tick(steps: int) -> Step:
+        bench.now += 0.1 * (steps - 1)
+        bench.stamp_ns += (steps - 1) * STEP_NS
+        step = bench.tick()
+        if step.request is not None:
+            bench.control.plan(step.request)
+        return step
+
+    for _ in range(12):
+        step = tick(2)
+    assert bench.is_driving(step)
+    level, text, _ = bench.control.status()
+    assert level == WARN and text.startswith(
+        "on the way; states come at 5 Hz, the policy needs 10"
+    )
+    for _ in range(12):
+        step = tick(3)
+    assert not bench.is_driving(step) and step.request is None
+    assert "states come at 3.33 Hz, the policy needs 10 Hz" in step.result.reason
+    assert bench.control.status()[0] == ERROR
+    for _ in range(12):
+        step = tick(1)
+    assert bench.is_driving(step)
+    bench.control.activate()
+    assert bench.control.status()[2]["rate of states, Hz"] != 10.0  # that was before
 
 
 def test_a_late_plan_means_standing_until_it_is_there(bench: Bench) -> None:
@@ -346,6 +391,61 @@ def test_a_goal_is_reached_once_it_was_held(bench: Bench) -> None:
             bench.control.plan(step.request)
     assert reached.count(True) == 1 and reached.index(True) == 10
     assert bench.control.status()[:2] == (OK, "goal reached")
+
+
+def mean_of(bench: Bench) -> np.ndarray:
+    """What the planner would start its next plan from."""
+    return bench.control.loop.planner._mean.copy()
+
+
+def test_a_goal_that_moves_a_little_keeps_what_was_learned(bench: Bench) -> None:
+    """The errand, the skill, the plan that is being made and the planner's warm start."""
+    errand = driving(bench).control.errand
+    errand.watch = GoalWatch(FAR[0])
+    while (request := bench.tick().request) is None:
+        pass
+    near = FAR + np.array([0.0, 0.4])
+    assert bench.control.move(near[0], Task(goals=near))
+    assert bench.control.errand is errand and errand.task.goals.tolist() == near.tolist()
+    learned = mean_of(bench)
+    reset = []
+    bench.control.loop.planner.reset = lambda: reset.append(learned)
+    assert bench.control.plan(request) is not None and bench.is_driving(bench.tick())
+    assert not bench.control.move(FAR[0] - [9.0, 0.0], Task(goals=FAR))
+    assert not reset and np.abs(learned).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("goal", "stands_between", "forgets"),
+    [([40.3, 0.0], False, False), ([41.0, 0.0], False, True), ([40.3, 0.0], True, True)],
+)
+def test_the_planner_starts_anew_for_another_goal_only(
+    bench: Bench, goal: list[float], stands_between: bool, forgets: bool
+) -> None:
+    driving(bench).control.errand.watch = GoalWatch(FAR[0])
+    before, starts = mean_of(bench), []
+    optimize = bench.control.loop.planner._mppi.optimize
+    bench.control.loop.planner._mppi.optimize = lambda mean, *rest: (
+        starts.append(mean.copy()) or optimize(mean, *rest)
+    )
+    if stands_between:
+        bench.control.turn_to(None)
+    bench.control.turn_to(
+        Errand(Task(goals=np.array([goal])), GoalWatch(np.array(goal)), received=bench.now)
+    )
+    step = bench.tick()
+    assert bench.is_driving(step) != stands_between
+    assert step.request is not None and bench.control.plan(step.request) is not None
+    np.testing.assert_array_equal(starts[0], np.zeros_like(before) if forgets else before)
+
+
+def test_goals_that_keep_changing_hide_no_late_plan(bench: Bench) -> None:
+    driving(bench)
+    for number in range(13):
+        bench.go(FAR + number)
+        step = bench.tick()
+    assert not bench.is_driving(step)
+    assert bench.control.status()[:2] == (WARN, "the plan is late: standing command")
 
 
 def test_a_task_whose_way_is_not_known_yet_is_not_planned(bench: Bench) -> None:

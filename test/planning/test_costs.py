@@ -172,3 +172,16 @@ def test_waypoints_advance_only_near_the_next_one_and_stop_at_the_last() -> None
 def test_goals_that_are_no_points_are_refused(goals: list[list[float]]) -> None:
     with pytest.raises(PlanningError):
         GoalCost(goals)
+
+
+def test_on_a_path_that_moved_a_little_the_progress_made_stays() -> None:
+    along = np.linspace(0.0, 8.0 * np.pi, 200)
+    shape = 3.0 * np.stack([np.sin(along), 1.0 - np.cos(along)], axis=1)  # round and round
+    path = PathCost(shape, cross_track=1.0)
+    for place in shape[:130]:
+        path.advance(place[None])
+    moved = PathCost(1.02 * shape + 0.1, cross_track=1.0)
+    moved.go_on_from(path)
+    assert moved.left_m[0] == pytest.approx(1.02 * path.left_m[0], abs=0.3)
+    moved.advance(1.02 * shape[130:131] + 0.1)
+    assert 0.0 <= moved.distance(1.02 * shape[130:131] + 0.1)[0] < 0.1

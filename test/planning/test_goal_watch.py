@@ -24,3 +24,19 @@ def test_time_that_goes_back_starts_the_stay_anew() -> None:
     for time, expected in ((5.0, False), (0.0, False), (0.9, False), (1.0, True)):
         stamp = int(time * SECOND)
         assert watch.update(np.zeros(2), stamp, tolerance_m=0.1, hold_s=1.0) == expected
+
+
+def test_a_goal_that_moves_a_little_counts_the_stay_and_is_still_reached_while_near() -> None:
+    watch, place = GoalWatch(np.zeros(2)), np.array([0.3, 0.0])
+
+    def update(time: float) -> bool:
+        return watch.update(place, int(time * SECOND), tolerance_m=0.5, hold_s=1.0)
+
+    assert not update(0.0)
+    assert watch.move(np.array([0.4, 0.0]), 0.5)  # in steps as far as you like
+    assert watch.move(np.array([0.7, 0.0]), 0.5)
+    assert update(1.0) and watch.has_reached
+    assert watch.move(np.array([0.5, 0.0]), 0.5) and watch.has_reached
+    assert not watch.move(np.array([0.9, 0.0]), 0.5)  # the robot is not there
+    assert not watch.move(np.array([1.1, 0.0]), 0.5)
+    assert watch.goal.tolist() == [0.5, 0.0]

@@ -159,6 +159,35 @@ def test_a_new_goal_ends_the_search_for_the_old_one(process: WayProcess) -> None
     assert after_update(process, finder, OTHER).ways[0].goal.tolist() == OTHER.tolist()
 
 
+def test_to_a_goal_nearby_the_old_way_holds_until_the_new_one_is_there(
+    process: WayProcess,
+) -> None:
+    """However often it moves: what is under way is finished."""
+    finder = WayFinder(process, 0.3)
+    assert not finder.knows(None, 0.5)
+    finder.use_map(process.measure(wall().tobytes(), 80, 80, 0.1, ORIGIN))
+    wait_for(process)
+    assert finder.update(GOAL, 0.1, 0.5) is None and not finder.knows(GOAL, 0.5)
+    wait_for(process)
+    old = finder.update(GOAL, 0.1, 0.5)
+    step = np.array([-0.3, 0.0])
+    assert finder.knows(None, 0.5) and finder.knows(GOAL + step, 0.5)
+    assert not finder.knows(GOAL + 2 * step, 0.5)
+    hanging = process.submit(HOLD, seconds=600)
+    assert finder.update(GOAL + step, 0.1, 0.5) == old
+    searching = finder._finding
+    for number in range(2, 6):
+        assert finder.update(GOAL + number * step, 0.1, 0.5) == old
+    assert searching is not None and finder._finding is searching
+    assert finder.knows(GOAL + 6 * step, 0.5)
+    hanging.cancel()
+    wait_for(process)  # the way to where it went first
+    found = after_update(process, finder, GOAL + 5 * step)
+    assert found.ways[0].goal.tolist() == (GOAL + 5 * step).tolist()
+    assert finder.update(GOAL + 9 * step, 0.1, 0.5) is None  # that is another one
+    assert finder.update(GOAL + 5 * step, 0.1, 0.5) == found
+
+
 def test_what_fails_is_told_once_and_what_was_there_holds(process: WayProcess) -> None:
     finder = WayFinder(process, 0.3)
     finder.use_map(process.measure(wall().tobytes(), 80, 80, 0.1, ORIGIN))
