@@ -236,7 +236,7 @@ class SkillPlannerNode(SteadyLifecycleNode):
         """One policy step and one command for each complete state."""
         controller = self._controller
         assert controller is not None  # states come only while the node is active
-        self._inbox.update()
+        self._inbox.update(state.position[:2])
         topic = self._states.second_voice()
         controller.object("state", f"two publishers on {topic} say the same" if topic else "")
         step = controller.step(state[None], stamp_ns, measured)

@@ -1,6 +1,7 @@
 """TaskInbox: messages that say what to do, as errands; what cannot be used is refused aloud."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -11,6 +12,7 @@ from geometry_msgs.msg import PoseStamped, Twist, TwistStamped
 from nav_msgs.msg import OccupancyGrid, Path
 from rclpy.lifecycle import LifecycleNode
 from rclpy.serialization import deserialize_message, serialize_message
+from std_srvs.srv import Trigger
 
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.errors import DadsError
@@ -29,16 +31,24 @@ from dads_ros.nodes.settings import SkillPlannerConfig
 from dads_ros.nodes.state_age import under_way_s
 from dads_ros.nodes.task_jobs import READ_MAP, READ_PATH
 from dads_ros.nodes.task_memory import TaskMemory
-from dads_ros.planning.controller import Errand, SkillController
+from dads_ros.planning.controller import LOOKING, Errand, SkillController
 from dads_ros.planning.costs import PathCost
 from dads_ros.planning.goal_watch import GoalWatch
 from dads_ros.planning.obstacles import ObstacleMap
 from dads_ros.planning.tasks import Task
-from dads_ros.planning.way_process import NoWayError, WayFinder, WayProcess, measured_map
+from dads_ros.planning.way_process import (
+    NoWayError,
+    Surroundings,
+    WayFinder,
+    WayProcess,
+    measured_map,
+)
 from dads_ros.planning.worker import Result, Worker
 
 MAX_MESSAGE_BYTES = 64 << 20
 """Of a path or a map; a map of 4000 x 4000 cells has 16 MB."""
+JUDGE_S = 0.2
+"""So often it is looked whether the robot is in an obstacle, or walled in."""
 
 
 class TaskInbox:
@@ -85,6 +95,8 @@ class TaskInbox:
         self._map: bytes | None = None
         self._maps, self._map_job = Repeats(has_second_stamp=True), Future[ObstacleMap]()
         self._finder: WayFinder | None = None
+        self._position: Array | None = None
+        self._judged = -math.inf
         self._goal_publisher = node.create_publisher(
             PoseStamped, "~/goal", LATCHED_QOS, event_callbacks=NO_PUBLISHER_EVENTS
         )
@@ -101,6 +113,7 @@ class TaskInbox:
         node.create_subscription(
             OccupancyGrid, "map", self._guarded(self._keep_map), LATCHED_QOS, raw=True
         )
+        node.create_service(Trigger, "~/clear_map", self._clear_map)
 
     def close(self) -> None:
         """End the processes."""
@@ -129,8 +142,13 @@ class TaskInbox:
         """Turn to the task that was kept when the process ended, once."""
         self._attempt(self._recall)
 
-    def update(self) -> None:
-        """Take over what has been read and found meanwhile; once in every control step."""
+    def update(self, position: Array) -> None:
+        """Take over what has been read and found meanwhile; once in every control step.
+
+        Args:
+            position: of the robot, x, y, world frame, m. Shape (2,).
+        """
+        self._position = position
         if self._path is not None and self._path[0].done():
             self._attempt(self._use_path)
         self._read_map()
@@ -292,6 +310,17 @@ class TaskInbox:
         )
         self._finder.use_map(self._map_job)
 
+    def _clear_map(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Forget the map: all is free until the next one comes, be it the same."""
+        self._map, self._maps, self._finder = None, Repeats(has_second_stamp=True), None
+        errand, controller = self._errand, self._controller()
+        if errand is not None and controller is not None:
+            errand.task = dataclasses.replace(errand.task, maps=None, ways=None)
+            errand.remark = ""
+            controller.let_wait(errand, "")
+        response.success, response.message = True, "there is no map: all is taken for free"
+        return response
+
     def _take_map(self, result: Result) -> ObstacleMap:
         """In the thread that waits for the process."""
         found = measured_map(result)
@@ -315,19 +344,42 @@ class TaskInbox:
             raise
         if around is None:
             if finder.has_map and errand.is_ready:
-                controller.make_ready(errand, is_ready=False)
+                controller.let_wait(errand, LOOKING)
             return
         task = errand.task
         if not (_is_same(around.maps, task.maps) and _is_same(around.ways, task.ways)):
             errand.task = dataclasses.replace(task, maps=around.maps, ways=around.ways)
-        if not errand.is_ready:
-            controller.make_ready(errand)
+            self._judged = -math.inf
+        if time.monotonic() - self._judged > JUDGE_S or not errand.is_ready:
+            self._judged = time.monotonic()
+            self._judge(errand, controller, around)
+
+    def _judge(self, errand: Errand, controller: SkillController, around: Surroundings) -> None:
+        """Say whether robot or goal are in an obstacle, and stand where no way leads."""
+        waits_for, remarks = "", []
+        bundle = self._bundle()
+        if around.maps is not None and self._position is not None and bundle is not None:
+            obstacles, radius_m = around.maps[0], bundle.robot.radius_m
+            clear_m = float(obstacles.clearance(self._position)) - radius_m
+            goal = _goal_of(errand)
+            if clear_m < 0.0:
+                remarks.append("the robot touches an obstacle: only ways out of it are taken")
+            elif around.ways is not None and not around.ways[0].leads_from(self._position):
+                waits_for = "no way leads to the goal on this map"
+            if goal is not None and obstacles.clearance(goal) < radius_m:
+                remarks.append("the goal is in an obstacle: the robot goes as near as it can")
+        for text in (waits_for, *remarks):
+            if text != errand.waits_for and text not in errand.remark:
+                self._node.get_logger().warning(text)
+        errand.remark = "; ".join(remarks)
+        controller.let_wait(errand, waits_for)
 
     def _begin(self, errand: Errand) -> None:
         """Turn to an errand; the robot stands until its way is known."""
         self._read_map()
         near_m = self._config().goal_tolerance_m
-        errand.is_ready = self._finder is None or self._finder.knows(_goal_of(errand), near_m)
+        if self._finder is not None and not self._finder.knows(_goal_of(errand), near_m):
+            errand.waits_for = LOOKING
         self._take(errand)
         self._look_for_ways()
 

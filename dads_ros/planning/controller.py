@@ -38,6 +38,8 @@ JUMP_STATES = 3
 """So many states in a row from before the newest one are a real jump back, as after a reset."""
 OK, WARN, ERROR = 0, 1, 2
 """Levels of a status, as in diagnostic_msgs."""
+LOOKING = "looking for a way"
+"""What a task waits for while the way to its goal is being found."""
 
 
 @dataclass(eq=False)
@@ -47,10 +49,17 @@ class Errand:
     task: Task
     watch: GoalWatch | None = None
     """Of the goal of a single robot, or of its path's end; None for all else."""
-    is_ready: bool = True
-    """It can be planned; not before the ways around obstacles are known."""
+    waits_for: str = ""
+    """Why it cannot be planned yet, for people: the ways around obstacles are not known."""
+    remark: str = ""
+    """What people should know of it meanwhile."""
     received: float = field(default_factory=time.monotonic)
     """When the last message of it came, by the controller's clock, s."""
+
+    @property
+    def is_ready(self) -> bool:
+        """It can be planned."""
+        return not self.waits_for
 
     def update(self, state: RobotState, stamp_ns: int, config: ControlConfig) -> bool:
         """Take in a state; whether the goal is reached with it."""
@@ -220,13 +229,15 @@ class SkillController:
         errand.task = dataclasses.replace(task, maps=errand.task.maps, ways=errand.task.ways)
         return True
 
-    def make_ready(self, errand: Errand, is_ready: bool = True) -> None:
-        """A task can be planned from now on; or it cannot any longer, and the robots stand."""
+    def let_wait(self, errand: Errand, reason: str) -> None:
+        """A task cannot be planned any longer, and the robots stand; no reason: it can again."""
+        if errand.waits_for == reason:
+            return
         with self._lock:
-            errand.is_ready = is_ready
+            errand.waits_for = reason
             if errand is self._errand:
                 self._loop.request_plan()
-                if not is_ready:
+                if reason:
                     self._loop.skill, self._due_ns = None, None
 
     # --- the control step ----------------------------------------------------------------------
@@ -486,11 +497,13 @@ class SkillController:
         if errand is None:
             return OK, "no task: standing command"
         if not errand.is_ready:
-            return OK, "looking for a way: standing command"
+            level = OK if errand.waits_for == LOOKING else WARN
+            return level, f"{errand.waits_for}: standing command"
         if self._is_blocked:
             return WARN, "every way is forbidden (obstacles, bounds): standing command"
         has_reached = errand.watch is not None and errand.watch.has_reached
-        return OK, "goal reached" if has_reached else "on the way"
+        text = "goal reached" if has_reached else "on the way"
+        return (WARN, f"{text}; {errand.remark}") if errand.remark else (OK, text)
 
 
 def make_loop(

@@ -113,9 +113,9 @@ class ObstacleMap:
         del narrowness
         column, row = (float(at) + around for at in self._coordinates(np.asarray(goal, float)))
         starts, distances = _starts(is_free, column, row)
-        lengths = way_lengths(is_free, weights, starts, distances)
+        lengths, leads = way_lengths(is_free, weights, starts, distances)
         lengths *= np.float32(self.resolution_m)
-        return WayField(self, np.asarray(goal, float), around, lengths)
+        return WayField(self, np.asarray(goal, float), around, lengths, leads)
 
     def border(self, goal: ArrayLike, radius_m: float, margin_m: float) -> int:
         """Cells around the map in which a robot can go around it.
@@ -181,14 +181,20 @@ class WayField:
     """Length of the shortest way to a goal from everywhere."""
 
     def __init__(
-        self, obstacles: ObstacleMap, goal: NDArray[np.float64], around: int, lengths: Float32
+        self,
+        obstacles: ObstacleMap,
+        goal: NDArray[np.float64],
+        around: int,
+        lengths: Float32,
+        leads: NDArray[np.bool_],
     ) -> None:
         """Take lengths, m, on a map's cells and ``around`` cells on each of its sides.
 
-        Shapes: goal (2,), lengths (rows + 2 * around, columns + 2 * around).
+        And whether a way leads from there at all. Shapes: goal (2,), the others
+        (rows + 2 * around, columns + 2 * around).
         """
         self.obstacles, self.goal = obstacles, goal
-        self.around, self.lengths = around, lengths
+        self.around, self.lengths, self.leads = around, lengths, leads
         self._in_sight = np.zeros((0, 0), bool)
 
     def __call__(self, positions: Array) -> Float32:
@@ -202,6 +208,16 @@ class WayField:
         column, row = (part[outside] for part in at)
         lengths[outside] = self._from_outside(column, row, lengths[outside] + beyond)
         return lengths
+
+    def leads_from(self, position: Array) -> bool:
+        """Whether a way leads to the goal from a place, or from a cell beside it. Shape (2,)."""
+        at = self._coordinates(position.astype(np.float32))
+        row, column = (
+            int(np.clip(np.rint(index), 0, size - 1))
+            for index, size in zip(reversed(at), self.leads.shape, strict=True)
+        )
+        beside = slice(max(0, row - 1), row + 2), slice(max(0, column - 1), column + 2)
+        return bool(self.leads[beside].any())
 
     def is_in_sight(self, positions: Array, radius_m: float) -> NDArray[np.bool_]:
         """Whether the straight line from a place to the goal keeps a cell away from obstacles.

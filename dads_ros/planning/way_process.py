@@ -55,7 +55,8 @@ class WayProcess(Worker):
         place = np.asarray(goal, float)
 
         def field(result: Result) -> WayField:
-            return WayField(obstacles, place, result["around"], result["lengths"])
+            parts = (result[name] for name in ("around", "lengths", "leads"))
+            return WayField(obstacles, place, *parts)
 
         rows, columns = obstacles.is_lethal.shape
         return self.submit(
@@ -232,4 +233,4 @@ def find_way(
     """Runs in the worker: ``ObstacleMap.way_to`` on cells (bool). Raises: PlanningError."""
     cells = np.frombuffer(data, bool).reshape(rows, columns)
     way = ObstacleMap(cells, resolution_m, origin).way_to(goal, radius_m, margin_m)
-    return {"around": way.around, "lengths": way.lengths}
+    return {"around": way.around, "lengths": way.lengths, "leads": way.leads}

@@ -47,7 +47,7 @@ class Edges(NamedTuple):
 
 def way_lengths(
     is_free: Bool, weights: Float32, starts: Int, distances: Float32, max_nodes: int = MAX_NODES
-) -> Float32:
+) -> tuple[Float32, Bool]:
     """Lengths of the shortest ways to a goal over free cells, in cells.
 
     A piece of a way counts as many times as the mean of the weights of its ends says. Where no way
@@ -60,7 +60,7 @@ def way_lengths(
         starts: flat indices of the free cells from which the goal is reached directly.
         distances: from each of them, in cells.
         max_nodes: grids of more cells are searched in blocks first.
-    Returns: shape (rows, columns).
+    Returns: the lengths, and from which cells a way leads. Shape (rows, columns) each.
     """
     side = int(np.ceil(np.sqrt(is_free.size / max_nodes)))
     if side <= 1:
@@ -76,7 +76,7 @@ def way_lengths(
         nearest, distance = to_nearest(~is_blocked)
         ways[is_blocked] = ways[nearest[0][is_blocked], nearest[1][is_blocked]]
         ways[is_blocked] += np.float32(2.0) * distance[is_blocked]
-    return ways
+    return ways, ~is_blocked
 
 
 def to_nearest(cells: Bool) -> tuple[Int, Float32]:

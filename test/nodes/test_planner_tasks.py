@@ -3,6 +3,7 @@
 import itertools
 import signal
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -99,7 +100,7 @@ def test_of_a_path_and_a_goal_after_it_the_goal_counts(robot: Robot) -> None:
     publisher = probe.node.create_publisher(PathMessage, "goal_path", 5)
     probe.wait_for(lambda: publisher.get_subscription_count() > 0)
     publisher.publish(path_to(-300.0))
-    probe.wait_for_next("odom")  # of two messages that come at once any may be looked at first
+    probe.wait_for_next("odom", 8)  # of two messages that come at once either may be taken first
     probe.send_goal(300.0, 0.0)
     probe.wait_for(lambda: position(probe)[0] > 3.0)
     publisher.publish(path_to(-300.0))
@@ -152,8 +153,8 @@ def test_a_turn_is_refused_where_the_bundle_knows_no_heading(robot: Robot) -> No
     assert not is_moving(probe)
 
 
-def test_it_goes_around_what_the_map_shows_and_says_when_it_cannot(robot: Robot) -> None:
-    probe = robot.probe
+def map_publisher(probe: Probe) -> Callable[[np.ndarray], None]:
+    """Sends maps of cells of 0.1 m, true where an obstacle is, about the origin."""
     publisher = probe.node.create_publisher(OccupancyGrid, "map", LATCHED)
 
     def publish(cells: np.ndarray) -> None:
@@ -168,10 +169,34 @@ def test_it_goes_around_what_the_map_shows_and_says_when_it_cannot(robot: Robot)
             grid.header.stamp.sec = number
             publisher.publish(grid)
 
+    return publish
+
+
+def test_it_says_what_a_map_keeps_it_from_and_forgets_it(robot: Robot) -> None:
+    probe, publish = robot.probe, map_publisher(robot.probe)
+    row, column = np.mgrid[:80, :80] * 0.1 - 4.0
+    from_origin = np.maximum(np.abs(row), np.abs(column))
+    publish((from_origin > 1.5) & (from_origin < 2.5))  # walls all around
+    probe.send_goal(3.5, 0.0)
+    said = (1, "no way leads to the goal on this map: standing command")
+    probe.wait_for(lambda: health(probe) == said)
+    assert not is_moving(probe)
+    probe.call(Trigger, "skill_planner/clear_map")
+    probe.wait_for(lambda: health(probe) == (0, "on the way"))
+    probe.call(Trigger, "skill_planner/cancel")
+    publish((column > 2.0) & (column < 3.0))
+    probe.send_goal(2.5, 0.0)
+    probe.wait_for(lambda: "; the goal is in an obstacle: the robot goes" in health(probe)[1])
+    probe.call(Trigger, "skill_planner/clear_map")
+
+
+def test_it_goes_around_what_the_map_shows_and_says_when_it_cannot(robot: Robot) -> None:
+    probe, publish = robot.probe, map_publisher(robot.probe)
+    before = robot.planner.said().count("map: ")
     cells = np.zeros((80, 80), bool)
     cells[15:70, 58:62] = True  # a wall from y -2.5 to 3 m, 2 m ahead
     publish(cells)
-    probe.wait_for(lambda: "map: 80 x 80 cells" in robot.planner.said())
+    probe.wait_for(lambda: robot.planner.said().count("map: ") > before)
     probe.send_goal(3.5, 0.0)
     probe.wait_for(lambda: has_reached(probe), 60.0)
     went = track(probe)
@@ -187,7 +212,7 @@ def test_it_goes_around_what_the_map_shows_and_says_when_it_cannot(robot: Robot)
     probe.wait_for(lambda: not is_moving(probe))
     publish(np.zeros((80, 80), bool))
     probe.wait_for(lambda: has_reached(probe), 60.0)
-    assert robot.planner.said().count("map: ") == 3
+    assert robot.planner.said().count("map: ") == before + 3
 
 
 def test_weights_change_while_it_drives(

@@ -13,6 +13,7 @@ from dads_ros.observation import RobotState
 from dads_ros.planning.controller import (
     ERROR,
     JUMP_STATES,
+    LOOKING,
     OK,
     WARN,
     Errand,
@@ -450,18 +451,19 @@ def test_goals_that_keep_changing_hide_no_late_plan(bench: Bench) -> None:
 
 def test_a_task_whose_way_is_not_known_yet_is_not_planned(bench: Bench) -> None:
     driving(bench)
-    errand = Errand(Task(goals=FAR), is_ready=False, received=bench.now)
+    errand = Errand(Task(goals=FAR), waits_for=LOOKING, received=bench.now)
     bench.control.turn_to(errand)
     step = bench.tick()
     assert step.request is None and not bench.is_driving(step)
     assert bench.control.status()[1] == "looking for a way: standing command"
-    bench.control.make_ready(errand)
+    bench.control.let_wait(errand, "")
     request = bench.tick().request
     assert request is not None and bench.control.plan(request) is not None
     assert bench.is_driving(bench.tick())
-    bench.control.make_ready(errand, is_ready=False)
+    bench.control.let_wait(errand, "no way")
     assert bench.control.plan(request) is None
     assert not bench.is_driving(bench.tick())
+    assert bench.control.status()[:2] == (WARN, "no way: standing command")
 
 
 def test_of_many_robots_a_broken_one_is_stopped_and_the_others_go_on(

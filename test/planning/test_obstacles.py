@@ -129,6 +129,16 @@ def test_behind_a_thin_wall_the_goal_is_not_near() -> None:
     assert beside == pytest.approx(0.1)
 
 
+def test_from_within_walls_no_way_leads() -> None:
+    cells = np.zeros((80, 80), bool)
+    cells[20:60, 20:60] = True
+    cells[30:50, 30:50] = False
+    field = ObstacleMap(cells, 0.1, (-4.0, -4.0, 0.0)).way_to([3.5, 0.0], 0.3, 0.1)
+    places = ([0.0, 0.0], [0.6, 0.0], [-3.0, 0.0], [2.4, 0.0], [9.0, 9.0])
+    leads = [field.leads_from(np.array(place)) for place in places]
+    assert leads == [False, False, True, True, True]
+
+
 def plans_between(starts: np.ndarray, ends: np.ndarray) -> Candidates:
     predictions = np.stack([starts, ends], axis=1)[None].astype(np.float32)
     skills = np.zeros((1, len(starts), 1, 2), np.float32)

@@ -14,7 +14,7 @@ def lengths(is_free: Array, start: int, side: int, weights: Array | None = None)
     """Searched in blocks of this side."""
     weights = np.ones(is_free.shape, np.float32) if weights is None else weights
     max_nodes = -(-is_free.size // side**2)
-    return way_lengths(is_free, weights, np.array([start]), GOAL_CELLS, max_nodes)
+    return way_lengths(is_free, weights, np.array([start]), GOAL_CELLS, max_nodes)[0]
 
 
 def room_for_a_robot(obstacles: Array, radius: float) -> tuple[Array, Array]:
@@ -102,7 +102,7 @@ def test_several_starts_at_distances_of_their_own() -> None:
     is_free[30] = False
     starts = np.array([0, 59 * 60 + 59])  # a corner on each side of the wall
     for max_nodes in (10_000, 400):
-        found = way_lengths(
+        found, leads = way_lengths(
             is_free,
             np.ones(is_free.shape, np.float32),
             starts,
@@ -110,3 +110,4 @@ def test_several_starts_at_distances_of_their_own() -> None:
             max_nodes,
         )
         np.testing.assert_allclose(found[[0, 0, 59, 59], [0, 20, 59, 40]], [100, 120, 7, 26])
+        np.testing.assert_array_equal(leads, is_free)
