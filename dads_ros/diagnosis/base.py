@@ -59,7 +59,7 @@ def imu_checks(imus: Sequence[Imu], bases: Sequence[Base]) -> Iterator[Check]:
     felt = _median([imu.acceleration for imu in imus])
     strength, along = float(np.linalg.norm(felt)), float(felt @ up)
     name, found = "imu gravity", f"{along:.3g} m/s² along its up, {strength:.3g} in all"
-    if abs(strength - STANDARD_GRAVITY) > GRAVITY_ERROR:
+    if not abs(strength - STANDARD_GRAVITY) <= GRAVITY_ERROR:  # nor is NaN
         cure = "publish m/s² with gravity in it: a robot at rest feels 9.8 upwards"
         yield Check(name, WRONG, found, cure)
     elif along < UPRIGHT * STANDARD_GRAVITY:
@@ -114,9 +114,7 @@ def _orientation(name: str, turns: Sequence[Array]) -> Check | None:
     # A driver that wrote w, x, y, z in the order x, y, z, w: what we read as w is its z.
     swapped = [turn[[1, 2, 3, 0]] for turn in turns]
     if _up_z(turns) < UPRIGHT < _up_z(swapped):
-        found = (
-            "the base lies as it is, and stands upright if w, x, y, z were written as x, y, z, w"
-        )
+        found = "the base lies, but stands if w, x, y, z were written as x, y, z, w"
         return Check(name, WRONG, found, IN_XYZW)
     return None
 

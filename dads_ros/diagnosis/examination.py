@@ -1,5 +1,7 @@
 """examine: every check of what was heard of a robot, in the order of the table."""
 
+import numpy as np
+
 from dads_ros.diagnosis.base import base_checks, imu_checks
 from dads_ros.diagnosis.graph import graph_checks
 from dads_ros.diagnosis.joints import joint_checks
@@ -19,10 +21,11 @@ def examine(
         ranges: of its joints, where the MJCF can be read.
         no_ranges: why not.
     """
-    return [
-        *graph_checks(robot, heard),
-        *(joint_checks(robot, heard.joints, ranges, no_ranges) if robot.joints else ()),
-        *base_checks(robot, heard.bases, heard.planner.frame_prefix),
-        *imu_checks(heard.imus, heard.bases),
-        *timing_checks(robot, heard),
-    ]
+    with np.errstate(all="ignore"):  # a driver may say any number
+        return [
+            *graph_checks(robot, heard),
+            *(joint_checks(robot, heard.joints, ranges, no_ranges) if robot.joints else ()),
+            *base_checks(robot, heard.bases, heard.planner.frame_prefix),
+            *imu_checks(heard.imus, heard.bases),
+            *timing_checks(robot, heard),
+        ]

@@ -393,3 +393,22 @@ def test_a_robot_without_joints_needs_no_joint_states() -> None:
     checks = robot.checks()
     assert not any("joint" in name for name in checks)
     assert all(check.verdict in (OK, WARNING) for check in checks.values())
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -1e308])
+@pytest.mark.parametrize(
+    ("kind", "part"),
+    [
+        *(("joints", part) for part in ("positions", "velocities")),
+        *(("bases", part) for part in ("position", "orientation", "linear_velocity")),
+        *(("imus", part) for part in ("orientation", "angular_velocity", "acceleration")),
+        ("commands", "numbers"),
+    ],
+)
+def test_numbers_that_are_none_are_wrong_and_break_nothing(
+    kind: str, part: str, odd: float
+) -> None:
+    robot = Robot()
+    robot.each(kind, **{part: lambda m: np.full_like(getattr(m, part), odd)})
+    assert WRONG in {check.verdict for check in robot.checks().values()}

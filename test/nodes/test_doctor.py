@@ -1,6 +1,5 @@
 """dads-ros doctor beside a robot that is right and beside one that is not, over DDS."""
 
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,24 +14,9 @@ from std_msgs.msg import Float64MultiArray
 from dads_ros.nodes.conversions import Frames, joint_state_message, odometry_message
 from dads_ros.observation import RobotState
 from dads_ros.robot import RobotSpec
-from ros_graph import ROOT, NodeProcess, Probe
+from ros_graph import ROOT, NodeProcess, Probe, doctor
 
 Start = Callable[..., NodeProcess]
-LINE = re.compile(r"^(ok|warning|wrong|not seen) +(\S+(?: \S+)*) {2,}(.*)$", re.MULTILINE)
-
-
-def doctor(probe: Probe, *arguments: str) -> tuple[int, dict[str, tuple[str, str]]]:
-    """Its exit code, and verdict and finding of each check; the probe runs meanwhile."""
-    command = [sys.executable, "-m", "dads_ros", "doctor", "--seconds", "3", *arguments]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
-    ) as process:
-        probe.wait_for(lambda: process.poll() is not None, 60.0)
-        assert process.stdout is not None
-        said = process.stdout.read()
-    return process.returncode, {
-        name: (verdict, found) for verdict, name, found in LINE.findall(said)
-    }
 
 
 def test_a_robot_that_is_right_is_found_right(probe: Probe, start: Start) -> None:

@@ -7,7 +7,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
-from ros_graph import NodeProcess, Probe, health
+from ros_graph import NodeProcess, Probe, doctor, health
 
 DRY_RUN = (
     "import sys; from dads_ros.cli.main import main; "
@@ -35,6 +35,10 @@ def test_a_dry_run_commands_nobody_and_says_so(
     probe.wait_for(lambda: any(abs(value) > 0.1 for value in probe.messages[topic][-1].data))
     said = "dry run, nothing goes to the robot: on the way"
     probe.wait_for(lambda: health(probe)[1].startswith(said))
+    _, checks = doctor(probe, "--robot", "point_mass")
+    assert checks["who commands"] == ("ok", "nobody yet")
+    assert checks["commands"][0] == "ok"
+    assert "ms from state to command" in checks["dry run's delay"][1]
     assert probe.call(Trigger, "skill_planner/cancel").success
     probe.wait_for(lambda: list(probe.messages[topic][-1].data) == [0.0, 0.0])
     commands = [Path(f"/proc/{child}/cmdline").read_bytes() for child in planner.children()]
