@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -34,6 +35,8 @@ LATCHED = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
+LINE = re.compile(r"^(ok|warning|wrong|not seen) +(\S+(?: \S+)*) {2,}(.*)$", re.MULTILINE)
+"""A check of the doctor's table."""
 START = "import sys; from dads_ros.nodes.start import {0}; sys.exit({0}())"
 """What the executable of a node does."""
 STATE_TIMEOUT_S = 0.5
@@ -218,6 +221,20 @@ def set_parameters(probe: Probe, values: dict[str, object]) -> None:
     parameters = [Parameter(k, value=v).to_parameter_msg() for k, v in values.items()]
     answer = probe.call(SetParameters, "skill_planner/set_parameters", parameters=parameters)
     assert all(result.successful for result in answer.results)
+
+
+def doctor(probe: Probe, *arguments: str) -> tuple[int, dict[str, tuple[str, str]]]:
+    """Its exit code, and verdict and finding of each check; the probe runs meanwhile."""
+    command = [sys.executable, "-m", "dads_ros", "doctor", "--seconds", "3", *arguments]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
+    ) as process:
+        probe.wait_for(lambda: process.poll() is not None, 60.0)
+        assert process.stdout is not None
+        said = process.stdout.read()
+    return process.returncode, {
+        name: (verdict, found) for verdict, name, found in LINE.findall(said)
+    }
 
 
 def is_moving(probe: Probe) -> bool:

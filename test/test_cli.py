@@ -63,6 +63,12 @@ def test_unknown_option_is_refused(refused: Refused) -> None:
     refused("evaluate", "ant", "--goal", words=("--goal", "--help"))
 
 
+def test_doctor_refuses_what_it_cannot_listen_to(refused: Refused) -> None:
+    refused("doctor", "--seconds", "0.5", words=("--seconds", "0.5", "1 to 300"))
+    refused("doctor", "--robot", "no_such", words=("no_such", "ant"))
+    refused("doctor", "--bundle", "no_such", words=("no_such", "ant"))
+
+
 def test_missing_package_names_its_extra(tmp_path: Path) -> None:
     script = (
         "import sys; sys.modules['torch'] = None; from dads_ros.cli.main import main; "

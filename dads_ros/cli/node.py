@@ -8,6 +8,7 @@ from dads_ros.config import Config
 from dads_ros.nodes.parameters import leaves
 from dads_ros.nodes.settings import SimulatorConfig, SkillPlannerConfig
 
+DRY_RUN = "--dry-run"
 NODES = {"simulate": ("simulator", SimulatorConfig), "plan": ("skill_planner", SkillPlannerConfig)}
 
 
@@ -16,7 +17,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     for verb, (node, settings) in NODES.items():
         parser = subparsers.add_parser(
             verb,
-            usage=f"dads-ros {verb} [--ros-args -p NAME:=VALUE ... --params-file FILE]",
+            usage=f"dads-ros {verb}{f' [{DRY_RUN}]' if verb == 'plan' else ''} "
+            "[--ros-args -p NAME:=VALUE ... --params-file FILE]",
             description=f"Start the {node} node. Its parameters:\n\n" + _parameters(settings),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             prefix_chars="+",  # what begins with '-' is for ROS
@@ -34,8 +36,12 @@ def run(args: argparse.Namespace) -> int:
     # Only the one: where the planner runs on a robot, there is no MuJoCo.
     if args.verb == "simulate":
         from dads_ros.nodes.simulator_node import main
-    else:
-        from dads_ros.nodes.planner_node import main
+
+        return main(args.ros_args)
+    from dads_ros.nodes.planner_node import main
+
+    if args.ros_args[:1] == [DRY_RUN]:
+        return main([*args.ros_args[1:], "--ros-args", "-p", "dry_run:=true"])
     return main(args.ros_args)
 
 

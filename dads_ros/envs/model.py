@@ -81,6 +81,17 @@ class RobotModel:
         """SHA-256 of the compiled model (its numbers, not its file)."""
         return hashlib.sha256(_saved(self.mj_model)).hexdigest()
 
+    def joint_ranges(self) -> tuple[Array, Array, NDArray[np.bool_]]:
+        """Lowest and highest position of each joint, and whether it is a hinge. Shape (J,) each.
+
+        rad or m, in the robot file's order; -inf and inf without a limit.
+        """
+        ids, model = np.array(self._joint_ids, int), self.mj_model
+        is_free = ~model.jnt_limited[ids].astype(bool)
+        low, high = model.jnt_range[ids].T.copy()
+        low[is_free], high[is_free] = -np.inf, np.inf
+        return low, high, model.jnt_type[ids] == _HINGE
+
     def robot_state(self, qpos: Array, qvel: Array) -> RobotState:
         """State vectors as RobotState. Shapes (N, nq), (N, nv)."""
         num = len(qpos)

@@ -78,8 +78,9 @@ class SkillPlannerNode(SteadyLifecycleNode):
         if config.autostart:
             drive = self._loader.load(config)  # here, so that its errors end the process
             self._take(drive)
-            self._lookout.start_guard(drive.bundle.robot)
-            self._lookout.wait_until_alone(check_parent)
+            if not config.dry_run:
+                self._lookout.start_guard(drive.bundle.robot)
+                self._lookout.wait_until_alone(check_parent)
             if STOP.is_asked:
                 return
             if self.trigger_configure() != SUCCESS or self.trigger_activate() != SUCCESS:
@@ -101,16 +102,21 @@ class SkillPlannerNode(SteadyLifecycleNode):
         """Start to drive, if nobody else does; the planner's generators start anew."""
         controller, config, robot = self._controller, self._settings.config, self._loader.robot
         assert controller is not None and robot is not None  # it was configured
-        try:
-            self._lookout.start_guard(robot)
-            self._lookout.check_alone()
-        except DadsError as error:
-            self.get_logger().error(f"not activated: {error}")
-            return FAILURE
-        # Not before, so that a planner that only waits commands nobody.
-        self._command_publisher = self.create_publisher(
-            Float64MultiArray, "joint_commands", RELIABLE_QOS
-        )
+        if config.dry_run:
+            self._command_publisher = self.create_publisher(
+                Float64MultiArray, "~/would_be_commands", RELIABLE_QOS
+            )
+        else:
+            try:
+                self._lookout.start_guard(robot)
+                self._lookout.check_alone()
+            except DadsError as error:
+                self.get_logger().error(f"not activated: {error}")
+                return FAILURE
+            # Not before, so that a planner that only waits commands nobody.
+            self._command_publisher = self.create_publisher(
+                Float64MultiArray, "joint_commands", RELIABLE_QOS
+            )
         self._last_message = None
         controller.activate()
         self._look_around()
@@ -280,7 +286,9 @@ class SkillPlannerNode(SteadyLifecycleNode):
         self._lookout.promise(FOREVER_S if config.lock_step else config.state_timeout_s)
 
     def _look_around(self) -> None:
-        """Guard and rivals, once a second."""
+        """Guard and rivals, once a second; a dry run needs no guard and has no rivals."""
+        if self._settings.config.dry_run:
+            return
         if self._is_active and self._controller is not None:
             self._controller.object("guard", self._lookout.guard_complaint())
             self._controller.object("rivals", self._lookout.rivals())
@@ -395,6 +403,8 @@ class SkillPlannerNode(SteadyLifecycleNode):
                     "the stamps are not of this node's clock, so that only DDS says how old a "
                     f"state is; {cure}"
                 )
+        if self._settings.config.dry_run:
+            text = f"dry run, nothing goes to the robot: {text}"
         found = {"bundle": bundle.folder, **values}
         return level, f"{text}{'; ' if detail else ''}{detail}", found
 

@@ -70,6 +70,11 @@ class SkillPlannerConfig(ControlConfig):
     autostart: bool = setting(
         True, help="Configure and activate without a lifecycle manager.", read_only=True
     )
+    dry_run: bool = setting(
+        False,
+        help="Commands go to ~/would_be_commands, never to joint_commands; no guard is started.",
+        read_only=True,
+    )
     seed: int = setting(0, min=0, help="Seed of the planner's samples.", read_only=True)
     max_stamp_difference_s: float = setting(
         0.0,

@@ -1,0 +1,100 @@
+"""dads-ros doctor: looks at a robot's ROS graph before anything moves."""
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+
+from dads_ros.bundle.manifest import BundleManifest
+from dads_ros.diagnosis.examination import examine
+from dads_ros.diagnosis.records import Check, Heard, JointRanges, Verdict
+from dads_ros.errors import BundleMismatchError, ConfigError
+from dads_ros.files import find_file
+from dads_ros.isolation import one_line
+from dads_ros.nodes.doctor_node import listen
+from dads_ros.process import STOP
+from dads_ros.robot import RobotSpec
+
+DEFAULT_ROBOT = "ant"
+MIN_S, MAX_S = 1.0, 300.0
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the arguments."""
+    parser = subparsers.add_parser(
+        "doctor",
+        help="look at a robot's ROS graph for what is wrong",
+        description="Listen to a robot's topics and look at its graph, and say what fits the "
+        "robot file and what does not, each with a cure. Publishes nothing. Exit code 1 if "
+        "anything is wrong. Move the robot by hand meanwhile, and more can be judged.",
+    )
+    parser.add_argument(
+        "--robot", help=f"robot file: name or path; else the bundle's, else {DEFAULT_ROBOT}"
+    )
+    parser.add_argument("--bundle", help="bundle that is to drive it: name or folder")
+    parser.add_argument("--namespace", default="", metavar="NS", help="of the robot's topics")
+    parser.add_argument("--seconds", type=float, default=5.0, help="so long it listens")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Listen, judge, print. Returns: 1 if anything is wrong, else 0."""
+    if not MIN_S <= args.seconds <= MAX_S:
+        raise ConfigError(f"--seconds is {args.seconds:g}; it must be {MIN_S:g} to {MAX_S:g}")
+    robot, checks = None, []
+    if args.robot is not None or args.bundle is None:
+        robot = RobotSpec.load(args.robot or DEFAULT_ROBOT)
+    manifest = None
+    if args.bundle is not None:
+        manifest = BundleManifest.load(find_file(args.bundle, folder="models"))
+        robot = robot or manifest.robot
+    assert robot is not None  # one of the two gave it
+    ranges, model_sha256, no_ranges = _model(robot)
+    if manifest is not None:
+        checks.append(_bundle(manifest, robot, model_sha256))
+    STOP.catch_signals(is_command=True)
+    heard = listen(args.namespace, args.seconds)
+    if heard is None:
+        return STOP.exit_code
+    checks += examine(robot, heard, ranges, no_ranges)
+    print(table(robot, heard, checks), flush=True)
+    return int(any(check.verdict == Verdict.WRONG for check in checks))
+
+
+def table(robot: RobotSpec, heard: Heard, checks: Sequence[Check]) -> str:
+    """A line for each check, and one for its cure."""
+    lines = [f"robot '{robot.name}', listened for {heard.seconds:g} s", ""]
+    for check in checks:
+        lines.append(f"{check.verdict:<9} {check.name:<18} {one_line(check.found)}")
+        if check.cure:
+            lines.append(f"{'':<9} {'':<18} -> {one_line(check.cure)}")
+    counts = Counter(check.verdict for check in checks)
+    said = [f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]]
+    return "\n".join([*lines, "", ", ".join(said)])
+
+
+def _model(robot: RobotSpec) -> tuple[JointRanges | None, str, str]:
+    """Ranges of the joints and SHA-256 of the model, or why they are not known.
+
+    A robot has neither MuJoCo nor, mostly, the MJCF.
+    """
+    try:
+        from dads_ros.envs.model import RobotModel
+
+        model = RobotModel(robot)
+    except ModuleNotFoundError as error:
+        return None, "", f"'{error.name}' is not installed"
+    except ConfigError as error:
+        return None, "", str(error)
+    return JointRanges(*model.joint_ranges()), model.sha256(), ""
+
+
+def _bundle(manifest: BundleManifest, robot: RobotSpec, model_sha256: str) -> Check:
+    try:
+        manifest.check_robot(robot)
+    except BundleMismatchError as error:
+        found, _, cure = str(error).rpartition("; ")
+        return Check("bundle", Verdict.WRONG, found, cure)
+    if model_sha256 and model_sha256 != manifest.model_sha256:
+        found = "made for this robot, but with another MJCF or another version of MuJoCo"
+        cure = "measure it by 'dads-ros evaluate' on this MJCF before it drives"
+        return Check("bundle", Verdict.WARNING, found, cure)
+    return Check("bundle", Verdict.OK, f"made for robot '{robot.name}'")

@@ -1,0 +1,173 @@
+"""Checks of odom and imu: frames, the order of quaternions, up, and the frame of the twist."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from dads_ros.diagnosis.records import Array, Base, Check, Imu, Verdict
+from dads_ros.observation import quaternion_to_matrix
+from dads_ros.robot import RobotSpec
+
+OK, WARNING, WRONG, NOT_SEEN = Verdict.OK, Verdict.WARNING, Verdict.WRONG, Verdict.NOT_SEEN
+LENGTH_ERROR = 0.01
+"""Of a quaternion; the planner refuses more."""
+UPRIGHT = 0.8
+"""World z of the base's z-axis of a robot that stands, at least: 37 degrees of tilt."""
+STANDARD_GRAVITY, GRAVITY_ERROR = 9.81, 2.0
+SAME_TILT_RAD = 0.2
+MOVED_M, NEAR_PATH = 0.3, 0.4
+"""So far a robot must move to have its twist judged; predicted and measured ways may part by this
+part of the way."""
+MAX_TURN_RAD_S = 35.0
+"""A base that turns faster says degrees."""
+IN_XYZW = "if the robot stands, write w, x, y, z into the fields of that name; else stand it up"
+
+
+def base_checks(robot: RobotSpec, bases: Sequence[Base], prefix: str | None) -> Iterator[Check]:
+    """All of them of odom; ``prefix`` is the ``frame_prefix`` of a planner that runs."""
+    if not bases:
+        return
+    yield _frames(bases, prefix)
+    numbers = np.array([[*b.position, *b.linear_velocity, *b.angular_velocity] for b in bases])
+    if not np.isfinite(numbers).all():
+        cure = "publish nothing rather than NaN where the estimate is lost"
+        yield Check("odom numbers", WRONG, "pose or twist has numbers that are not finite", cure)
+        return
+    orientation = _orientation("odom quaternion", [base.orientation for base in bases])
+    yield orientation or _upright(robot, bases)
+    if orientation is None:
+        yield _twist(bases)
+
+
+def imu_checks(imus: Sequence[Imu], bases: Sequence[Base]) -> Iterator[Check]:
+    """Of an imu, if there is one; the planner's tilt is odom's."""
+    if not imus:
+        return
+    turns = np.array([imu.angular_velocity for imu in imus])
+    if not np.abs(turns).max() <= MAX_TURN_RAD_S:  # nor is NaN
+        found = f"angular velocity of up to {np.abs(turns).max():.3g}"
+        yield Check("imu turning", WRONG, found, "publish rad/s, finite")
+    up = np.array([0.0, 0.0, 1.0])
+    said = [imu.orientation for imu in imus if imu.orientation is not None]
+    if said:
+        wrong = _orientation("imu quaternion", said)
+        if wrong is not None:
+            yield wrong
+            return
+        up = _median([quaternion_to_matrix(turn)[2] for turn in said])
+        yield from _same_tilt(up, bases)
+    felt = _median([imu.acceleration for imu in imus])
+    strength, along = float(np.linalg.norm(felt)), float(felt @ up)
+    name, found = "imu gravity", f"{along:.3g} m/s² along its up, {strength:.3g} in all"
+    if not abs(strength - STANDARD_GRAVITY) <= GRAVITY_ERROR:  # nor is NaN
+        cure = "publish m/s² with gravity in it: a robot at rest feels 9.8 upwards"
+        yield Check(name, WRONG, found, cure)
+    elif along < UPRIGHT * STANDARD_GRAVITY:
+        cure = (
+            "turn the imu's axes into base_link: at rest it feels +9.8 along up (z when upright)"
+        )
+        yield Check(name, WRONG, found, cure)
+    else:
+        yield Check(name, OK, found)
+
+
+def _same_tilt(up: Array, bases: Sequence[Base]) -> Iterator[Check]:
+    if not bases or _orientation("", [base.orientation for base in bases]) is not None:
+        return
+    other = _median([quaternion_to_matrix(base.orientation)[2] for base in bases])
+    apart = float(np.arccos(np.clip(up @ other, -1.0, 1.0)))
+    found = f"{np.degrees(apart):.0f} degrees from that of odom"
+    if apart <= SAME_TILT_RAD:
+        yield Check("imu tilt", OK, found)
+    else:
+        cure = "turn the imu's axes into base_link, or correct odom: both say how the base stands"
+        yield Check("imu tilt", WRONG, found, cure)
+
+
+def _frames(bases: Sequence[Base], prefix: str | None) -> Check:
+    name, wanted = "odom frames", prefix or ""
+    pairs = sorted({(base.frame, base.child_frame) for base in bases})
+    found = ", ".join(f"'{frame}' to '{child}'" for frame, child in pairs)
+    if len(pairs) > 1:
+        return Check(name, WRONG, found, "one odometry at a time: end the others, or remap them")
+    frame, child = pairs[0]
+    if frame in ("", f"{wanted}odom") and child in ("", f"{wanted}base_link"):
+        return Check(name, OK, found)
+    own = frame.removesuffix("odom")
+    if frame == f"{own}odom" and child == f"{own}base_link":
+        # Whoever looks before a planner runs has nothing to correct yet.
+        verdict = WARNING if prefix is None else WRONG
+        return Check(name, verdict, found, f"start the planner with frame_prefix:='{own}'")
+    cure = f"publish it from '{wanted}odom' to '{wanted}base_link', or set frame_prefix"
+    return Check(name, WRONG, found, cure)
+
+
+def _orientation(name: str, turns: Sequence[Array]) -> Check | None:
+    """What is wrong with quaternions; None where nothing is. Shape (4,) each."""
+    lengths = np.linalg.norm(turns, axis=1)
+    worst = float(lengths[int(np.argmax(np.abs(lengths - 1.0)))])
+    if not abs(worst - 1.0) <= LENGTH_ERROR:
+        found = f"length {worst:.3g}"
+        return Check(
+            name, WRONG, found, "publish unit quaternions; no rotation is x y z w 0 0 0 1"
+        )
+    # A driver that wrote w, x, y, z in the order x, y, z, w: what we read as w is its z.
+    swapped = [turn[[1, 2, 3, 0]] for turn in turns]
+    if _up_z(turns) < UPRIGHT < _up_z(swapped):
+        found = "the base lies, but stands if w, x, y, z were written as x, y, z, w"
+        return Check(name, WRONG, found, IN_XYZW)
+    return None
+
+
+def _upright(robot: RobotSpec, bases: Sequence[Base]) -> Check:
+    up_z = _up_z([base.orientation for base in bases])
+    height_m = float(np.median([base.position[2] for base in bases]))
+    found, name = f"up is {up_z:.2f} of 1, height {height_m:.2f} m", "upright"
+    fallen = robot.fallen
+    if up_z < fallen.min_up_z or height_m < fallen.min_height_m:
+        cure = (
+            "stand the robot up; if it stands, turn odom's axes (z up, x forward) or measure "
+            "height from the ground: this counts as fallen, and gets the safe command"
+        )
+        return Check(name, WRONG, found, cure)
+    if up_z < UPRIGHT:
+        cure = "if the robot stands, turn odom's axes: the base's z-axis is to read upright"
+        return Check(name, WARNING, found, cure)
+    return Check(name, OK, found)
+
+
+def _twist(bases: Sequence[Base]) -> Check:
+    """Whether the linear velocity, turned from base_link into odom, leads where the base went."""
+    name, rows = "odom twist", {base.arrival.stamp_ns: base for base in bases}
+    stamps = np.array(sorted(rows), np.int64)
+    sorted_bases = [rows[stamp] for stamp in stamps.tolist()]
+    way = np.array([base.position for base in sorted_bases])
+    extent = float(np.ptp(way, axis=0).max())
+    if len(way) < 5 or extent < MOVED_M:
+        cure = f"push the robot by {MOVED_M:g} m or more while the doctor listens"
+        return Check(name, NOT_SEEN, "the base stood", cure)
+    said = np.array([base.linear_velocity for base in sorted_bases])
+    turns = quaternion_to_matrix(np.array([base.orientation for base in sorted_bases]))
+    errors = []
+    for velocity in (np.einsum("tij,tj->ti", turns, said), said):
+        steps = 0.5 * (velocity[1:] + velocity[:-1]) * (np.diff(stamps) / 1e9)[:, None]
+        apart = np.vstack([np.zeros(3), np.cumsum(steps, axis=0)]) - (way - way[0])
+        errors.append(float(np.abs(apart).max()) / extent)
+    in_base_link, in_odom = errors
+    if in_base_link <= NEAR_PATH:
+        return Check(name, OK, "in base_link, it leads where the base went")
+    if in_odom <= NEAR_PATH:
+        cure = "turn the linear velocity into base_link (the child frame), as Odometry has it"
+        return Check(name, WRONG, "its linear velocity is in odom", cure)
+    found = f"it leads {in_base_link:.1f} times the way beside where the base went"
+    return Check(name, WRONG, found, "publish m/s in base_link, of the same estimate as the pose")
+
+
+def _up_z(turns: Sequence[Array]) -> float:
+    _, x, y, _ = np.moveaxis(np.asarray(turns), -1, 0)
+    return float(np.median(1.0 - 2.0 * (x * x + y * y)))
+
+
+def _median(rows: Sequence[Array]) -> Array:
+    middle: Array = np.median(np.asarray(rows), axis=0)
+    return middle

@@ -1,0 +1,133 @@
+"""Checks of the graph: who publishes and who listens, of which type, and what commands say."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from dads_ros.diagnosis.records import Arrival, Check, Command, Endpoint, Heard, Verdict
+from dads_ros.robot import RobotSpec
+
+OK, WARNING, WRONG, NOT_SEEN = Verdict.OK, Verdict.WARNING, Verdict.WRONG, Verdict.NOT_SEEN
+TYPES = {
+    "joint_states": "sensor_msgs/msg/JointState",
+    "odom": "nav_msgs/msg/Odometry",
+    "joint_commands": "std_msgs/msg/Float64MultiArray",
+    "imu": "sensor_msgs/msg/Imu",
+}
+GUARD = re.compile(r"_\d+_guard$")
+"""How the name of a guard's node ends; before it stands that of its planner."""
+NUM_REPEATS = 3
+"""So many sequence numbers that do not rise are two publishers; one may be a restarted driver."""
+
+
+def graph_checks(robot: RobotSpec, heard: Heard) -> Iterator[Check]:
+    """All of them."""
+    if robot.joints:
+        spoken = [[m.arrival for m in heard.joints if joint in m.names] for joint in robot.joints]
+        arrivals = [message.arrival for message in heard.joints]
+        yield _source("joint_states", heard, arrivals, max(map(_repeats, spoken)))
+    arrivals = [base.arrival for base in heard.bases]
+    yield _source("odom", heard, arrivals, _repeats(arrivals))
+    yield _driver(heard)
+    yield _commanders(heard)
+    commands = [*heard.commands, *heard.would_be_commands]
+    if commands:
+        yield _commands(robot, commands)
+
+
+def _repeats(arrivals: Sequence[Arrival]) -> int:
+    numbers = [arrival.sequence for arrival in arrivals if arrival.sequence is not None]
+    return int((np.diff(numbers) <= 0).sum()) if len(numbers) > 1 else 0
+
+
+def _source(topic: str, heard: Heard, arrivals: Sequence[Arrival], repeats: int) -> Check:
+    """Of what the planner needs."""
+    publishers = heard.publishers.get(topic, ())
+    other = _other_type(topic, publishers)
+    if other:
+        return Check(topic, WRONG, other, f"publish {TYPES[topic]}, or remap the other one")
+    found = f"{len(arrivals)} messages, by {_names(publishers) or 'nobody who is still there'}"
+    if repeats >= NUM_REPEATS:
+        cure = (
+            "end one of them: nobody can tell which is right, and the robot gets its safe command"
+        )
+        return Check(topic, WRONG, f"two publishers say the same; {found}", cure)
+    if arrivals:
+        if topic == "odom" and len(publishers) > 1:
+            return Check(topic, WARNING, found, "let one publish it, and remap the others")
+        return Check(topic, OK, found)
+    if publishers:
+        cure = (
+            "look whether it gets data from its hardware, and whether the network lets it through"
+        )
+        return Check(topic, WRONG, f"{_names(publishers)} publishes it, but nothing came", cure)
+    elsewhere = heard.elsewhere.get(topic, ())
+    if elsewhere:
+        cure = "name its namespace by --namespace, or remap it in the driver"
+        return Check(topic, WRONG, f"nobody publishes it; there is {', '.join(elsewhere)}", cure)
+    cure = "start the driver; see that both have the same ROS_DOMAIN_ID and discovery range"
+    return Check(topic, WRONG, "nobody publishes it", cure)
+
+
+def _driver(heard: Heard) -> Check:
+    name, listeners = "driver", heard.subscriptions.get("joint_commands", ())
+    listeners = [end for end in listeners if not GUARD.search(end.node)]
+    other = _other_type("joint_commands", listeners)
+    if other:
+        cure = f"let the driver take {TYPES['joint_commands']} in the robot file's order"
+        return Check(name, WRONG, other, cure)
+    if not listeners:
+        cure = "start the driver, or remap its topic of commands to joint_commands"
+        return Check(name, WARNING, "nobody listens to joint_commands", cure)
+    return Check(name, OK, f"joint_commands goes to {_names(listeners)}")
+
+
+def _commanders(heard: Heard) -> Check:
+    """One planner with its guard, or nobody."""
+    name, publishers = "who commands", heard.publishers.get("joint_commands", ())
+    guards = [end.node for end in publishers if GUARD.search(end.node)]
+    others = sorted(end.node for end in publishers if not GUARD.search(end.node))
+    guarded = {GUARD.sub("", guard) for guard in guards}
+    strangers = [node for node in others if node not in guarded]
+    if strangers:
+        cure = "end it, or remap it: while another one commands, the planner does not drive"
+        return Check(name, WRONG, f"{', '.join(strangers)} publishes on joint_commands", cure)
+    if len(others) > 1:
+        cure = "end all but one: one robot is driven by one planner"
+        return Check(name, WRONG, f"{', '.join(others)} are planners of one robot", cure)
+    orphans = sorted(guard for guard in guards if GUARD.sub("", guard) not in others)
+    if orphans:
+        found = f"{', '.join(orphans)} guards without its planner"
+        cure = "start a planner, which relieves it, or send it SIGTERM"
+        return Check(name, WARNING, found, cure)
+    found = f"{others[0]}, with its guard" if others else "nobody yet"
+    return Check(name, OK, found)
+
+
+def _commands(robot: RobotSpec, commands: Sequence[Command]) -> Check:
+    name, (low, high) = "commands", robot.command_limits
+    for command in commands:
+        if len(command.numbers) != robot.command_dim:
+            found = f"{len(command.numbers)} numbers; the robot file has {robot.command_dim}"
+            return Check(name, WRONG, found, "start the planner with this robot's bundle")
+        if command.actuators and command.actuators != robot.actuators:
+            found = f"they are for {', '.join(command.actuators)}"
+            return Check(name, WRONG, found, "start the planner with this robot's bundle")
+        inside = (command.numbers >= low) & (command.numbers <= high)  # nor is NaN
+        if not inside.all():
+            worst = int(np.argmin(inside))
+            actuator, value = robot.actuators[worst], float(command.numbers[worst])
+            found = f"'{actuator}' gets {value:.3g}, outside {low[worst]:g} .. {high[worst]:g}"
+            return Check(name, WRONG, found, "end who sends it; the planner sends none such")
+    return Check(name, OK, f"{len(commands)}, in the robot file's order and limits")
+
+
+def _other_type(topic: str, ends: Sequence[Endpoint]) -> str:
+    """Who has another type than ours; empty where nobody has."""
+    others = [end for end in ends if end.type != TYPES[topic]]
+    return ", ".join(f"{end.node} has it as {end.type}" for end in others)
+
+
+def _names(ends: Sequence[Endpoint]) -> str:
+    return ", ".join(sorted({end.node for end in ends}))

@@ -1,0 +1,261 @@
+"""doctor: listens to a robot's topics and looks at its graph; it publishes nothing."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import rclpy
+from geometry_msgs.msg import Quaternion, Vector3
+from nav_msgs.msg import Odometry
+from rcl_interfaces.srv import GetParameters
+from rclpy.exceptions import InvalidNamespaceException
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import parameter_value_to_python
+from rclpy.signals import SignalHandlerOptions
+from rclpy.topic_endpoint_info import TopicEndpointInfo
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Imu as ImuMessage
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+
+from dads_ros.diagnosis.graph import GUARD, TYPES
+from dads_ros.diagnosis.records import (
+    Array,
+    Arrival,
+    Base,
+    Command,
+    Endpoint,
+    Heard,
+    Imu,
+    Joints,
+    PlannerSettings,
+)
+from dads_ros.errors import ConfigError
+from dads_ros.nodes.conversions import MessageError, answered_stamp_ns, to_ns
+from dads_ros.nodes.runner import STATE_QOS, WAKE_S
+from dads_ros.process import STOP
+
+NAME, PLANNER, WOULD_BE = "doctor", "skill_planner", "would_be_commands"
+MAX_MESSAGES = 20_000
+"""Of a topic; of more the newest are judged."""
+DISCOVERY_S = 4.0
+"""So long it may take to hear of all who were there before: DDS announces them every 3 s."""
+ANSWER_S = 2.0
+"""So long a planner may take to say its parameters."""
+SETTINGS = ("use_sim_time", "frame_prefix", "max_stamp_difference_s", "state_timeout_s")
+Info = Mapping[str, int]
+
+
+def listen(namespace: str, seconds: float) -> Heard | None:
+    """What is to be heard in a namespace within so long; None where ``STOP`` was asked.
+
+    Raises: ConfigError for a namespace that is none.
+    """
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = DoctorNode(namespace)
+        heard = node.listen(seconds)
+        node.destroy_node()
+        return heard
+    except InvalidNamespaceException as error:
+        text = " ".join(str(error).split())
+        raise ConfigError(
+            f"--namespace is '{namespace}': {text}; give one such as robot1"
+        ) from error
+    finally:
+        rclpy.try_shutdown()
+
+
+class DoctorNode(Node):
+    """Keeps what it hears as records."""
+
+    def __init__(self, namespace: str) -> None:
+        """Subscribe. Raises: InvalidNamespaceException."""
+        super().__init__(
+            NAME,
+            namespace=namespace,
+            use_global_arguments=False,
+            enable_rosout=False,
+            start_parameter_services=False,
+        )
+        self._joints: deque[Joints] = deque(maxlen=MAX_MESSAGES)
+        self._bases: deque[Base] = deque(maxlen=MAX_MESSAGES)
+        self._imus: deque[Imu] = deque(maxlen=MAX_MESSAGES)
+        self._commands: deque[Command] = deque(maxlen=MAX_MESSAGES)
+        self._would_be: deque[Command] = deque(maxlen=MAX_MESSAGES)
+        self._clock_ns: int | None = None
+        self._num_clocks = 0
+        self._dry_runs: set[str] = set()
+        self._hear(Clock, "/clock", self._take_clock)
+        self._hear(JointState, "joint_states", self._take_joints)
+        self._hear(Odometry, "odom", self._take_odometry)
+        self._hear(ImuMessage, "imu", self._take_imu)
+        self._hear(Float64MultiArray, "joint_commands", self._take_command)
+        self.create_timer(0.5, self._look_for_dry_runs)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self)
+
+    def listen(self, seconds: float) -> Heard | None:
+        """So long from when both halves of a state come, then look at the graph.
+
+        Returns: None where ``STOP`` was asked.
+        """
+        known = time.monotonic() + DISCOVERY_S
+        self._spin_until(known, lambda: self._joints and self._bases)
+        self._spin_until(max(time.monotonic() + seconds, known), lambda: False)
+        topics = ("joint_states", "odom", "imu", "joint_commands", "/clock")
+        publishers = {topic: self._publishers_of(topic) for topic in topics}
+        planner = self._settings(publishers["joint_commands"])
+        if STOP.is_asked:
+            return None
+        return Heard(
+            seconds=seconds,
+            joints=self._joints,
+            bases=self._bases,
+            imus=self._imus,
+            commands=self._commands,
+            would_be_commands=self._would_be,
+            num_clocks=self._num_clocks,
+            publishers=publishers,
+            subscriptions={"joint_commands": self._subscriptions_of("joint_commands")},
+            elsewhere={topic: self._elsewhere(topic) for topic in TYPES},
+            planner=planner,
+        )
+
+    def _spin_until(self, deadline: float, is_done: Callable[[], object]) -> None:
+        while not (is_done() or STOP.is_asked) and (left := deadline - time.monotonic()) > 0.0:
+            self._executor.spin_once(timeout_sec=min(left, WAKE_S))
+
+    # --- messages ------------------------------------------------------------------------------
+
+    def _hear(self, kind: type, topic: str, take: Callable[[Any, Info], None]) -> None:
+        self.create_subscription(kind, topic, take, STATE_QOS)
+
+    def _take_clock(self, message: Clock, _: Info) -> None:
+        self._clock_ns, self._num_clocks = to_ns(message.clock), self._num_clocks + 1
+
+    def _take_joints(self, message: JointState, info: Info) -> None:
+        self._joints.append(
+            Joints(
+                self._arrival(message, info),
+                tuple(message.name),
+                np.array(message.position),
+                np.array(message.velocity),
+            )
+        )
+
+    def _take_odometry(self, message: Odometry, info: Info) -> None:
+        pose, twist, place = message.pose.pose, message.twist.twist, message.pose.pose.position
+        self._bases.append(
+            Base(
+                self._arrival(message, info),
+                message.header.frame_id,
+                message.child_frame_id,
+                np.array([place.x, place.y, place.z]),
+                _wxyz(pose.orientation),
+                _xyz(twist.linear),
+                _xyz(twist.angular),
+            )
+        )
+
+    def _take_imu(self, message: ImuMessage, info: Info) -> None:
+        orientation: Array | None = _wxyz(message.orientation)
+        if message.orientation_covariance[0] == -1.0 or not np.any(orientation):
+            orientation = None
+        turning, felt = _xyz(message.angular_velocity), _xyz(message.linear_acceleration)
+        self._imus.append(Imu(self._arrival(message, info), orientation, turning, felt))
+
+    def _take_command(self, message: Float64MultiArray, info: Info) -> None:
+        self._commands.append(_command(message, info))
+
+    def _take_would_be(self, message: Float64MultiArray, info: Info) -> None:
+        self._would_be.append(_command(message, info))
+
+    def _arrival(self, message: Any, info: Info) -> Arrival:  # noqa: ANN401
+        stamp_ns = to_ns(message.header.stamp)
+        sequence = info["publication_sequence_number"]
+        return Arrival(stamp_ns, _received_ns(info), self._clock_ns, sequence)
+
+    # --- the graph -----------------------------------------------------------------------------
+
+    def _look_for_dry_runs(self) -> None:
+        inside = f"{self.get_namespace().rstrip('/')}/"
+        for topic, _ in self.get_topic_names_and_types():
+            if (
+                topic.startswith(inside)
+                and topic.endswith(f"/{WOULD_BE}")
+                and topic not in self._dry_runs
+            ):
+                self._dry_runs.add(topic)
+                self._hear(Float64MultiArray, topic, self._take_would_be)
+
+    def _publishers_of(self, topic: str) -> list[Endpoint]:
+        name = self.resolve_topic_name(topic)
+        return [_endpoint(info) for info in self.get_publishers_info_by_topic(name)]
+
+    def _subscriptions_of(self, topic: str) -> list[Endpoint]:
+        name = self.resolve_topic_name(topic)
+        ends = [_endpoint(info) for info in self.get_subscriptions_info_by_topic(name)]
+        return [end for end in ends if end.node != self.get_fully_qualified_name()]
+
+    def _elsewhere(self, topic: str) -> list[str]:
+        own = self.resolve_topic_name(topic)
+        return sorted(
+            name
+            for name, types in self.get_topic_names_and_types()
+            if name.endswith(f"/{topic}") and name != own and TYPES[topic] in types
+        )
+
+    def _settings(self, commanders: list[Endpoint]) -> PlannerSettings:
+        """Of the planner that commands, else of the one that has the planner's usual name."""
+        guarded = sorted(GUARD.sub("", end.node) for end in commanders if GUARD.search(end.node))
+        inside = self.get_namespace().rstrip("/")
+        nodes = {
+            f"{namespace.rstrip('/')}/{name}"
+            for name, namespace in self.get_node_names_and_namespaces()
+        }
+        node = next((name for name in [*guarded, f"{inside}/{PLANNER}"] if name in nodes), "")
+        if not node:
+            return PlannerSettings()
+        client = self.create_client(GetParameters, f"{node}/get_parameters")
+        deadline = time.monotonic() + ANSWER_S
+        self._spin_until(deadline, client.service_is_ready)
+        if not client.service_is_ready():
+            return PlannerSettings()
+        future = client.call_async(GetParameters.Request(names=list(SETTINGS)))
+        self._spin_until(deadline, future.done)
+        if not future.done() or future.exception() is not None:
+            return PlannerSettings()
+        values = map(parameter_value_to_python, future.result().values)
+        found = {name: value for name, value in zip(SETTINGS, values, strict=False)}
+        return PlannerSettings(node, **{k: v for k, v in found.items() if v is not None})
+
+
+def _command(message: Float64MultiArray, info: Info) -> Command:
+    try:
+        answered_ns = answered_stamp_ns(message)
+    except MessageError:
+        answered_ns = None
+    label = message.layout.dim[0].label if message.layout.dim else ""
+    actuators = tuple(label.split(",")) if label else ()
+    return Command(_received_ns(info), np.array(message.data), actuators, answered_ns)
+
+
+def _received_ns(info: Info) -> int:
+    """Before the message waited for this process, where DDS says when."""
+    return info["received_timestamp"] or time.time_ns()
+
+
+def _endpoint(info: TopicEndpointInfo) -> Endpoint:
+    return Endpoint(f"{info.node_namespace.rstrip('/')}/{info.node_name}", info.topic_type)
+
+
+def _xyz(vector: Vector3) -> Array:
+    return np.array([vector.x, vector.y, vector.z])
+
+
+def _wxyz(turn: Quaternion) -> Array:
+    return np.array([turn.w, turn.x, turn.y, turn.z])
