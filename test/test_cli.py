@@ -93,6 +93,21 @@ def test_process_exits_with_2_and_without_traceback(tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
+def test_a_trainer_without_the_training_packages_is_one_sentence() -> None:
+    script = """
+import sys
+sys.modules["torch"] = None
+from dads_ros.nodes.start import skill_trainer
+sys.exit(skill_trainer())
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    assert "'torch' is missing" in result.stderr and "pip install '.[train]'" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
 def test_ctrl_c_while_the_program_is_imported_is_no_traceback(tmp_path: Path) -> None:
     script = """
 import os, runpy, signal, sys

@@ -11,10 +11,9 @@ from dads_ros.errors import ConfigError
 from dads_ros.files import atomic_write, find_file, only_trainer, user_path
 from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.export import export_bundle
-from dads_ros.learning.metrics import MetricsWriter
-from dads_ros.learning.trainer import IterationMetrics, Trainer
+from dads_ros.learning.metrics import MetricsWriter, evaluation_line
+from dads_ros.learning.trainer import Trainer
 from dads_ros.process import STOP
-from dads_ros.robot import RobotSpec
 
 SHOWN = {"reward": "reward", "mean_displacement_m": "m", "sectors_3m": "sectors"}
 
@@ -85,7 +84,7 @@ def _train(config: TrainConfig, out: Path, *, resume: bool) -> int:
         for metrics in trainer.iterations():
             writer.write(metrics)
             if "mean_displacement_m" in metrics.values:
-                tqdm.write(_evaluation_line(metrics, trainer.robot), file=sys.stderr)
+                tqdm.write(evaluation_line(metrics, trainer.robot), file=sys.stderr)
             shown |= {
                 label: f"{metrics.values[name]:.3g}"
                 for name, label in SHOWN.items()
@@ -106,16 +105,3 @@ def _train(config: TrainConfig, out: Path, *, resume: bool) -> int:
     export_bundle(trainer, out / "bundle")
     print(f"skills exported to {out / 'bundle'}")
     return STOP.exit_code
-
-
-def _evaluation_line(metrics: IterationMetrics, robot: RobotSpec) -> str:
-    values = metrics.values
-    reach = f"{values['sectors_3m']} of 12 sectors"
-    if not robot.ground_axes.all():
-        reach = f"x from {values['min_x_m']:.1f} to {values['max_x_m']:.1f} m"
-    return (
-        f"iteration {metrics.iteration} ({metrics.num_gradient_steps // 1000}k updates): "
-        f"{reach}, moved {values['mean_displacement_m']:.2f} m, "
-        f"falls {values['skill_fall_fraction']:.1%}, "
-        f"prediction error {values['prediction_error']:.2f}"
-    )

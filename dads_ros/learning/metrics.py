@@ -21,6 +21,20 @@ MAX_LINE = 2**16
 """Bytes of a line; ours have less than 2 kB."""
 
 
+def evaluation_line(metrics: IterationMetrics, robot: RobotSpec) -> str:
+    """What an evaluation found, for people."""
+    values = metrics.values
+    reach = f"{values['sectors_3m']} of 12 sectors"
+    if not robot.ground_axes.all():
+        reach = f"x from {values['min_x_m']:.1f} to {values['max_x_m']:.1f} m"
+    return (
+        f"iteration {metrics.iteration} ({metrics.num_gradient_steps // 1000}k updates): "
+        f"{reach}, moved {values['mean_displacement_m']:.2f} m, "
+        f"falls {values['skill_fall_fraction']:.1%}, "
+        f"prediction error {values['prediction_error']:.2f}"
+    )
+
+
 class MetricsWriter:
     """Appends to metrics.jsonl and to TensorBoard event files in the run folder.
 

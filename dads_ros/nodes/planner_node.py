@@ -67,6 +67,7 @@ class SkillPlannerNode(SteadyLifecycleNode):
         config = self._settings.config
         self._frames = Frames.of(config.frame_prefix)
         self._custom = load_cost(config.costs.custom)
+        self._has_other_type = False
         self._bundle: SkillBundle | None = None
         self._controller: SkillController | None = None
         self._planning: PlanningThread[PlanRequest] | None = None
@@ -197,7 +198,8 @@ class SkillPlannerNode(SteadyLifecycleNode):
                 lambda: self._settings.config,
                 seed=self._settings.config.seed,
                 custom=self._custom,
-                say=self.get_logger().warning,
+                say=self._warn,
+                tell=self.get_logger().info,
             )
         else:
             self._controller.take(loop)
@@ -205,6 +207,10 @@ class SkillPlannerNode(SteadyLifecycleNode):
         self.get_logger().info(
             f"bundle '{bundle.folder}' for robot '{bundle.robot.name}' is loaded"
         )
+
+    def _warn(self, text: str) -> None:
+        cure = "; stand it up, in simulation by the service simulator/reset_world"
+        self.get_logger().warning(text + (cure if "has fallen" in text else ""))
 
     async def _load_bundle(
         self, _: Trigger.Request, response: Trigger.Response
@@ -287,11 +293,24 @@ class SkillPlannerNode(SteadyLifecycleNode):
 
     def _look_around(self) -> None:
         """Guard and rivals, once a second; a dry run needs no guard and has no rivals."""
+        self._look_for_other_type()
         if self._settings.config.dry_run:
             return
         if self._is_active and self._controller is not None:
             self._controller.object("guard", self._lookout.guard_complaint())
             self._controller.object("rivals", self._lookout.rivals())
+
+    def _look_for_other_type(self) -> None:
+        """Nothing comes of velocities that are sent as the other of the two types."""
+        other = "Twist" if self._settings.config.stamped_cmd_vel else "TwistStamped"
+        infos = self.get_publishers_info_by_topic("cmd_vel")
+        nodes = [info.node_name for info in infos if info.topic_type.endswith(f"/{other}")]
+        if nodes and not self._has_other_type:
+            self.get_logger().warning(
+                f"{', '.join(nodes)} publishes cmd_vel as {other}, of which nothing comes: set "
+                f"stamped_cmd_vel to {str(other == 'TwistStamped').lower()}"
+            )
+        self._has_other_type = bool(nodes)
 
     def _check_state_age(self) -> None:
         """Fires when no complete state came for ``state_timeout_s``."""
@@ -381,7 +400,12 @@ class SkillPlannerNode(SteadyLifecycleNode):
             self._settings.config.state_timeout_s, self._check_state_age, clock=STEADY
         )
         self.create_timer(1.0, self._look_around, clock=STEADY)
-        self._diagnostics = Diagnostics(self, "control", self._health)
+        self._diagnostics = Diagnostics(
+            self,
+            "control",
+            self._health,
+            lambda: "" if self._loader.robot is None else self._loader.robot.name,
+        )
 
     def _health(self) -> tuple[Level, str, Mapping[str, object]]:
         controller, bundle = self._controller, self._bundle

@@ -211,10 +211,14 @@ class Diagnostics:
     """Reports one status on /diagnostics once a second, whatever /clock does."""
 
     def __init__(
-        self, node: Node, thing: str, read: Callable[[], tuple[Level, str, Mapping[str, object]]]
+        self,
+        node: Node,
+        thing: str,
+        read: Callable[[], tuple[Level, str, Mapping[str, object]]],
+        robot: Callable[[], str],
     ) -> None:
-        """Start. ``read`` gives level, message and values."""
-        self._node, self._read = node, read
+        """Start. ``read`` gives level, message and values, ``robot`` the robot's name."""
+        self._node, self._read, self._robot = node, read, robot
         self._name = f"{node.get_fully_qualified_name().lstrip('/')}: {thing}"
         self._publisher = node.create_publisher(
             DiagnosticArray, "/diagnostics", RELIABLE_QOS, event_callbacks=NO_PUBLISHER_EVENTS
@@ -228,7 +232,7 @@ class Diagnostics:
             level=bytes([level]),
             name=self._name,
             message=message,
-            hardware_id=self._node.get_name(),
+            hardware_id=self._robot(),
             values=[KeyValue(key=key, value=_text(value)) for key, value in values.items()],
         )
         report = DiagnosticArray(status=[status])

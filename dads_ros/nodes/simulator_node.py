@@ -212,7 +212,7 @@ class SimulatorNode(Node):
         self.create_subscription(Wrench, "~/push", self._take_push, RELIABLE_QOS)
         self.create_service(Trigger, "~/reset_world", self._reset_world)
         self.create_service(SetBool, "~/set_pause", self._set_pause)
-        self._diagnostics = Diagnostics(self, "simulation", self._health)
+        self._diagnostics = Diagnostics(self, "simulation", self._health, lambda: self._spec.name)
 
     def _publish_state(self) -> None:
         stamp_ns, state = self._stamp_ns, self._physics.robot_state()[0]

@@ -1,6 +1,7 @@
 """What 'ros2 run' and launch files start: a signal counts while the node is still imported."""
 
 import importlib
+import sys
 from collections.abc import Sequence
 
 from dads_ros.process import STOP, begin
@@ -23,6 +24,17 @@ def skill_trainer(args: Sequence[str] | None = None) -> int:
 
 def _run(module: str, args: Sequence[str] | None) -> int:
     begin(is_node=True)
-    status: int = importlib.import_module(f"dads_ros.nodes.{module}").main(args)
+    try:
+        node = importlib.import_module(f"dads_ros.nodes.{module}")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] == "dads_ros":
+            raise
+        extra = "train" if module == "trainer_node" else "ros"
+        sys.stderr.write(
+            f"the Python package '{error.name}' is missing, which {module} needs; install the "
+            f"extra '{extra}': pip install '.[{extra}]'\n"
+        )
+        return 2
+    status: int = node.main(args)
     STOP.leave_if_asked(status)
     return status

@@ -241,7 +241,8 @@ class TaskInbox:
         if not self._go_on_along(points):
             path = PathCost(points, self._config().costs.cross_track)
             errand = Errand(Task(path=path), GoalWatch(points[-1]))
-            self._turn_to(errand, points[-1])
+            what = f"path of {path.left_m[0]:.2f} m to"
+            self._turn_to(errand, points[-1], what)
             self._followed = errand, points
         if self._memory is not None:
             self._memory.keep("goal_path", serialised)
@@ -399,9 +400,9 @@ class TaskInbox:
             )
         return points * axes
 
-    def _turn_to(self, errand: Errand, position: Array) -> None:
+    def _turn_to(self, errand: Errand, position: Array, what: str = "goal:") -> None:
         self._begin(errand)
-        self._node.get_logger().info(f"goal: x {position[0]:.2f} m, y {position[1]:.2f} m")
+        self._node.get_logger().info(f"{what} x {position[0]:.2f} m, y {position[1]:.2f} m")
         self._show_goal(position)
 
     def _move(self, position: Array, task: Task) -> bool:

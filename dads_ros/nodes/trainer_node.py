@@ -21,7 +21,7 @@ from dads_ros.errors import DadsError
 from dads_ros.files import atomic_write, find_file, only_trainer, user_path
 from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.export import export_bundle
-from dads_ros.learning.metrics import MetricsWriter
+from dads_ros.learning.metrics import MetricsWriter, evaluation_line
 from dads_ros.learning.trainer import NUM_SHOWN_SKILLS, IterationMetrics, Trainer
 from dads_ros.nodes.conversions import Frames, labelled_array
 from dads_ros.nodes.markers import skill_fan_markers
@@ -96,7 +96,9 @@ class SkillTrainerNode(Node):
         self.create_service(SetBool, "~/set_pause", self._set_pause, **beside)
         self.create_service(Trigger, "~/export", self._export, **beside)
         self.create_service(Trigger, "~/stop", self._stop, **beside)
-        self._diagnostics = Diagnostics(self, "training", self._health)
+        self._diagnostics = Diagnostics(
+            self, "training", self._health, lambda: self._trainer.robot.name
+        )
         watch_parent(self)
         self._worker = threading.Thread(target=self._train, name="training")
 
@@ -120,6 +122,10 @@ class SkillTrainerNode(Node):
             with atomic_write(self._out / "config.yaml") as temporary:
                 self._trainer.config.with_robot_from(self._out).to_yaml(temporary)
             first, robot = self._trainer.iteration + 1, self._trainer.robot
+            self.get_logger().info(
+                f"training '{robot.name}' in '{self._out}', iteration {first} of "
+                f"{self._trainer.config.num_iterations}"
+            )
             with MetricsWriter(self._out, robot, first_iteration=first) as writer:
                 self._iterate(writer)
             if self._trainer.iteration >= self._trainer.config.num_iterations:
@@ -128,6 +134,7 @@ class SkillTrainerNode(Node):
                 self._status = OK, f"finished; exported to '{self._bundle_folder}'"
             else:
                 self._status = OK, "stopped"
+            self.get_logger().info(f"{self._status[1]}, iteration {self._trainer.iteration}")
         except Exception as error:  # the node lives on to say so
             text = str(error) if isinstance(error, DadsError) else f"training failed: {error!r}"
             self._status = ERROR, text
@@ -175,6 +182,8 @@ class SkillTrainerNode(Node):
         self._values |= {"iteration": float(metrics.iteration)} | metrics.to_dict()
         values = np.array(list(self._values.values()), float)
         self._metrics_publisher.publish(labelled_array(values, ",".join(self._values)))
+        if "mean_displacement_m" in metrics.values:
+            self.get_logger().info(evaluation_line(metrics, self._trainer.robot))
         if metrics.skills is not None:
             order = np.random.default_rng(0).permutation(len(metrics.skills.tracks))
             tracks = metrics.skills.tracks[order[:NUM_SHOWN_SKILLS], ::FAN_POINT_STEPS]

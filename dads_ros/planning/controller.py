@@ -130,6 +130,7 @@ class SkillController:
         custom: Cost | None = None,
         clock: Callable[[], float] = time.monotonic,
         say: Callable[[str], None] = logger.warning,
+        tell: Callable[[str], None] = logger.info,
     ) -> None:
         """Not active yet.
 
@@ -139,10 +140,11 @@ class SkillController:
             seed: of the planner's samples, at every start.
             custom: a cost of the user's own, part of every task.
             clock: steady, s.
-            say: takes a sentence about what happened, for people.
+            say: takes a sentence about what is wrong, for people.
+            tell: takes one about what is as it should be.
         """
         self._read_config, self._custom, self._seed = config, custom, seed
-        self._clock, self._say = clock, say
+        self._clock, self._say, self._tell = clock, say, tell
         self._loop = loop
         self._gate = CommandGate(loop.robot, loop.num_robots)
         self._lock = threading.Lock()  # guards loop, errand, skill and plan error against plan()
@@ -307,7 +309,10 @@ class SkillController:
             return None
         failed, error = self._failure
         is_recent = self._clock() - failed <= config.state_timeout_s
-        return self._judge(None, error=error if is_recent else "")
+        is_first = self._order.newest_ns is None  # of a driver that was started later
+        return self._judge(
+            None, error=error if is_recent else "", is_normal=is_first and not is_recent
+        )
 
     def fail(self, error: str) -> GateResult:
         """The safe command, because of an error outside of here."""
@@ -375,6 +380,7 @@ class SkillController:
         is_state_finite: np.ndarray | bool = True,
         has_fallen: np.ndarray | bool = False,
         error: str = "",
+        is_normal: bool = False,
     ) -> GateResult:
         """What the gate lets through; no other command leaves, but for its repetition."""
         config = self._read_config()
@@ -388,9 +394,11 @@ class SkillController:
             has_fallen=has_fallen,
             error=standing or error or self._plan_error,
         )
-        last = self._last_result
-        if result.reason and self.is_active and (last is None or not last.reason):
-            self._say(f"safe command: {result.reason}")
+        before = "" if self._last_result is None else self._last_result.reason
+        if self.is_active and result.reason and not before:
+            (self._tell if is_normal else self._say)(f"safe command: {result.reason}")
+        elif self.is_active and before and not result.reason:
+            self._tell(f"all is well again: no safe command any longer; it was: {before}")
         self._last_result, self._last_command = result, result.command
         return result
 

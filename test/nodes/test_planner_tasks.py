@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from geometry_msgs.msg import PoseStamped, Twist
+from geometry_msgs.msg import PoseStamped, Twist, TwistStamped
 from nav_msgs.msg import OccupancyGrid
 from nav_msgs.msg import Path as PathMessage
 from std_srvs.srv import Trigger
@@ -78,6 +78,7 @@ def test_it_follows_a_closed_path_to_its_end_however_often_it_is_sent(robot: Rob
     assert has_reached(probe)
     probe.node.destroy_timer(timer)
     probe.node.destroy_publisher(publisher)
+    assert robot.planner.said().count("]: path of 12.00 m to x 0.00 m, y 0.00 m") == 1
     went = track(probe)
     for x, y in corners:
         assert np.linalg.norm(went - [x, y], axis=1).min() < 0.5
@@ -141,6 +142,15 @@ def test_velocities_that_were_sent_long_ago_are_not_followed(robot: Robot) -> No
     count = len(probe.messages["joint_commands"])
     probe.wait_for(lambda: len(probe.messages["joint_commands"]) > count + 10)
     assert not any(any(m.data) for m in probe.messages["joint_commands"][count + 1 :])
+
+
+def test_velocities_of_the_other_type_are_noticed(robot: Robot) -> None:
+    publisher = robot.probe.node.create_publisher(TwistStamped, "cmd_vel", 5)
+    sentence = (
+        "probe publishes cmd_vel as TwistStamped, of which nothing comes: set stamped_cmd_vel"
+    )
+    robot.probe.wait_for(lambda: sentence in robot.planner.said())
+    robot.probe.node.destroy_publisher(publisher)
 
 
 def test_a_turn_is_refused_where_the_bundle_knows_no_heading(robot: Robot) -> None:

@@ -84,6 +84,8 @@ def test_run_reports_pauses_exports_stops_and_resumes(
     assert SkillBundle(tmp_path / "mine").robot.name == "point_mass"
     assert finished.end(signal.SIGTERM) == 0
     assert "Traceback" not in finished.said()
+    assert f"training 'point_mass' in '{run}', iteration" in finished.said()
+    assert "]: finished; exported to" in finished.said()
 
 
 def test_unexpected_error_is_reported_and_services_still_answer(

@@ -45,7 +45,7 @@ class Bench:
     """A controller of a point mass, its clock, and what it said."""
 
     def __init__(self, folder: Path, num: int = 1, **settings: object) -> None:
-        self.now, self.stamp_ns, self.said = 100.0, 0, []
+        self.now, self.stamp_ns, self.said, self.told = 100.0, 0, [], []
         self.bundle = SkillBundle(folder)
         self.settings = ControlConfig(**{"planner": PLANNER} | settings)  # type: ignore[arg-type]
         self.num = num
@@ -62,6 +62,7 @@ class Bench:
             custom=custom,  # type: ignore[arg-type]
             clock=lambda: self.now,
             say=self.said.append,
+            tell=self.told.append,
         )
 
     def tick(self, state: RobotState | None = None, age_s: float = 0.0) -> Step:
@@ -447,6 +448,20 @@ def test_goals_that_keep_changing_hide_no_late_plan(bench: Bench) -> None:
         step = bench.tick()
     assert not bench.is_driving(step)
     assert bench.control.status()[:2] == (WARN, "the plan is late: standing command")
+
+
+def test_it_tells_what_is_normal_and_warns_of_what_is_not(bench: Bench) -> None:
+    bench.now += 10.0
+    assert bench.control.check_age() is not None
+    assert not bench.said and "no state" in bench.told[0]  # the driver is started later
+    bench.tick()
+    assert "all is well again" in bench.told[1]
+    bench.now += 10.0
+    bench.control.check_age()
+    assert len(bench.said) == 1 and "no state" in bench.said[0]
+    bench.tick()
+    bench.control.deactivate()
+    assert len(bench.said) == 1 and len(bench.told) == 3
 
 
 def test_a_task_whose_way_is_not_known_yet_is_not_planned(bench: Bench) -> None:
