@@ -87,7 +87,8 @@ def _look_on(row: Row, stage: Stage, seen: Run, begin: float) -> None:
         _judge_time(seen, slowest, ANSWER_WITHIN_S, stage, begin, "the answer to a state")
         stops = observer.stops(begin, end)
         if row.must is Must.DRIVE and stops:
-            seen.wrong.append(f"{stops} safe commands")
+            said = stage.planner.said().splitlines()[-3:]
+            seen.wrong.append(f"{stops} safe commands; the planner said {' '.join(said)}")
     else:
         silence = observer.longest_silence_s(begin, end)
         _judge_time(seen, silence, row.within_s, stage, begin, "a command")

@@ -688,7 +688,7 @@ AGES = [
         late(5.0),
         COMMAND,
         setup=OWN_TIME,
-        says="control OK on the way",
+        says="control (OK|WARN) on the way",
         repair=clean_states,
     ),
 ]
