@@ -349,6 +349,7 @@ FAULTS: list[tuple[str, Verdict, str, str, Callable[[Robot], object]]] = [
     ("stamps of both", WARNING, "75% within 10 ms", "one clock",
      lambda r: (r.planner(max_stamp_difference_s=0.01),
                 r.stamp("bases", lambda a: a.stamp_ns + 20_000_000 * (a.sequence % 4 == 3)))),
+    ("clock", OK, "of the wall clock", "", lambda r: r.bases.clear()),
     ("clock", OK, "a simulation, and so has the planner", "", on_clock),
     ("clock", WRONG, "but /skill_planner has the wall clock", "use_sim_time:=true",
      lambda r: (on_clock(r), r.planner(use_sim_time=False))),
