@@ -31,7 +31,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--robot", help=f"robot file: name or path; else the bundle's, else {DEFAULT_ROBOT}"
     )
     parser.add_argument("--bundle", help="bundle that is to drive it: name or folder")
-    parser.add_argument("--namespace", default="", metavar="NS", help="of the robot's topics")
+    parser.add_argument("--namespace", metavar="NS", help="of the robot's topics")
     parser.add_argument("--seconds", type=float, default=5.0, help="so long it listens")
 
 
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     if manifest is not None:
         checks.append(_bundle(manifest, robot, model_sha256))
     STOP.catch_signals(is_command=True)
-    heard = listen(args.namespace, args.seconds)
+    heard = listen(args.namespace or "", args.seconds)
     if heard is None:
         return STOP.exit_code
     checks += examine(robot, heard, ranges, no_ranges)

@@ -40,9 +40,10 @@ def run(args: argparse.Namespace) -> int:
         return main(args.ros_args)
     from dads_ros.nodes.planner_node import main
 
-    if args.ros_args[:1] == [DRY_RUN]:
-        return main([*args.ros_args[1:], "--ros-args", "-p", "dry_run:=true"])
-    return main(args.ros_args)
+    ros_args = [argument for argument in args.ros_args if argument != DRY_RUN]
+    if ros_args != args.ros_args:
+        ros_args += ["--ros-args", "-p", "dry_run:=true"]  # the last one counts
+    return main(ros_args)
 
 
 def _parameters(settings: type[Config]) -> str:
