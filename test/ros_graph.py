@@ -223,6 +223,23 @@ def set_parameters(probe: Probe, values: dict[str, object]) -> None:
     assert all(result.successful for result in answer.results)
 
 
+def guard_of(planner: NodeProcess) -> int:
+    (pid,) = (
+        child
+        for child in planner.children()
+        if b"guard_node.py" in Path(f"/proc/{child}/cmdline").read_bytes()
+    )
+    return pid
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
 def doctor(probe: Probe, *arguments: str) -> tuple[int, dict[str, tuple[str, str]]]:
     """Its exit code, and verdict and finding of each check; the probe runs meanwhile."""
     command = [sys.executable, "-m", "dads_ros", "doctor", "--seconds", "3", *arguments]
