@@ -19,10 +19,11 @@ from dads_ros.nodes.conversions import Frames, joint_state_message, odometry_mes
 from dads_ros.nodes.guard_node import is_by_guard
 from dads_ros.observation import RobotState
 from dads_ros.robot import RobotSpec
-from ros_graph import NodeProcess, Probe, guard_of, health, is_running
+from ros_graph import NodeProcess, Probe, doctor, guard_of, health, is_running
 
 Start = Callable[..., NodeProcess]
 ANT = RobotSpec.load("ant")
+TOPIC = "legs_controller/joint_trajectory"
 
 
 def stand(probe: Probe) -> None:
@@ -52,16 +53,16 @@ def teleop() -> Iterator[None]:
     context = Context()
     rclpy.init(context=context)
     node = Node("teleop", context=context)
-    node.create_publisher(Float64MultiArray, "joint_commands", 5)
+    node.create_publisher(Float64MultiArray, TOPIC, 5)
     yield
     node.destroy_node()
     rclpy.shutdown(context=context)
 
 
 def test_planner_and_guard_send_trajectories(probe: Probe, start: Start) -> None:
-    probe.listen(JointTrajectory, "joint_commands")
+    probe.listen(JointTrajectory, TOPIC)
     probe.listen(DiagnosticArray, "/diagnostics")
-    commands = probe.messages["joint_commands"]
+    commands = probe.messages[TOPIC]
 
     def is_moving() -> bool:
         return bool(commands) and any(abs(x) > 0.01 for x in commands[-1].points[0].positions)
@@ -70,7 +71,12 @@ def test_planner_and_guard_send_trajectories(probe: Probe, start: Start) -> None
         return [message for message in commands if is_by_guard(message)]
 
     stand(probe)
-    planner = start("skill_planner", bundle="ant", command_type="joint_trajectory")
+    planner = start(
+        "skill_planner",
+        bundle="ant",
+        command_type="joint_trajectory",
+        remap=f"joint_commands:={TOPIC}",
+    )
     probe.wait_for(lambda: commands, 60.0)
     assert "as positions of joints" in planner.said()  # which the Ant's torques are not
     probe.send_goal(500.0, 0.0)
@@ -93,7 +99,7 @@ def test_planner_and_guard_send_trajectories(probe: Probe, start: Start) -> None
         assert (message.header.stamp.sec, message.header.stamp.nanosec) == (0, 0)
     planner.process.wait()
 
-    other = probe.node.create_publisher(JointTrajectory, "joint_commands", 5)
+    other = probe.node.create_publisher(JointTrajectory, TOPIC, 5)
     relief = JointTrajectory(joint_names=list(ANT.actuators))
     count = len(by_guard())
     probe.wait_for(lambda: len(by_guard()) > count + 5)  # its own do not relieve it
@@ -113,3 +119,17 @@ def test_a_robot_whose_actuators_are_no_joints_is_refused(
     assert planner.process.wait(20) == 2
     assert "not named as one of its 'joints': push_x, push_y" in planner.said()
     assert "Traceback" not in planner.said()
+
+
+def test_a_dry_run_and_the_doctor_know_trajectories(probe: Probe, start: Start) -> None:
+    topic = "skill_planner/would_be_commands"
+    probe.listen(JointTrajectory, "joint_commands")  # as the controller does
+    probe.listen(JointTrajectory, topic)
+    stand(probe)
+    start("skill_planner", bundle="ant", command_type="joint_trajectory", dry_run=True)
+    probe.wait_for_next(topic, 2, 60.0)
+    _, checks = doctor(probe, "--bundle", "ant")
+    assert checks["driver"] == ("ok", "joint_commands goes to /probe, as joint_trajectory")
+    assert checks["commands"][0] == "ok"
+    assert "dry run's delay" not in checks  # a trajectory does not say what it answers
+    assert not probe.is_heard("joint_commands")
