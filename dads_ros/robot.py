@@ -247,6 +247,21 @@ class RobotSpec(Config):
         """A: number of actuators."""
         return len(self.actuators)
 
+    @property
+    def actuated_joints(self) -> tuple[str, ...]:
+        """The joints that commands go to, in their order: actuators that are named as joints.
+
+        Raises: ConfigError where one is not.
+        """
+        others = [name for name in self.actuators if name not in self.joints]
+        if others:
+            raise ConfigError(
+                f"robot '{self.name}' has actuators that are not named as one of its 'joints': "
+                f"{', '.join(others)}; commands by joint need that: give each actuator the name "
+                "of the joint that it drives, or set command_type to float64_multi_array"
+            )
+        return self.actuators
+
     @functools.cached_property
     def command_limits(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Lower and upper limit of each actuator. Two arrays of shape (A,)."""

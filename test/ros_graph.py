@@ -54,8 +54,10 @@ class NodeProcess:
         self._children: list[int] = []
         namespace, name = parameters.pop("namespace", ""), parameters.pop("name", node)
         script = parameters.pop("script", START.format(node))
+        remap = parameters.pop("remap", None)
         settings = [item for k, v in parameters.items() for item in ("-p", f"{k}:={_text(v)}")]
         ros_args = ["--ros-args", "-r", f"__ns:=/{namespace}", "-r", f"__node:={name}", *settings]
+        ros_args += ["-r", str(remap)] if remap else []
         signal.signal(signal.SIGHUP, signal.SIG_DFL)  # not ignored, whatever started these tests
         with self.log.open("wb") as stream:
             self.process = subprocess.Popen(
@@ -221,6 +223,23 @@ def set_parameters(probe: Probe, values: dict[str, object]) -> None:
     parameters = [Parameter(k, value=v).to_parameter_msg() for k, v in values.items()]
     answer = probe.call(SetParameters, "skill_planner/set_parameters", parameters=parameters)
     assert all(result.successful for result in answer.results)
+
+
+def guard_of(planner: NodeProcess) -> int:
+    (pid,) = (
+        child
+        for child in planner.children()
+        if b"guard_node.py" in Path(f"/proc/{child}/cmdline").read_bytes()
+    )
+    return pid
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
 
 
 def doctor(probe: Probe, *arguments: str) -> tuple[int, dict[str, tuple[str, str]]]:

@@ -12,9 +12,13 @@ OK, WARNING, WRONG, NOT_SEEN = Verdict.OK, Verdict.WARNING, Verdict.WRONG, Verdi
 TYPES = {
     "joint_states": "sensor_msgs/msg/JointState",
     "odom": "nav_msgs/msg/Odometry",
-    "joint_commands": "std_msgs/msg/Float64MultiArray",
     "imu": "sensor_msgs/msg/Imu",
 }
+COMMAND_TYPES = {
+    "float64_multi_array": "std_msgs/msg/Float64MultiArray",
+    "joint_trajectory": "trajectory_msgs/msg/JointTrajectory",
+}
+"""Of joint_commands, by the planner's parameter ``command_type``."""
 GUARD = re.compile(r"_\d+_guard$")
 """How the name of a guard's node ends; before it stands that of its planner."""
 NUM_REPEATS = 3
@@ -44,7 +48,7 @@ def _repeats(arrivals: Sequence[Arrival]) -> int:
 def _source(topic: str, heard: Heard, arrivals: Sequence[Arrival], repeats: int) -> Check:
     """Of what the planner needs."""
     publishers = heard.publishers.get(topic, ())
-    other = _other_type(topic, publishers)
+    other = _other_type(publishers, [TYPES[topic]])
     if other:
         return Check(topic, WRONG, other, f"publish {TYPES[topic]}, or remap the other one")
     found = f"{len(arrivals)} messages, by {_names(publishers) or 'nobody who is still there'}"
@@ -73,14 +77,24 @@ def _source(topic: str, heard: Heard, arrivals: Sequence[Arrival], repeats: int)
 def _driver(heard: Heard) -> Check:
     name, listeners = "driver", heard.subscriptions.get("joint_commands", ())
     listeners = [end for end in listeners if not GUARD.search(end.node)]
-    other = _other_type("joint_commands", listeners)
+    asked = heard.planner.command_type
+    types = [COMMAND_TYPES[asked]] if asked in COMMAND_TYPES else [*COMMAND_TYPES.values()]
+    other = _other_type(listeners, types)
     if other:
-        cure = f"let the driver take {TYPES['joint_commands']} in the robot file's order"
+        cure = (
+            f"let the driver take {' or '.join(types)}, or start the planner with the "
+            "command_type that the driver takes"
+        )
         return Check(name, WRONG, other, cure)
     if not listeners:
         cure = "start the driver, or remap its topic of commands to joint_commands"
         return Check(name, WARNING, "nobody listens to joint_commands", cure)
-    return Check(name, OK, f"joint_commands goes to {_names(listeners)}")
+    kinds = {end.type for end in listeners}
+    if len(kinds) > 1:
+        found = f"joint_commands goes to {_names(listeners)} as {' and as '.join(sorted(kinds))}"
+        return Check(name, WRONG, found, "remap one of them: DDS delivers to one type only")
+    kind = ", as joint_trajectory" if COMMAND_TYPES["joint_trajectory"] in kinds else ""
+    return Check(name, OK, f"joint_commands goes to {_names(listeners)}{kind}")
 
 
 def _commanders(heard: Heard) -> Check:
@@ -123,9 +137,9 @@ def _commands(robot: RobotSpec, commands: Sequence[Command]) -> Check:
     return Check(name, OK, f"{len(commands)}, in the robot file's order and limits")
 
 
-def _other_type(topic: str, ends: Sequence[Endpoint]) -> str:
-    """Who has another type than ours; empty where nobody has."""
-    others = [end for end in ends if end.type != TYPES[topic]]
+def _other_type(ends: Sequence[Endpoint], types: Sequence[str]) -> str:
+    """Who has another type than these; empty where nobody has."""
+    others = [end for end in ends if end.type not in types]
     return ", ".join(f"{end.node} has it as {end.type}" for end in others)
 
 

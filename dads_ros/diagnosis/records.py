@@ -88,7 +88,7 @@ class Command(NamedTuple):
     actuators: tuple[str, ...]
     """As it names them; empty where it does not."""
     answered_ns: int | None
-    """Stamp of the state that it answers; None where it does not say."""
+    """Stamp of the state that it answers; None where it does not say (no trajectory does)."""
 
 
 class Endpoint(NamedTuple):
@@ -117,6 +117,8 @@ class PlannerSettings(NamedTuple):
     frame_prefix: str | None = None
     max_stamp_difference_s: float = 0.0
     state_timeout_s: float = 0.5
+    command_type: str = ""
+    """Empty where no planner says."""
 
 
 @dataclass(frozen=True, kw_only=True)

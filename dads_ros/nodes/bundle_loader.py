@@ -67,7 +67,9 @@ class BundleLoader:
     def _warm_up(self, bundle: SkillBundle, config: SkillPlannerConfig) -> ControlLoop:
         """Run policy, planner and every message once: the first step is as fast as the others.
 
-        Returns: what is driven with. Raises: PlanningError when a plan cannot be made.
+        Returns: what is driven with.
+        Raises: PlanningError when a plan cannot be made; ConfigError for commands by joint where
+            the robot's actuators have other names.
         """
         bundle.warm_up()
         spec, num = bundle.robot, len(bundle.robot.joints)
@@ -93,7 +95,7 @@ class BundleLoader:
             self._display.path(plan, bundle, config, 0.0, 0),
             self._display.rollouts(plan, config, 0.0, 0),
             labelled_array(plan.skill[0], "skill"),
-            command_message(spec, np.array(spec.safe_command), 0),
+            command_message(spec, np.array(spec.safe_command), 0, config.command_type),
         )
         for message in messages:
             serialize_message(message)

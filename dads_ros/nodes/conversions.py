@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from builtin_interfaces.msg import Time
+from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import (
     Point,
     Pose,
@@ -27,6 +27,7 @@ from nav_msgs.msg import OccupancyGrid, Odometry, Path
 from numpy.typing import NDArray
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Float64MultiArray, Header, MultiArrayDimension
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from dads_ros.errors import DadsError
 from dads_ros.observation import RobotState, yaw_of
@@ -42,6 +43,11 @@ MAX_JOINTS = 1000
 MAX_POSES, MAX_PATH_M = 100_000, 1e4
 MAX_GOAL_M = 1e5
 """Further away, a float32 prediction no longer tells centimetres apart."""
+COMMAND_TYPES: dict[str, type] = {
+    "float64_multi_array": Float64MultiArray,
+    "joint_trajectory": JointTrajectory,
+}
+"""Of joint_commands, by the parameter ``command_type``."""
 _NS = 1_000_000_000
 _STAMP_LABEL = "stamp_ns="
 
@@ -244,18 +250,46 @@ def joint_columns(
 
 
 def command_message(
-    spec: RobotSpec, command: Array, stamp_ns: int | None = None
-) -> Float64MultiArray:
-    """One command in the robot file's order.
+    spec: RobotSpec,
+    command: Array,
+    stamp_ns: int | None = None,
+    command_type: str = "float64_multi_array",
+) -> Float64MultiArray | JointTrajectory:
+    """One command in the robot file's order, which answers the state of that stamp, or none.
 
-    The message type has neither names nor stamp: the first dimension's label lists the actuators,
-    the second's says which state the command answers, where it answers one.
+    Raises: ConfigError for a joint_trajectory where the actuators are not named as joints.
+    """
+    if command_type == "joint_trajectory":
+        return _trajectory(spec, command)
+    return _labelled_command(spec, command, stamp_ns)
+
+
+def _labelled_command(spec: RobotSpec, command: Array, stamp_ns: int | None) -> Float64MultiArray:
+    """The message type has neither names nor stamp.
+
+    The first dimension's label lists the actuators, the second's says which state is answered.
     """
     message = labelled_array(command, ",".join(spec.actuators))
     if stamp_ns is not None:
         label = f"{_STAMP_LABEL}{stamp_ns}"
         message.layout.dim.append(MultiArrayDimension(label=label, size=1, stride=1))
     return message
+
+
+def _trajectory(spec: RobotSpec, command: Array) -> JointTrajectory:
+    """Positions to be at after one control step.
+
+    The stamp stays 0, which is "start now": it does not say which state is answered.
+    """
+    return JointTrajectory(
+        joint_names=list(spec.actuated_joints),
+        points=[
+            JointTrajectoryPoint(
+                positions=array.array("d", np.asarray(command, np.float64).tobytes()),
+                time_from_start=_duration(spec.control_dt),
+            )
+        ],
+    )
 
 
 def command_of(spec: RobotSpec, message: Float64MultiArray) -> Array:
@@ -431,6 +465,11 @@ def to_pose(position: Iterable[float], orientation: Iterable[float]) -> Pose:
 
 def _wxyz(quaternion: Quaternion) -> Array:
     return np.array([quaternion.w, quaternion.x, quaternion.y, quaternion.z])
+
+
+def _duration(seconds: float) -> Duration:
+    whole, rest = divmod(round(seconds * _NS), _NS)
+    return Duration(sec=whole, nanosec=rest)
 
 
 def _vector3(values: Sequence[float] | Array) -> Vector3:

@@ -20,7 +20,9 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Imu as ImuMessage
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory
 
+from dads_ros.diagnosis import graph
 from dads_ros.diagnosis.graph import GUARD, TYPES
 from dads_ros.diagnosis.records import (
     Array,
@@ -34,7 +36,7 @@ from dads_ros.diagnosis.records import (
     PlannerSettings,
 )
 from dads_ros.errors import ConfigError
-from dads_ros.nodes.conversions import MessageError, answered_stamp_ns, to_ns
+from dads_ros.nodes.conversions import COMMAND_TYPES, MessageError, answered_stamp_ns, to_ns
 from dads_ros.nodes.runner import STATE_QOS, WAKE_S
 from dads_ros.process import STOP
 
@@ -45,7 +47,10 @@ DISCOVERY_S = 4.0
 """So long it may take to hear of all who were there before: DDS announces them every 3 s."""
 ANSWER_S = 2.0
 """So long a planner may take to say its parameters."""
-SETTINGS = ("use_sim_time", "frame_prefix", "max_stamp_difference_s", "state_timeout_s")
+SETTINGS = (
+    *("use_sim_time", "frame_prefix", "max_stamp_difference_s", "state_timeout_s"),
+    "command_type",
+)
 Info = Mapping[str, int]
 
 
@@ -88,13 +93,12 @@ class DoctorNode(Node):
         self._would_be: deque[Command] = deque(maxlen=MAX_MESSAGES)
         self._clock_ns: int | None = None
         self._num_clocks = 0
-        self._dry_runs: set[str] = set()
+        self._command_topics: set[str] = set()
         self._hear(Clock, "/clock", self._take_clock)
         self._hear(JointState, "joint_states", self._take_joints)
         self._hear(Odometry, "odom", self._take_odometry)
         self._hear(ImuMessage, "imu", self._take_imu)
-        self._hear(Float64MultiArray, "joint_commands", self._take_command)
-        self.create_timer(0.5, self._look_for_dry_runs)
+        self.create_timer(0.5, self._look_for_commands)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
 
@@ -168,10 +172,10 @@ class DoctorNode(Node):
         turning, felt = _xyz(message.angular_velocity), _xyz(message.linear_acceleration)
         self._imus.append(Imu(self._arrival(message, info), orientation, turning, felt))
 
-    def _take_command(self, message: Float64MultiArray, info: Info) -> None:
+    def _take_command(self, message: Float64MultiArray | JointTrajectory, info: Info) -> None:
         self._commands.append(_command(message, info))
 
-    def _take_would_be(self, message: Float64MultiArray, info: Info) -> None:
+    def _take_would_be(self, message: Float64MultiArray | JointTrajectory, info: Info) -> None:
         self._would_be.append(_command(message, info))
 
     def _arrival(self, message: Any, info: Info) -> Arrival:  # noqa: ANN401
@@ -181,16 +185,20 @@ class DoctorNode(Node):
 
     # --- the graph -----------------------------------------------------------------------------
 
-    def _look_for_dry_runs(self) -> None:
+    def _look_for_commands(self) -> None:
+        """Hear them once it is known of which type they are: DDS lets nobody hear both."""
         inside = f"{self.get_namespace().rstrip('/')}/"
         for topic, _ in self.get_topic_names_and_types():
-            if (
-                topic.startswith(inside)
-                and topic.endswith(f"/{WOULD_BE}")
-                and topic not in self._dry_runs
-            ):
-                self._dry_runs.add(topic)
-                self._hear(Float64MultiArray, topic, self._take_would_be)
+            is_dry = topic.startswith(inside) and topic.endswith(f"/{WOULD_BE}")
+            is_command = is_dry or topic == f"{inside}joint_commands"
+            if not is_command or topic in self._command_topics:
+                continue
+            types = {end.type for end in self._publishers_of(topic)}
+            kind = next((k for k, name in graph.COMMAND_TYPES.items() if name in types), None)
+            if kind is not None:
+                self._command_topics.add(topic)
+                take = self._take_would_be if is_dry else self._take_command
+                self._hear(COMMAND_TYPES[kind], topic, take)
 
     def _publishers_of(self, topic: str) -> list[Endpoint]:
         name = self.resolve_topic_name(topic)
@@ -234,7 +242,11 @@ class DoctorNode(Node):
         return PlannerSettings(node, **{k: v for k, v in found.items() if v is not None})
 
 
-def _command(message: Float64MultiArray, info: Info) -> Command:
+def _command(message: Float64MultiArray | JointTrajectory, info: Info) -> Command:
+    if isinstance(message, JointTrajectory):
+        positions = message.points[0].positions if message.points else ()
+        names = tuple(message.joint_names)
+        return Command(_received_ns(info), np.array(positions), names, None)
     try:
         answered_ns = answered_stamp_ns(message)
     except MessageError:

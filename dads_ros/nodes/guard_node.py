@@ -20,11 +20,13 @@ import time
 from typing import Any
 
 import rclpy
+from builtin_interfaces.msg import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
-from std_msgs.msg import Float64MultiArray, MultiArrayDimension
+from std_msgs.msg import Float64MultiArray, Header, MultiArrayDimension
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 PERIOD_S = 0.05
 """Of the guard's look at the page; it wakes up earlier where a promise runs out."""
@@ -35,7 +37,7 @@ ALONE_S = 10.0
 RELIEVED = 3
 """So many commands of somebody else relieve an orphan: a new planner has a guard of its own."""
 LABEL = "guard"
-"""Of the second dimension of the guard's commands."""
+"""Of the second dimension of the guard's commands; the frame of its trajectories."""
 
 
 def main() -> int:
@@ -64,14 +66,10 @@ def main() -> int:
 class _Guard:
     def __init__(self, node: Node, settings: dict[str, Any]) -> None:
         self._node, self._topic = node, settings["topic"]
-        safe = settings["safe_command"]
-        self._message = Float64MultiArray(data=array.array("d", safe))
-        self._message.layout.dim = [
-            MultiArrayDimension(label=label, size=size, stride=size)
-            for label, size in ((settings["label"], len(safe)), (LABEL, 1))
-        ]
+        is_trajectory = settings["command_type"] == "joint_trajectory"
+        self._message = (_trajectory if is_trajectory else _labelled_array)(settings)
         self._qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
-        self._publisher = node.create_publisher(Float64MultiArray, self._topic, self._qos)
+        self._publisher = node.create_publisher(type(self._message), self._topic, self._qos)
         self._num_others, self._sent, self._must_end = 0, -float("inf"), False
 
     def send_safe_command(self) -> None:
@@ -93,7 +91,7 @@ class _Guard:
         )
         executor = SingleThreadedExecutor()
         executor.add_node(self._node)
-        self._node.create_subscription(Float64MultiArray, self._topic, self._listen, self._qos)
+        self._node.create_subscription(type(self._message), self._topic, self._listen, self._qos)
         heard = time.monotonic()
         while (
             not self._must_end
@@ -108,9 +106,37 @@ class _Guard:
     def _end(self, *_: object) -> None:
         self._must_end = True
 
-    def _listen(self, message: Float64MultiArray) -> None:
-        dimensions = message.layout.dim
-        self._num_others += not (len(dimensions) > 1 and dimensions[1].label == LABEL)
+    def _listen(self, message: Float64MultiArray | JointTrajectory) -> None:
+        self._num_others += not is_by_guard(message)
+
+
+def is_by_guard(message: Float64MultiArray | JointTrajectory) -> bool:
+    """Whether a command is a guard's, this one's or another's."""
+    if isinstance(message, JointTrajectory):
+        return bool(message.header.frame_id == LABEL)
+    dimensions = message.layout.dim
+    return len(dimensions) > 1 and bool(dimensions[1].label == LABEL)
+
+
+def _labelled_array(settings: dict[str, Any]) -> Float64MultiArray:
+    safe, names = settings["safe_command"], ",".join(settings["actuators"])
+    message = Float64MultiArray(data=array.array("d", safe))
+    message.layout.dim = [
+        MultiArrayDimension(label=label, size=size, stride=size)
+        for label, size in ((names, len(safe)), (LABEL, 1))
+    ]
+    return message
+
+
+def _trajectory(settings: dict[str, Any]) -> JointTrajectory:
+    """A controller pays no heed to the frame of a trajectory of joints."""
+    whole, rest = divmod(round(settings["control_dt"] * 1e9), 1_000_000_000)
+    point = JointTrajectoryPoint(
+        positions=array.array("d", settings["safe_command"]),
+        time_from_start=Duration(sec=whole, nanosec=rest),
+    )
+    header = Header(frame_id=LABEL)
+    return JointTrajectory(header=header, joint_names=settings["actuators"], points=[point])
 
 
 if __name__ == "__main__":

@@ -37,9 +37,12 @@ class Lookout:
         self._was_nameless = False
         self._known_from = _in(ANNOUNCED_S)
 
-    def start_guard(self, robot: RobotSpec) -> None:
+    def start_guard(self, robot: RobotSpec, command_type: str) -> None:
         """Once for the life of the process, unless it has ended.
 
+        Args:
+            robot: whose safe command it sends.
+            command_type: of joint_commands, a name of ``conversions.COMMAND_TYPES``.
         Returns when it is seen on the topic.
         Raises: PlanningError.
         """
@@ -48,8 +51,10 @@ class Lookout:
                 name=self._guard_name,
                 namespace=self._node.get_namespace(),
                 topic=self._topic,
-                label=",".join(robot.actuators),
+                command_type=command_type,
+                actuators=robot.actuators,
                 safe_command=robot.safe_command,
+                control_dt=robot.control_dt,
             )
         self._guard.wait_until_ready()
         deadline = _in(DISCOVERY_S)

@@ -14,7 +14,7 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -43,15 +43,18 @@ class NodeParameters(Generic[ConfigT]):
         Raises: ConfigError for a value of the wrong type or out of range.
         """
         self._node, self._type, self._on_change = node, config_type, on_change
+        overrides = node._parameter_overrides
         for name, field, hint in leaves(config_type):
-            # A number such as 2 is an integer to ROS; a float setting takes it all the same.
+            given = overrides.get(name)
+            value = _default(field) if given is None else _typed(given, hint).value
             descriptor = _descriptor(field, hint)
             try:
-                node.declare_parameter(name, _default(field), descriptor)
-            except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+                node.declare_parameter(name, value, descriptor, ignore_override=True)
+            except InvalidParameterValueException as error:
                 raise ConfigError(f"parameter {name}: {error}") from error
         self.config = self._read({})
         self._warn_of_unknown()
+        node.add_pre_set_parameters_callback(self._type_all)
         node.add_on_set_parameters_callback(self._check)
         node.add_post_set_parameters_callback(self._take_over)
 
@@ -63,6 +66,10 @@ class NodeParameters(Generic[ConfigT]):
             group, _, key = name.rpartition(".")
             (values.setdefault(group, {}) if group else values)[key] = value
         return self._type.from_dict(values)
+
+    def _type_all(self, parameters: list[Parameter]) -> list[Parameter]:
+        hints = {name: hint for name, _, hint in leaves(self._type)}
+        return [_typed(parameter, hints.get(parameter.name)) for parameter in parameters]
 
     def _check(self, parameters: list[Parameter]) -> SetParametersResult:
         try:
@@ -78,7 +85,7 @@ class NodeParameters(Generic[ConfigT]):
     def _warn_of_unknown(self) -> None:
         """Say so when a value was given for a parameter that does not exist: ROS is silent."""
         known = [name for name, _, _ in leaves(self._type)]
-        for name in getattr(self._node, "_parameter_overrides", {}):
+        for name in self._node._parameter_overrides:
             if not self._node.has_parameter(name) and not name.startswith("qos_overrides."):
                 near = difflib.get_close_matches(name, known, n=1)
                 hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
@@ -101,12 +108,22 @@ def _default(field: dataclasses.Field[Any]) -> Any:  # noqa: ANN401
     return list(field.default) if isinstance(field.default, tuple) else field.default
 
 
+def _typed(parameter: Parameter, hint: Any) -> Parameter:  # noqa: ANN401
+    """What people write as 2 or [1, 2] is of integers to ROS, and of floats to a float setting."""
+    name, kind, value = parameter.name, parameter.type_, parameter.value
+    if hint is float and kind == Parameter.Type.INTEGER:
+        return Parameter(name, Parameter.Type.DOUBLE, float(value))
+    is_floats = typing.get_origin(hint) is tuple and float in typing.get_args(hint)
+    if is_floats and kind == Parameter.Type.INTEGER_ARRAY:
+        return Parameter(name, Parameter.Type.DOUBLE_ARRAY, [float(item) for item in value])
+    return parameter
+
+
 def _descriptor(field: dataclasses.Field[Any], hint: Any) -> ParameterDescriptor:  # noqa: ANN401
     low, high = field.metadata["min"], field.metadata["max"]
     descriptor = ParameterDescriptor(
         description=field.metadata["help"],
         read_only=field.metadata["read_only"],
-        dynamic_typing=hint is float or typing.get_origin(hint) is tuple,
     )
     if typing.get_origin(hint) is Literal:
         names = ", ".join(map(str, typing.get_args(hint)))

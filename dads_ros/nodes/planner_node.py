@@ -18,11 +18,12 @@ from rclpy.publisher import Publisher
 from rclpy.task import Future
 from std_msgs.msg import Bool, Float64MultiArray
 from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
 
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.errors import DadsError, PlanningError
 from dads_ros.nodes.bundle_loader import BundleLoader, Drive
-from dads_ros.nodes.conversions import Frames, command_message
+from dads_ros.nodes.conversions import COMMAND_TYPES, Frames, command_message
 from dads_ros.nodes.lifecycle import SteadyLifecycleNode
 from dads_ros.nodes.lookout import FOREVER_S, Lookout
 from dads_ros.nodes.parameters import NodeParameters
@@ -72,7 +73,7 @@ class SkillPlannerNode(SteadyLifecycleNode):
         self._controller: SkillController | None = None
         self._planning: PlanningThread[PlanRequest] | None = None
         self._command_publisher: Publisher | None = None  # only while it is active
-        self._last_message: Float64MultiArray | None = None
+        self._last_message: Float64MultiArray | JointTrajectory | None = None
         self._connect()
         self._loader = BundleLoader(config, self._frames, self._display)
         check_parent = watch_parent(self)
@@ -80,7 +81,7 @@ class SkillPlannerNode(SteadyLifecycleNode):
             drive = self._loader.load(config)  # here, so that its errors end the process
             self._take(drive)
             if not config.dry_run:
-                self._lookout.start_guard(drive.bundle.robot)
+                self._lookout.start_guard(drive.bundle.robot, config.command_type)
                 self._lookout.wait_until_alone(check_parent)
             if STOP.is_asked:
                 return
@@ -103,21 +104,20 @@ class SkillPlannerNode(SteadyLifecycleNode):
         """Start to drive, if nobody else does; the planner's generators start anew."""
         controller, config, robot = self._controller, self._settings.config, self._loader.robot
         assert controller is not None and robot is not None  # it was configured
+        kind = COMMAND_TYPES[config.command_type]
         if config.dry_run:
             self._command_publisher = self.create_publisher(
-                Float64MultiArray, "~/would_be_commands", RELIABLE_QOS
+                kind, "~/would_be_commands", RELIABLE_QOS
             )
         else:
             try:
-                self._lookout.start_guard(robot)
+                self._lookout.start_guard(robot, config.command_type)
                 self._lookout.check_alone()
             except DadsError as error:
                 self.get_logger().error(f"not activated: {error}")
                 return FAILURE
             # Not before, so that a planner that only waits commands nobody.
-            self._command_publisher = self.create_publisher(
-                Float64MultiArray, "joint_commands", RELIABLE_QOS
-            )
+            self._command_publisher = self.create_publisher(kind, "joint_commands", RELIABLE_QOS)
         self._last_message = None
         controller.activate()
         self._look_around()
@@ -207,6 +207,12 @@ class SkillPlannerNode(SteadyLifecycleNode):
         self.get_logger().info(
             f"bundle '{bundle.folder}' for robot '{bundle.robot.name}' is loaded"
         )
+        unit = bundle.robot.command_unit
+        if self._settings.config.command_type == "joint_trajectory" and "position" not in unit:
+            self.get_logger().warning(
+                f"joint_trajectory sends commands as positions of joints; by 'command_unit' of "
+                f"the robot file they are '{unit}'"
+            )
 
     def _warn(self, text: str) -> None:
         cure = "; stand it up, in simulation by the service simulator/reset_world"
@@ -278,10 +284,11 @@ class SkillPlannerNode(SteadyLifecycleNode):
         """Publish what the gate let through; it answers the state of that stamp, or none."""
         robot = self._loader.robot
         assert robot is not None
-        self._last_message = command_message(robot, result.command[0], stamp_ns)
+        command_type = self._settings.config.command_type
+        self._last_message = command_message(robot, result.command[0], stamp_ns, command_type)
         self._publish(self._last_message)
 
-    def _publish(self, message: Float64MultiArray) -> None:
+    def _publish(self, message: Float64MultiArray | JointTrajectory) -> None:
         if self._command_publisher is not None:
             self._command_publisher.publish(message)
             self._promise()

@@ -1,6 +1,7 @@
 """Settings of the nodes; ``parameters.py`` declares them as ROS parameters. No ROS in here."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from dads_ros.config import Config, ControlConfig, setting
 
@@ -73,6 +74,12 @@ class SkillPlannerConfig(ControlConfig):
     dry_run: bool = setting(
         False,
         help="Commands go to ~/would_be_commands, never to joint_commands; no guard is started.",
+        read_only=True,
+    )
+    command_type: Literal["float64_multi_array", "joint_trajectory"] = setting(
+        "float64_multi_array",
+        help="Of joint_commands: std_msgs/Float64MultiArray, as forward_command_controller takes "
+        "it, or trajectory_msgs/JointTrajectory, as joint_trajectory_controller does.",
         read_only=True,
     )
     seed: int = setting(0, min=0, help="Seed of the planner's samples.", read_only=True)

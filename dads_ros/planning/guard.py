@@ -34,7 +34,15 @@ class Guard:
     """
 
     def __init__(
-        self, *, name: str, namespace: str, topic: str, label: str, safe_command: Sequence[float]
+        self,
+        *,
+        name: str,
+        namespace: str,
+        topic: str,
+        command_type: str,
+        actuators: Sequence[str],
+        safe_command: Sequence[float],
+        control_dt: float,
     ) -> None:
         """Start it.
 
@@ -42,8 +50,10 @@ class Guard:
             name: of its node.
             namespace: of its node.
             topic: of the commands, in full.
-            label: of the command's first dimension: names of the actuators.
+            command_type: float64_multi_array or joint_trajectory.
+            actuators: their names, of joints for a joint_trajectory, in the robot file's order.
             safe_command: in the robot file's order and unit. Shape (A,).
+            control_dt: after which a joint_trajectory is to be at it, seconds.
         """
         descriptor = os.memfd_create("dads_ros_guard")
         os.ftruncate(descriptor, 16)
@@ -54,8 +64,10 @@ class Guard:
             "name": name,
             "namespace": namespace,
             "topic": topic,
-            "label": label,
+            "command_type": command_type,
+            "actuators": list(actuators),
             "safe_command": [float(value) for value in safe_command],
+            "control_dt": control_dt,
         }
         # It must not wait for a terminal that is held, or a pipe that nobody reads; what it says
         # is on /rosout as well.

@@ -32,6 +32,7 @@ RANGES = JointRanges(STANDING - 0.6, STANDING + 0.6, np.ones(NUM, bool))
 STEPS, DT_NS = 100, 50_000_000
 WALL_NS = 1_800_000_000_000_000_000
 COMMAND_TYPE = "std_msgs/msg/Float64MultiArray"
+TRAJECTORY = "trajectory_msgs/msg/JointTrajectory"
 
 
 @dataclass
@@ -71,7 +72,9 @@ class Robot:
                 ],
             },
             "subscriptions": {"joint_commands": [Endpoint("/driver", COMMAND_TYPE)]},
-            "planner": PlannerSettings("/skill_planner", False, "", 0.0, 0.5),
+            "planner": PlannerSettings(
+                "/skill_planner", False, "", 0.0, 0.5, "float64_multi_array"
+            ),
         }
 
     def checks(self) -> dict[str, Check]:
@@ -299,9 +302,21 @@ FAULTS: list[tuple[str, Verdict, str, str, Callable[[Robot], object]]] = [
                        Endpoint("/filter", "nav_msgs/msg/Odometry"))),
     ("driver", WARNING, "nobody listens", "start the driver",
      lambda r: r.graph("subscriptions", "joint_commands")),
-    ("driver", WRONG, "JointTrajectory", COMMAND_TYPE,
-     lambda r: r.graph("subscriptions", "joint_commands",
-                       Endpoint("/driver", "trajectory_msgs/msg/JointTrajectory"))),
+    ("driver", WRONG, "JointTrajectory", f"{COMMAND_TYPE}, or start the planner",
+     lambda r: r.graph("subscriptions", "joint_commands", Endpoint("/driver", TRAJECTORY))),
+    ("driver", WRONG, COMMAND_TYPE, TRAJECTORY,
+     lambda r: r.planner(command_type="joint_trajectory")),
+    ("driver", OK, "goes to /driver, as joint_trajectory", "",
+     lambda r: (r.planner(command_type="joint_trajectory"),
+                r.graph("subscriptions", "joint_commands", Endpoint("/driver", TRAJECTORY)))),
+    ("driver", WRONG, "geometry_msgs", f"{COMMAND_TYPE} or {TRAJECTORY}",
+     lambda r: (r.planner(command_type=""),
+                r.graph("subscriptions", "joint_commands",
+                        Endpoint("/driver", "geometry_msgs/msg/Twist")))),
+    ("driver", WRONG, f"as {COMMAND_TYPE} and as {TRAJECTORY}", "remap one",
+     lambda r: (r.planner(command_type=""),
+                r.graph("subscriptions", "joint_commands", Endpoint("/a", COMMAND_TYPE),
+                        Endpoint("/b", TRAJECTORY)))),
     ("driver", OK, "goes to /a, /b", "",
      lambda r: r.graph("subscriptions", "joint_commands", Endpoint("/b", COMMAND_TYPE),
                        Endpoint("/a", COMMAND_TYPE), Endpoint("/x_3_guard", COMMAND_TYPE))),

@@ -9,10 +9,12 @@ from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Imu, JointState
-from std_msgs.msg import Float64MultiArray
+from std_msgs.msg import Float64MultiArray, Header
+from trajectory_msgs.msg import JointTrajectory
 
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import VectorEnv
+from dads_ros.errors import ConfigError
 from dads_ros.files import share_folder
 from dads_ros.nodes.conversions import (
     Frames,
@@ -172,6 +174,23 @@ def test_command_goes_and_comes_back_with_names_and_stamp() -> None:
     message.layout.dim[1].label = "stamp_ns=abc"
     with pytest.raises(MessageError, match="answers 'stamp_ns=abc'"):
         answered_stamp_ns(message)
+
+
+def test_command_by_joint_is_one_point_a_control_step_ahead() -> None:
+    spec, command = RobotSpec.load("ant"), np.linspace(-1.0, 1.0, 8)
+    message = command_message(spec, command, 12_345_678_901, "joint_trajectory")
+    message = deserialize_message(serialize_message(message), JointTrajectory)
+    assert message.header == Header()  # stamp 0: start now
+    assert message.joint_names[:3] == ["hip_4", "ankle_4", "hip_1"]
+    (point,) = message.points
+    np.testing.assert_array_equal(point.positions, command)
+    assert (point.time_from_start.sec, point.time_from_start.nanosec) == (0, 50_000_000)
+    assert not (point.velocities or point.accelerations or point.effort)
+    slow = command_message(replace(spec, num_substeps=125), command, 0, "joint_trajectory")
+    time = slow.points[0].time_from_start
+    assert (time.sec, time.nanosec) == (1, 250_000_000)
+    with pytest.raises(ConfigError, match="joints': push_x, push_y; commands by joint need"):
+        command_message(RobotSpec.load("point_mass"), np.zeros(2), 0, "joint_trajectory")
 
 
 def test_wrong_commands_are_refused() -> None:

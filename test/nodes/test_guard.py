@@ -16,35 +16,24 @@ from nav_msgs.msg import Odometry
 from rclpy.node import Node
 from std_msgs.msg import Float64MultiArray
 
-from dads_ros.nodes.guard_node import LABEL
-from ros_graph import ROOT, NodeProcess, Probe, Robot, health, is_moving, start_robot
+from dads_ros.nodes.guard_node import is_by_guard
+from ros_graph import (
+    ROOT,
+    NodeProcess,
+    Probe,
+    Robot,
+    guard_of,
+    health,
+    is_moving,
+    is_running,
+    start_robot,
+)
 
 Start = Callable[..., NodeProcess]
 
 
-def is_by_guard(message: Float64MultiArray) -> bool:
-    return len(message.layout.dim) > 1 and message.layout.dim[1].label == LABEL
-
-
 def by_guard(probe: Probe) -> list[Float64MultiArray]:
     return [m for m in probe.messages["joint_commands"] if is_by_guard(m)]
-
-
-def guard_of(planner: NodeProcess) -> int:
-    (pid,) = (
-        child
-        for child in planner.children()
-        if b"guard_node.py" in Path(f"/proc/{child}/cmdline").read_bytes()
-    )
-    return pid
-
-
-def is_running(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
 
 
 def change(probe: Probe, number: int) -> bool:
@@ -180,8 +169,9 @@ def test_another_publisher_of_commands_stops_the_robot_and_is_named(
 HELD = """
 import sys, time
 from dads_ros.planning.guard import Guard
-guard = Guard(name="planner_1_guard", namespace="/", topic="/joint_commands", label="x",
-              safe_command=[0.5])
+guard = Guard(name="planner_1_guard", namespace="/", topic="/joint_commands",
+              command_type="float64_multi_array", actuators=["x"], safe_command=[0.5],
+              control_dt=0.1)
 guard.wait_until_ready()
 guard.promise(0.0)
 time.sleep(600)
