@@ -11,6 +11,7 @@ else sends commands, nobody is there to hear them, or it gets SIGTERM.
 """
 
 import array
+import gc
 import json
 import mmap
 import os
@@ -59,6 +60,9 @@ def main() -> int:
             time.sleep(min(wait_s, PERIOD_S))
         if shared[0] < float("inf"):
             guard.stand_in()
+        node.destroy_node()
+        del guard, node
+        gc.collect()  # only then DDS announces that they are gone
         rclpy.try_shutdown()
     return 0
 

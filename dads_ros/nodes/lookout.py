@@ -35,6 +35,8 @@ class Lookout:
         self._guard: Guard | None = None
         self._guard_name = f"{node.get_name()}_{os.getpid()}_guard"
         self._was_nameless = False
+        self._known: dict[bytes, str] = {}
+        """The last known name of each publisher's node."""
         self._known_from = _in(ANNOUNCED_S)
 
     def start_guard(self, robot: RobotSpec, command_type: str) -> None:
@@ -133,9 +135,16 @@ class Lookout:
         return sorted(name for name in self._names() if not IS_GUARD.search(name))
 
     def _names(self) -> list[str]:
-        """Of all nodes that publish on the topic, once for each publisher."""
-        infos = self._node.get_publishers_info_by_topic(self._topic)
-        return [f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos]
+        """Of all nodes that publish on the topic, once for each publisher.
+
+        Of one that is leaving, DDS may know the publisher longer than its name.
+        """
+        before, self._known = self._known, {}
+        for info in self._node.get_publishers_info_by_topic(self._topic):
+            publisher = bytes(info.endpoint_gid)
+            name = f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+            self._known[publisher] = before.get(publisher, name) if NAMELESS in name else name
+        return list(self._known.values())
 
 
 def _in(seconds: float) -> float:
