@@ -63,9 +63,9 @@ def table(robot: RobotSpec, heard: Heard, checks: Sequence[Check]) -> str:
     """A line for each check, and one for its cure."""
     lines = [f"robot '{robot.name}', listened for {heard.seconds:g} s", ""]
     for check in checks:
-        lines.append(f"{check.verdict:<9} {check.name:<18} {one_line(check.found)}")
+        lines.append(f"{check.verdict:<9} {check.name:<20} {one_line(check.found)}")
         if check.cure:
-            lines.append(f"{'':<9} {'':<18} -> {one_line(check.cure)}")
+            lines.append(f"{'':<9} {'':<20} -> {one_line(check.cure)}")
     counts = Counter(check.verdict for check in checks)
     said = [f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]]
     return "\n".join([*lines, "", ", ".join(said)])

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from dads_ros.diagnosis.records import Array, Base, Check, Imu, Verdict
+from dads_ros.diagnosis.records import Array, Base, Check, Imu, PlannerSettings, Verdict
 from dads_ros.observation import quaternion_to_matrix
 from dads_ros.robot import RobotSpec
 
@@ -39,10 +39,19 @@ def base_checks(robot: RobotSpec, bases: Sequence[Base], prefix: str | None) -> 
         yield _twist(bases)
 
 
-def imu_checks(imus: Sequence[Imu], bases: Sequence[Base]) -> Iterator[Check]:
-    """Of an imu, if there is one; the planner's tilt is odom's."""
+def imu_checks(
+    imus: Sequence[Imu], bases: Sequence[Base], planner: PlannerSettings
+) -> Iterator[Check]:
+    """Of an imu, if there is one; with ``use_imu`` there must be one."""
     if not imus:
+        if planner.use_imu:
+            cure = "start its driver, or start the planner without use_imu"
+            yield Check("imu", WRONG, "nothing came, and the planner has use_imu", cure)
         return
+    frame, wanted = imus[-1].frame, f"{planner.frame_prefix or ''}base_link"
+    if planner.use_imu and frame not in ("", wanted):
+        cure = f"turn its axes into '{wanted}' and name that"
+        yield Check("imu frame", WRONG, f"'{frame}'", cure)
     turns = np.array([imu.angular_velocity for imu in imus])
     if not np.abs(turns).max() <= MAX_TURN_RAD_S:  # nor is NaN
         found = f"angular velocity of up to {np.abs(turns).max():.3g}"
@@ -109,7 +118,10 @@ def _orientation(name: str, turns: Sequence[Array]) -> Check | None:
     if not abs(worst - 1.0) <= LENGTH_ERROR:
         found = f"length {worst:.3g}"
         return Check(
-            name, WRONG, found, "publish unit quaternions; no rotation is x y z w 0 0 0 1"
+            name,
+            WRONG,
+            found,
+            "publish unit quaternions; an imu without one sets orientation_covariance[0] to -1",
         )
     # A driver that wrote w, x, y, z in the order x, y, z, w: what we read as w is its z.
     swapped = [turn[[1, 2, 3, 0]] for turn in turns]

@@ -26,6 +26,6 @@ def examine(
             *graph_checks(robot, heard),
             *(joint_checks(robot, heard.joints, ranges, no_ranges) if robot.joints else ()),
             *base_checks(robot, heard.bases, heard.planner.frame_prefix),
-            *imu_checks(heard.imus, heard.bases),
+            *imu_checks(heard.imus, heard.bases, heard.planner),
             *timing_checks(robot, heard),
         ]

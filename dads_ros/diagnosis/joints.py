@@ -151,8 +151,11 @@ def _positions(
 def _velocities(robot: RobotSpec, said: Sequence[Track]) -> Check:
     name = "joint velocities"
     lacking = [track.name for track in said if not np.isfinite(track.velocities).all()]
+    cure = "publish a finite velocity for each joint, rad/s or m/s"
+    if all(np.isnan(track.velocities).all() for track in said):
+        found = "none: the planner takes differences of the positions by their stamps"
+        return Check(name, WARNING, found, cure)
     if lacking:
-        cure = "publish a finite velocity for each joint, rad/s or m/s"
         return Check(name, WRONG, f"none, or no finite ones, for {', '.join(lacking)}", cure)
     fastest = max(said, key=lambda track: float(np.abs(track.velocities).max()))
     speed, limit = float(np.abs(fastest.velocities).max()), robot.max_velocity

@@ -72,6 +72,7 @@ class Imu(NamedTuple):
     """An imu."""
 
     arrival: Arrival
+    frame: str
     orientation: Array | None
     """None where the message says that it has none."""
     angular_velocity: Array
@@ -119,6 +120,7 @@ class PlannerSettings(NamedTuple):
     state_timeout_s: float = 0.5
     command_type: str = ""
     """Empty where no planner says."""
+    use_imu: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,11 +32,15 @@ def timing_checks(robot: RobotSpec, heard: Heard) -> Iterator[Check]:
     """All of them."""
     slowest = _slowest(robot, heard.joints)
     bases = [base.arrival for base in heard.bases]
+    limit_s = heard.planner.max_stamp_difference_s
     for topic, arrivals in (("joint_states", slowest), ("odom", bases)):
         if len(arrivals) >= FEW:
             yield _order(topic, arrivals) or _rate(robot, topic, arrivals)
     if robot.joints and slowest and bases:
-        yield _pairs(robot, slowest, bases, heard.planner.max_stamp_difference_s)
+        yield _pairs(robot, "joint_states", slowest, bases, limit_s)
+    if heard.planner.use_imu and heard.imus and bases:
+        imus = [imu.arrival for imu in heard.imus]
+        yield _pairs(robot, "imu", imus, bases, limit_s)
     if bases or slowest:
         yield from _clock(robot, heard, bases or slowest)
     for name, commands in (
@@ -49,8 +53,8 @@ def timing_checks(robot: RobotSpec, heard: Heard) -> Iterator[Check]:
 
 def _slowest(robot: RobotSpec, messages: Sequence[Joints]) -> list[Arrival]:
     """Of the messages that name the joint which is named least often."""
-    of_joints = [[m.arrival for m in messages if joint in m.names] for joint in robot.joints]
-    return min((arrivals for arrivals in of_joints if arrivals), key=len, default=[])
+    of_others = [[m.arrival for m in messages if joint in m.names] for joint in robot.joints]
+    return min((arrivals for arrivals in of_others if arrivals), key=len, default=[])
 
 
 def _order(topic: str, arrivals: Sequence[Arrival]) -> Check | None:
@@ -83,7 +87,7 @@ def _rate(robot: RobotSpec, topic: str, arrivals: Sequence[Arrival]) -> Check:
     cure = f"publish every {_ms(wanted)} ms: the policy was trained at that"
     if middle > TOO_SLOW * wanted:
         return Check(name, WRONG, found, cure)
-    if abs(middle - wanted) > SAME_RATE * wanted:
+    if middle > (1.0 + SAME_RATE) * wanted:
         return Check(name, WARNING, found, cure)
     if high > JITTER * middle:
         cure = "find out where messages are lost: load of the driver, network, queues"
@@ -91,25 +95,32 @@ def _rate(robot: RobotSpec, topic: str, arrivals: Sequence[Arrival]) -> Check:
     if came_high > came_middle + wanted:
         cure = "find out what holds messages up: load, network, a process with a low priority"
         return Check(name, WARNING, found, cure)
+    if middle < (1.0 - SAME_RATE) * wanted:
+        found += ", for which the planner takes one of several"
     return Check(name, OK, found)
 
 
 def _pairs(
-    robot: RobotSpec, joints: Sequence[Arrival], bases: Sequence[Arrival], limit_s: float
+    robot: RobotSpec,
+    topic: str,
+    others: Sequence[Arrival],
+    bases: Sequence[Arrival],
+    limit_s: float,
 ) -> Check:
-    name, limit_s = "stamps of both", limit_s or 0.5 * robot.control_dt
-    of_joints = np.unique([arrival.stamp_ns for arrival in joints])
+    """Whether for each odom there is a message of another topic that makes a state with it."""
+    name, limit_s = f"{topic} stamps", limit_s or 0.5 * robot.control_dt
+    of_others = np.unique([arrival.stamp_ns for arrival in others])
     of_bases = np.unique([arrival.stamp_ns for arrival in bases])
-    inner = of_bases[(of_bases >= of_joints[0]) & (of_bases <= of_joints[-1])]
+    inner = of_bases[(of_bases >= of_others[0]) & (of_bases <= of_others[-1])]
     of_bases = inner if len(inner) else of_bases  # the last one may come a moment later
-    after = np.clip(np.searchsorted(of_joints, of_bases), 1, max(1, len(of_joints) - 1))
-    near = of_joints[np.stack([after - 1, np.minimum(after, len(of_joints) - 1)])]
+    after = np.clip(np.searchsorted(of_others, of_bases), 1, max(1, len(of_others) - 1))
+    near = of_others[np.stack([after - 1, np.minimum(after, len(of_others) - 1)])]
     apart_s = np.abs(near - of_bases).min(axis=0) / 1e9
     share, middle = float((apart_s <= limit_s).mean()), float(np.median(apart_s))
-    found = f"{_ms(middle)} ms apart; {share:.0%} within {_ms(limit_s)} ms"
+    found = f"{_ms(middle)} ms from odom's; {share:.0%} within {_ms(limit_s)} ms"
     if share >= 0.9:
         return Check(name, OK, found)
-    cure = "stamp joint_states and odom by one clock when they are measured"
+    cure = f"stamp {topic} and odom by one clock when they are measured"
     if middle <= robot.control_dt:
         cure += ", or raise max_stamp_difference_s"
     return Check(name, WARNING if share > 0.5 else WRONG, found, cure)

@@ -36,7 +36,13 @@ from dads_ros.diagnosis.records import (
     PlannerSettings,
 )
 from dads_ros.errors import ConfigError
-from dads_ros.nodes.conversions import COMMAND_TYPES, MessageError, answered_stamp_ns, to_ns
+from dads_ros.nodes.conversions import (
+    COMMAND_TYPES,
+    NOT_MEASURED,
+    MessageError,
+    answered_stamp_ns,
+    to_ns,
+)
 from dads_ros.nodes.runner import STATE_QOS, WAKE_S
 from dads_ros.process import STOP
 
@@ -49,7 +55,7 @@ ANSWER_S = 2.0
 """So long a planner may take to say its parameters."""
 SETTINGS = (
     *("use_sim_time", "frame_prefix", "max_stamp_difference_s", "state_timeout_s"),
-    "command_type",
+    *("command_type", "use_imu"),
 )
 Info = Mapping[str, int]
 
@@ -167,10 +173,11 @@ class DoctorNode(Node):
 
     def _take_imu(self, message: ImuMessage, info: Info) -> None:
         orientation: Array | None = _wxyz(message.orientation)
-        if message.orientation_covariance[0] == -1.0 or not np.any(orientation):
+        if message.orientation_covariance[0] == NOT_MEASURED:
             orientation = None
         turning, felt = _xyz(message.angular_velocity), _xyz(message.linear_acceleration)
-        self._imus.append(Imu(self._arrival(message, info), orientation, turning, felt))
+        arrival, frame = self._arrival(message, info), message.header.frame_id
+        self._imus.append(Imu(arrival, frame, orientation, turning, felt))
 
     def _take_command(self, message: Float64MultiArray | JointTrajectory, info: Info) -> None:
         self._commands.append(_command(message, info))

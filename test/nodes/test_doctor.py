@@ -47,7 +47,7 @@ def test_what_a_driver_does_wrong_is_named(probe: Probe) -> None:
     joints = joint_state_message(robot, state, 0)
     joints.name[0] = "joint_7"
     joints.position[1] = 60.0  # degrees
-    joints.velocity = []
+    joints.velocity[1] = float("nan")
     odometry = odometry_message(state, 0, Frames("world", "base_link"))
     odometry.pose.pose.orientation = Quaternion(x=1.0, w=0.0)  # w, x, y, z as x, y, z, w
     imu = Imu()
@@ -73,7 +73,7 @@ def test_what_a_driver_does_wrong_is_named(probe: Probe) -> None:
     on_a_busy_machine = {"joint_states rate", "odom rate", "state delay"}
     assert set(wrong) - on_a_busy_machine == {
         *("joint names", "joint positions", "joint velocities", "joint units"),
-        *("odom frames", "odom quaternion", "stamps of both", "who commands"),
+        *("odom frames", "odom quaternion", "joint_states stamps", "who commands"),
         "imu gravity",
     }
     assert "missing: hip_1; unknown: joint_7" in wrong["joint names"]
