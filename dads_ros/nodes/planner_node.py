@@ -104,19 +104,21 @@ class SkillPlannerNode(SteadyLifecycleNode):
         """Start to drive, if nobody else does; the planner's generators start anew."""
         controller, config, robot = self._controller, self._settings.config, self._loader.robot
         assert controller is not None and robot is not None  # it was configured
-        topic = "~/would_be_commands"
-        if not config.dry_run:
-            topic = "joint_commands"
+        if config.dry_run:
+            self._command_publisher = self.create_publisher(
+                COMMAND_TYPES[config.command_type], "~/would_be_commands", RELIABLE_QOS
+            )
+        else:
             try:
                 self._lookout.start_guard(robot, config.command_type)
                 self._lookout.check_alone()
             except DadsError as error:
                 self.get_logger().error(f"not activated: {error}")
                 return FAILURE
-        # Not before, so that a planner that only waits commands nobody.
-        self._command_publisher = self.create_publisher(
-            COMMAND_TYPES[config.command_type], topic, RELIABLE_QOS
-        )
+            # Not before, so that a planner that only waits commands nobody.
+            self._command_publisher = self.create_publisher(
+                COMMAND_TYPES[config.command_type], "joint_commands", RELIABLE_QOS
+            )
         self._last_message = None
         controller.activate()
         self._look_around()

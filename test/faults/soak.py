@@ -105,7 +105,8 @@ def main() -> int:
             wrong += observer.wrong_commands(since, allowed_s)
             commands += sum(c.sent >= since for c in observer.commands)
             stops += observer.stops(since, end)
-            silence_s = max(silence_s, observer.longest_silence_s(since - PERIOD_S, end))
+            before = max(first, since - PERIOD_S)
+            silence_s = max(silence_s, observer.longest_silence_s(before, end))
             if observer.heard(since, lambda text: "fallen" in text):
                 stage.call("simulator/reset_world")
             observer.forget()
