@@ -18,6 +18,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 from rcl_interfaces.srv import SetParameters
+from rclpy.client import Client
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -39,7 +40,7 @@ LINE = re.compile(r"^(ok|warning|wrong|not seen) +(\S+(?: \S+)*) {2,}(.*)$", re.
 """A check of the doctor's table."""
 START = "import sys; from dads_ros.nodes.start import {0}; sys.exit({0}())"
 """What the executable of a node does."""
-STATE_TIMEOUT_S = 0.5
+STATE_TIMEOUT_S, ANSWER_S = 0.5, 15.0
 EVERY_MESSAGE = QoSProfile(depth=2000, reliability=ReliabilityPolicy.RELIABLE)
 
 
@@ -122,6 +123,7 @@ class Probe:
         self.messages: dict[str, list[Any]] = defaultdict(list)
         self.times: dict[str, list[float]] = defaultdict(list)
         self._subscriptions: dict[str, Subscription] = {}
+        self._clients: dict[str, Client] = {}
         self._goals = self.node.create_publisher(PoseStamped, "goal_pose", 5)
 
     def add(self, node: Node) -> None:
@@ -160,13 +162,22 @@ class Probe:
         return self.messages[topic][-1]
 
     def call(self, kind: Any, service: str, **fields: object) -> Any:  # noqa: ANN401
-        """Call a service. Returns: its response."""
-        client = self.node.create_client(kind, service)
+        """Call a service. Returns: its response.
+
+        A node may know of a service before that knows of it; then the response is lost, and the
+        call is made once more.
+        """
+        if service not in self._clients:
+            self._clients[service] = self.node.create_client(kind, service)
+        client = self._clients[service]
         self.wait_for(client.service_is_ready)
-        future = client.call_async(kind.Request(**fields))
-        self.wait_for(future.done, 30.0)
-        self.node.destroy_client(client)
-        return future.result()
+        futures = [client.call_async(kind.Request(**fields))]
+        deadline = time.monotonic() + ANSWER_S
+        self.wait_for(lambda: futures[0].done() or time.monotonic() > deadline, 2.0 * ANSWER_S)
+        if not futures[0].done():
+            futures.append(client.call_async(kind.Request(**fields)))
+            self.wait_for(lambda: any(future.done() for future in futures), 30.0)
+        return next(future for future in futures if future.done()).result()
 
     def send_goal(self, x: float, y: float, frame: str = "odom") -> None:
         self.wait_for(lambda: self._goals.get_subscription_count() > 0)

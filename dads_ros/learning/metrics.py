@@ -89,7 +89,8 @@ class _TensorBoard:
 
     def __init__(self, folder: Path, first_iteration: int) -> None:
         """Begin one; of those before, what is from ``first_iteration`` on counts no more."""
-        path = folder / f"events.out.tfevents.{time.time():.0f}.{secrets.token_hex(4)}"
+        # TensorBoard reads them in the order of their names.
+        path = folder / f"events.out.tfevents.{time.time_ns()}.{secrets.token_hex(4)}"
         self._stream = path.open("xb")
         self._events = RecordWriter(self._stream)
         self._write(file_version="brain.Event:2")
