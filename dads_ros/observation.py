@@ -14,6 +14,10 @@ from numpy.typing import NDArray
 from dads_ros.robot import RobotSpec
 
 Array = NDArray[np.float64]
+MAX_QUATERNION_ERROR = 0.01
+"""By which the length of an orientation may differ from 1."""
+BEYOND_REASON = 10.0
+"""So many times a robot file's ``max_velocity`` is no velocity but a fault."""
 
 
 @dataclass(frozen=True)

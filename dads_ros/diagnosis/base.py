@@ -5,12 +5,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from dads_ros.diagnosis.records import Array, Base, Check, Imu, PlannerSettings, Verdict
-from dads_ros.observation import quaternion_to_matrix
+from dads_ros.observation import MAX_QUATERNION_ERROR, quaternion_to_matrix
 from dads_ros.robot import RobotSpec
 
 OK, WARNING, WRONG, NOT_SEEN = Verdict.OK, Verdict.WARNING, Verdict.WRONG, Verdict.NOT_SEEN
-LENGTH_ERROR = 0.01
-"""Of a quaternion; the planner refuses more."""
 UPRIGHT = 0.8
 """World z of the base's z-axis of a robot that stands, at least: 37 degrees of tilt."""
 STANDARD_GRAVITY, GRAVITY_ERROR = 9.81, 2.0
@@ -115,7 +113,7 @@ def _orientation(name: str, turns: Sequence[Array]) -> Check | None:
     """What is wrong with quaternions; None where nothing is. Shape (4,) each."""
     lengths = np.linalg.norm(turns, axis=1)
     worst = float(lengths[int(np.argmax(np.abs(lengths - 1.0)))])
-    if not abs(worst - 1.0) <= LENGTH_ERROR:
+    if not abs(worst - 1.0) <= MAX_QUATERNION_ERROR:
         found = f"length {worst:.3g}"
         return Check(
             name,
@@ -176,8 +174,7 @@ def _twist(bases: Sequence[Base]) -> Check:
 
 
 def _up_z(turns: Sequence[Array]) -> float:
-    _, x, y, _ = np.moveaxis(np.asarray(turns), -1, 0)
-    return float(np.median(1.0 - 2.0 * (x * x + y * y)))
+    return float(np.median(quaternion_to_matrix(np.asarray(turns))[:, 2, 2]))
 
 
 def _median(rows: Sequence[Array]) -> Array:

@@ -1,11 +1,11 @@
 """Checks of the graph: who publishes and who listens, of which type, and what commands say."""
 
-import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from dads_ros.diagnosis.records import Arrival, Check, Command, Endpoint, Heard, Verdict
+from dads_ros.planning.guard import IS_GUARD
 from dads_ros.robot import RobotSpec
 
 OK, WARNING, WRONG, NOT_SEEN = Verdict.OK, Verdict.WARNING, Verdict.WRONG, Verdict.NOT_SEEN
@@ -19,8 +19,6 @@ COMMAND_TYPES = {
     "joint_trajectory": "trajectory_msgs/msg/JointTrajectory",
 }
 """Of joint_commands, by the planner's parameter ``command_type``."""
-GUARD = re.compile(r"_\d+_guard$")
-"""How the name of a guard's node ends; before it stands that of its planner."""
 NUM_REPEATS = 3
 """So many sequence numbers that do not rise are two publishers; one may be a restarted driver."""
 
@@ -76,7 +74,7 @@ def _source(topic: str, heard: Heard, arrivals: Sequence[Arrival], repeats: int)
 
 def _driver(heard: Heard) -> Check:
     name, listeners = "driver", heard.subscriptions.get("joint_commands", ())
-    listeners = [end for end in listeners if not GUARD.search(end.node)]
+    listeners = [end for end in listeners if not IS_GUARD.search(end.node)]
     asked = heard.planner.command_type
     types = [COMMAND_TYPES[asked]] if asked in COMMAND_TYPES else [*COMMAND_TYPES.values()]
     other = _other_type(listeners, types)
@@ -100,9 +98,9 @@ def _driver(heard: Heard) -> Check:
 def _commanders(heard: Heard) -> Check:
     """One planner with its guard, or nobody."""
     name, publishers = "who commands", heard.publishers.get("joint_commands", ())
-    guards = [end.node for end in publishers if GUARD.search(end.node)]
-    others = sorted(end.node for end in publishers if not GUARD.search(end.node))
-    guarded = {GUARD.sub("", guard) for guard in guards}
+    guards = [end.node for end in publishers if IS_GUARD.search(end.node)]
+    others = sorted(end.node for end in publishers if not IS_GUARD.search(end.node))
+    guarded = {IS_GUARD.sub("", guard) for guard in guards}
     strangers = [node for node in others if node not in guarded]
     if strangers:
         cure = "end it, or remap it: while another one commands, the planner does not drive"
@@ -110,7 +108,7 @@ def _commanders(heard: Heard) -> Check:
     if len(others) > 1:
         cure = "end all but one: one robot is driven by one planner"
         return Check(name, WRONG, f"{', '.join(others)} are planners of one robot", cure)
-    orphans = sorted(guard for guard in guards if GUARD.sub("", guard) not in others)
+    orphans = sorted(guard for guard in guards if IS_GUARD.sub("", guard) not in others)
     if orphans:
         found = f"{', '.join(orphans)} guards without its planner"
         cure = "start a planner, which relieves it, or send it SIGTERM"

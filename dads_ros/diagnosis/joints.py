@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from dads_ros.diagnosis.records import Array, Check, JointRanges, Joints, Verdict
+from dads_ros.observation import BEYOND_REASON
 from dads_ros.robot import RobotSpec
 
 OK, WARNING, WRONG, NOT_SEEN = Verdict.OK, Verdict.WARNING, Verdict.WRONG, Verdict.NOT_SEEN
 SLACK, SHOCK = 0.1, 0.3
 """Of a range's width: a joint may rest so far beyond it, and be so far beyond it in a shock."""
-BEYOND_REASON = 10.0
-"""So many times a robot file's ``max_velocity`` the planner refuses."""
 MOVED_RAD, ALIKE = 0.2, 3.0
 """A joint that moved so far tells by which factor its velocities are off; up to this one it may be
 the filter of a driver."""

@@ -13,17 +13,15 @@ from dads_ros.diagnosis.records import (
     PlannerSettings,
     Verdict,
 )
+from dads_ros.planning.pace import MAX_STEPS
+from dads_ros.planning.stamp_order import COMPARABLE_S
 from dads_ros.robot import RobotSpec
 
 OK, WARNING, WRONG, NOT_SEEN = Verdict.OK, Verdict.WARNING, Verdict.WRONG, Verdict.NOT_SEEN
 SAME_RATE = 0.15
 """Of the control step."""
-TOO_SLOW = 2.5
-"""Control steps between two states; no walking robot of ours stays up on less."""
 JITTER = 2.0
 """Times the median period, the 99th percentile of stamps; arrivals may be a control step later."""
-COMPARABLE_S = 3600.0
-"""Clocks that are further apart do not count from the same moment."""
 SYNCHRONISED_S = 0.005
 FEW = 3
 
@@ -85,7 +83,7 @@ def _rate(robot: RobotSpec, topic: str, arrivals: Sequence[Arrival]) -> Check:
         f"(99 %: {_ms(came_high)}); the control step is {_ms(wanted)}"
     )
     cure = f"publish every {_ms(wanted)} ms: the policy was trained at that"
-    if middle > TOO_SLOW * wanted:
+    if middle > MAX_STEPS * wanted:
         return Check(name, WRONG, found, cure)
     if middle > (1.0 + SAME_RATE) * wanted:
         return Check(name, WARNING, found, cure)

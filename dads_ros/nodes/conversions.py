@@ -30,13 +30,10 @@ from std_msgs.msg import Float64MultiArray, Header, MultiArrayDimension
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from dads_ros.errors import DadsError
-from dads_ros.observation import RobotState, yaw_of
+from dads_ros.observation import BEYOND_REASON, MAX_QUATERNION_ERROR, RobotState, yaw_of
 from dads_ros.robot import RobotSpec
 
 Array = NDArray[np.float64]
-MAX_QUATERNION_ERROR = 0.01
-BEYOND_REASON = 10.0
-"""So many times a robot file's ``max_velocity`` is no velocity but a fault."""
 NOT_MEASURED = -1.0
 """Of an Imu, the first covariance of what it has not."""
 MAX_JOINTS = 1000

@@ -23,7 +23,7 @@ from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
 from dads_ros.diagnosis import graph
-from dads_ros.diagnosis.graph import GUARD, TYPES
+from dads_ros.diagnosis.graph import TYPES
 from dads_ros.diagnosis.records import (
     Array,
     Arrival,
@@ -44,6 +44,7 @@ from dads_ros.nodes.conversions import (
     to_ns,
 )
 from dads_ros.nodes.runner import STATE_QOS, WAKE_S
+from dads_ros.planning.guard import IS_GUARD
 from dads_ros.process import STOP
 
 NAME, PLANNER, WOULD_BE = "doctor", "skill_planner", "would_be_commands"
@@ -226,7 +227,9 @@ class DoctorNode(Node):
 
     def _settings(self, commanders: list[Endpoint]) -> PlannerSettings:
         """Of the planner that commands, else of the one that has the planner's usual name."""
-        guarded = sorted(GUARD.sub("", end.node) for end in commanders if GUARD.search(end.node))
+        guarded = sorted(
+            IS_GUARD.sub("", end.node) for end in commanders if IS_GUARD.search(end.node)
+        )
         inside = self.get_namespace().rstrip("/")
         nodes = {
             f"{namespace.rstrip('/')}/{name}"

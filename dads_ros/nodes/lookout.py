@@ -2,19 +2,16 @@
 
 import math
 import os
-import re
 import time
 from collections.abc import Callable
 
 from rclpy.node import Node
 
 from dads_ros.errors import PlanningError
-from dads_ros.planning.guard import Guard
+from dads_ros.planning.guard import IS_GUARD, Guard
 from dads_ros.process import STOP
 from dads_ros.robot import RobotSpec
 
-IS_GUARD = re.compile(r"_\d+_guard$")
-"""The name of a guard's node: that of its planner, the process's id, this."""
 NAMELESS = "_NODE_NAME_UNKNOWN_"
 """Of a publisher that was seen before its node; it is known a moment later."""
 FOREVER_S = 1e9

@@ -8,10 +8,8 @@ import numpy as np
 from rclpy.clock import Clock
 
 from dads_ros.nodes.conversions import MessageError
+from dads_ros.planning.stamp_order import COMPARABLE_S
 
-COMPARABLE_S = 3600.0
-"""Two clocks that are further apart do not count from the same moment: a driver's uptime, a
-simulation without use_sim_time, a machine without a battery."""
 WINDOW_S = 1.0
 
 

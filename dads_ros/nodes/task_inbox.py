@@ -351,7 +351,7 @@ class TaskInbox:
         if not (_is_same(around.maps, task.maps) and _is_same(around.ways, task.ways)):
             errand.task = dataclasses.replace(task, maps=around.maps, ways=around.ways)
             self._judged = -math.inf
-        if time.monotonic() - self._judged > JUDGE_S or not errand.is_ready:
+        if time.monotonic() - self._judged > JUDGE_S or errand.waits_for == LOOKING:
             self._judged = time.monotonic()
             self._judge(errand, controller, around)
 

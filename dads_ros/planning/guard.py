@@ -7,6 +7,7 @@ import json
 import math
 import mmap
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,8 @@ from dads_ros.errors import PlanningError
 from dads_ros.isolation import import_path, one_line
 from dads_ros.process import STOP
 
+IS_GUARD = re.compile(r"_\d+_guard$")
+"""How the name of a guard's node ends: before it that of its planner, in it the process's id."""
 PROGRAM = Path(__file__).resolve().parents[1] / "nodes" / "guard_node.py"
 SLACK_S = 0.05
 """The guard waits for so much longer than what it was promised: this process is to be first."""

@@ -2,6 +2,10 @@
 
 from typing import Literal
 
+COMPARABLE_S = 3600.0
+"""Two clocks that are further apart do not count from the same moment: a driver's uptime, a
+simulation without use_sim_time, a machine without a battery."""
+
 
 class StampOrder:
     """A late or swapped state is alone; after a real jump back the states go on from there."""

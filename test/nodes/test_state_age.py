@@ -7,7 +7,8 @@ from rclpy.clock import ROSClock
 from rclpy.time import Time
 
 from dads_ros.nodes.conversions import MessageError
-from dads_ros.nodes.state_age import COMPARABLE_S, StateAge, under_way_s
+from dads_ros.nodes.state_age import StateAge, under_way_s
+from dads_ros.planning.stamp_order import COMPARABLE_S
 
 S = 1_000_000_000
 TIMEOUT_S = 0.5
