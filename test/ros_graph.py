@@ -117,7 +117,12 @@ class Probe:
     def __init__(self) -> None:
         self._context = Context()
         rclpy.init(context=self._context)
-        self.node = Node("probe", context=self._context)
+        # Nothing that no test uses: now and then rclpy crashes in destroy_node, nobody knows why.
+        options = {
+            "enable_rosout": False,
+            "parameter_overrides": [Parameter("start_type_description_service", value=False)],
+        }
+        self.node = Node("probe", context=self._context, **options)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self.messages: dict[str, list[Any]] = defaultdict(list)
