@@ -74,7 +74,7 @@ def _look_on(row: Row, stage: Stage, seen: Run, begin: float) -> None:
     observer.spin_for(max(0.0, acted + row.within_s + row.lasts_s - time.time()))
     end = time.time()
     if row.must in (Must.STOP, Must.REST, Must.END):
-        stop = observer.first_lasting_stop(begin)
+        stop = observer.first_lasting_stop(begin, by_receipt=row.must is not Must.REST)
         if stop is None:
             seen.wrong.append("the last command drives")
         elif row.must is not Must.END:
@@ -88,7 +88,12 @@ def _look_on(row: Row, stage: Stage, seen: Run, begin: float) -> None:
         stops = observer.stops(begin, end)
         if row.must is Must.DRIVE and stops:
             said = stage.planner.said().splitlines()[-3:]
-            seen.wrong.append(f"{stops} safe commands; the planner said {' '.join(said)}")
+            waited = (
+                f"this machine kept a process waiting for {_allowance_s(stage, begin) / 2:.2f} s"
+            )
+            seen.wrong.append(
+                f"{stops} safe commands; {waited}; the planner said {' '.join(said)}"
+            )
     else:
         silence = observer.longest_silence_s(begin, end)
         _judge_time(seen, silence, row.within_s, stage, begin, "a command")

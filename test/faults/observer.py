@@ -93,10 +93,13 @@ class Observer(Probe):
                 if not age <= max_age_s:
                     yield f"a driving command answers a state {age:.2f} s old"
 
-    def first_lasting_stop(self, begin: float) -> float | None:
-        """When the safe command came after which nothing drove; None where something does."""
+    def first_lasting_stop(self, begin: float, by_receipt: bool = True) -> float | None:
+        """When the safe command came after which nothing drove; None where something does.
+
+        Not by receipt, what was being sent when its process was stopped does not count.
+        """
         stop = None
-        for command in self._since(begin, by_receipt=True):
+        for command in self._since(begin, by_receipt):
             if self.is_driving(command):
                 stop = None
             elif stop is None:
@@ -176,7 +179,9 @@ class Observer(Probe):
             self.reports.append(Report(received, text))
 
     def _since(self, begin: float, by_receipt: bool = False) -> list[Command]:
-        return [c for c in self.commands if (c.received if by_receipt else c.sent) >= begin]
+        """In the order of these times."""
+        found = [((c.received if by_receipt else c.sent), c) for c in self.commands]
+        return [c for at, c in sorted(found, key=lambda pair: pair[0]) if at >= begin]
 
     def _age_s(self, command: Command) -> float:
         """How old the state was that a command answers when it was sent, by all that is known."""

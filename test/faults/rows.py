@@ -102,6 +102,8 @@ def starve_of_memory(stage: Stage) -> None:
 
 
 def refuse_second_planner(stage: Stage) -> None:
+    """It takes a while until it is refused: the robot must not arrive meanwhile."""
+    stage.publish(goal(stage.observer.place[0] + FAR[0], 0.0))
     second = stage.start_second_planner()
     try:
         code = stage.exit_code(second, 45.0)
