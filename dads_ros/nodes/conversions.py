@@ -25,6 +25,7 @@ from geometry_msgs.msg import (
 )
 from nav_msgs.msg import OccupancyGrid, Odometry, Path
 from numpy.typing import NDArray
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Float64MultiArray, Header, MultiArrayDimension
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
@@ -32,6 +33,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from dads_ros.errors import DadsError
 from dads_ros.observation import BEYOND_REASON, MAX_QUATERNION_ERROR, RobotState, yaw_of
 from dads_ros.robot import RobotSpec
+from dads_ros.transform import Transform
 
 Array = NDArray[np.float64]
 NOT_MEASURED = -1.0
@@ -46,6 +48,7 @@ COMMAND_TYPES: dict[str, type] = {
 }
 """Of joint_commands, by the parameter ``command_type``."""
 _NS = 1_000_000_000
+_MAX_HEADER_BYTES = 2000
 _STAMP_LABEL = "stamp_ns="
 
 
@@ -337,26 +340,47 @@ def labelled_array(values: NDArray[np.floating], label: str) -> Float64MultiArra
     return message
 
 
-def goal_of(message: PoseStamped, frames: Frames, what: str = "goal") -> Array:
+def header_of(serialised: bytes) -> Header:
+    """Of a serialised message that begins with one, without reading the rest.
+
+    Raises: MessageError.
+    """
+    try:
+        return deserialize_message(serialised[:_MAX_HEADER_BYTES], Header)
+    except RuntimeError as error:
+        raise MessageError(f"refused: a message without a header ({error})") from error
+
+
+def goal_of(message: PoseStamped, transform: Transform, what: str = "goal") -> Array:
     """The goal's x, y (m) and yaw (rad) in odom. Shape (3,).
 
-    Raises: MessageError when the frame is not odom, or a number is not finite or absurd.
+    Args:
+        message: in any frame.
+        transform: of that into odom.
+        what: it is, for people.
+    Raises: MessageError when a number is not finite or absurd.
     """
-    _check_frame(message.header.frame_id, frames.odom, what)
-    place = _places([message.pose], what)[0]
+    place = _places([message.pose], transform, what)[0]
     return np.array([*place[:2], yaw_of(place[[6, 3, 4, 5]])])
 
 
-def path_of(message: Path, frames: Frames) -> Array:
-    """x, y of a path's poses in odom, metres. Shape (M, 2). Raises: MessageError."""
+def path_of(message: Path, transform: Transform) -> Array:
+    """x, y of a path's poses in odom, metres. Shape (M, 2). ``transform``: of its frame into odom.
+
+    Raises: MessageError.
+    """
     num = len(message.poses)
     if not 0 < num <= MAX_POSES:
         cure = f"at most {MAX_POSES} are followed" if num else "call ~/cancel to stop"
         raise MessageError(f"path refused: it has {num or 'no'} poses; {cure}")
     whole = message.header.frame_id
-    for frame in sorted({whole, *(pose.header.frame_id or whole for pose in message.poses)}):
-        _check_frame(frame, frames.odom, "path")
-    points = _places([pose.pose for pose in message.poses], "path")[:, :2]
+    others = {pose.header.frame_id or whole for pose in message.poses} - {whole}
+    if others:
+        raise MessageError(
+            f"path refused: its frame is '{whole}', that of some of its poses '{min(others)}'; "
+            "send all of it in one"
+        )
+    points = _places([pose.pose for pose in message.poses], transform, "path")[:, :2]
     whole_m = float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
     if whole_m > MAX_PATH_M:
         raise MessageError(
@@ -365,8 +389,11 @@ def path_of(message: Path, frames: Frames) -> Array:
     return points
 
 
-def _places(poses: Sequence[Pose], what: str) -> Array:
-    """Position (m) and quaternion (x, y, z, w) of each. Shape (N, 7). Raises: MessageError."""
+def _places(poses: Sequence[Pose], transform: Transform, what: str) -> Array:
+    """Position (m) and quaternion (x, y, z, w) of each, in odom. Shape (N, 7).
+
+    Raises: MessageError.
+    """
     pairs = ((pose.position, pose.orientation) for pose in poses)
     numbers = np.array([(p.x, p.y, p.z, q.x, q.y, q.z, q.w) for p, q in pairs])
     x, y, z = numbers[np.argmin(np.isfinite(numbers).all(axis=1)), :3]
@@ -374,8 +401,9 @@ def _places(poses: Sequence[Pose], what: str) -> Array:
         raise MessageError(
             f"{what} refused: x {x}, y {y}, z {z} and its orientation must be finite numbers"
         )
+    numbers = transform.place(numbers)
     x, y = numbers[np.abs(numbers[:, :2]).max(axis=1).argmax(), :2]
-    if max(abs(x), abs(y)) > MAX_GOAL_M:
+    if not max(abs(x), abs(y)) <= MAX_GOAL_M:
         raise MessageError(
             f"{what} refused: x {x:g}, y {y:g}; at most {MAX_GOAL_M:g} m from the origin is "
             "expected"
@@ -389,7 +417,11 @@ def velocity_of(message: Twist | TwistStamped, frames: Frames) -> Array:
     Raises: MessageError when a stamped one names another frame, or a number is not finite.
     """
     if isinstance(message, TwistStamped):
-        _check_frame(message.header.frame_id or frames.base_link, frames.base_link, "cmd_vel")
+        frame = message.header.frame_id
+        if frame not in ("", frames.base_link):
+            raise MessageError(
+                f"cmd_vel refused: its frame is '{frame}'; send it in '{frames.base_link}'"
+            )
         message = message.twist
     linear, angular = message.linear, message.angular
     velocity = np.array([linear.x, linear.y, angular.z])
@@ -398,19 +430,19 @@ def velocity_of(message: Twist | TwistStamped, frames: Frames) -> Array:
     return velocity
 
 
-def grid_of(message: OccupancyGrid, frames: Frames) -> tuple[float, float, float]:
+def grid_of(message: OccupancyGrid, transform: Transform) -> tuple[float, float, float]:
     """x, y (m) and yaw (rad) in odom of the outer corner of a map's first cell.
 
-    Raises: MessageError for a map in another frame, or whose cells are not as many as it says.
+    ``transform``: of its frame into odom. Raises: MessageError for a map whose cells are not as
+        many as it says.
     """
-    _check_frame(message.header.frame_id, frames.odom, "map")
     info = message.info
     if len(message.data) != info.height * info.width:
         raise MessageError(
             f"map refused: {len(message.data)} cells; expected {info.height} rows of {info.width}"
         )
     corner = PoseStamped(header=message.header, pose=info.origin)
-    x, y, yaw = goal_of(corner, frames, "map").tolist()
+    x, y, yaw = goal_of(corner, transform, "map").tolist()
     return x, y, yaw
 
 
@@ -434,14 +466,6 @@ def path_message(
         item.pose.orientation = Quaternion(z=float(np.sin(yaw / 2)), w=float(np.cos(yaw / 2)))
         message.poses.append(item)
     return message
-
-
-def _check_frame(frame: str, expected: str, what: str) -> None:
-    if frame != expected:
-        raise MessageError(
-            f"{what} refused: its frame is '{frame}', which is unknown here; "
-            f"send it in '{expected}'"
-        )
 
 
 def wrench_of(message: Wrench) -> Array:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
@@ -255,7 +256,7 @@ class SkillPlannerNode(SteadyLifecycleNode):
         """One policy step and one command for each complete state."""
         controller = self._controller
         assert controller is not None  # states come only while the node is active
-        self._inbox.update(state.position[:2])
+        self._inbox.update(np.append(state.position[:2], state.yaw()))
         topic = self._states.second_voice()
         controller.object("state", f"two publishers on {topic} say the same" if topic else "")
         step = controller.step(state[None], stamp_ns, measured)

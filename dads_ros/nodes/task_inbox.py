@@ -1,6 +1,7 @@
 """TaskInbox: messages that say what to do, as errands; what cannot be used is refused aloud."""
 
 import dataclasses
+import functools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ from dads_ros.nodes.conversions import (
     MessageError,
     goal_message,
     goal_of,
+    header_of,
     velocity_of,
 )
 from dads_ros.nodes.repeats import Repeats
@@ -31,6 +33,7 @@ from dads_ros.nodes.settings import SkillPlannerConfig
 from dads_ros.nodes.state_age import under_way_s
 from dads_ros.nodes.task_jobs import READ_MAP, READ_PATH
 from dads_ros.nodes.task_memory import TaskMemory
+from dads_ros.nodes.transforms import FrameTransforms
 from dads_ros.planning.controller import LOOKING, Errand, SkillController
 from dads_ros.planning.costs import PathCost
 from dads_ros.planning.goal_watch import GoalWatch
@@ -44,9 +47,14 @@ from dads_ros.planning.way_process import (
     measured_map,
 )
 from dads_ros.planning.worker import Result, Worker
+from dads_ros.transform import Transform
 
+_Placed = tuple[bytes, Transform]
+"""A serialised message, and where its frame is in odom."""
 MAX_MESSAGE_BYTES = 64 << 20
 """Of a path or a map; a map of 4000 x 4000 cells has 16 MB."""
+MAP_MOVED_M, MAP_REACH_M = 0.02, 20.0
+"""A map that comes again is worked on again when its frame has moved, within this reach."""
 JUDGE_S = 0.2
 """So often it is looked whether the robot is in an obstacle, or walled in."""
 
@@ -54,8 +62,10 @@ JUDGE_S = 0.2
 class TaskInbox:
     """Listens to goal_pose, goal_path, cmd_vel and map; the newest wins, the map stays.
 
-    The same message again changes nothing. A goal or path that moves by less than
-    ``goal_tolerance_m`` goes on being the same task, with what was learned about it.
+    All is turned into odom by where its frame is at its stamp, and stays there in odom: who
+    corrects a frame sends it again. The same message again changes nothing. A goal or path that
+    moves by less than ``goal_tolerance_m`` goes on being the same task, with what was learned
+    about it.
 
     Paths and maps may be long: they are read, and ways are found, in processes of their own.
     """
@@ -74,7 +84,7 @@ class TaskInbox:
 
         Args:
             node: of the topics.
-            frames: messages must be in odom.
+            frames: the names of odom and base_link.
             config: the present parameters.
             bundle: what the robot is driven with; None while the node is not active.
             controller: knows the present errand; None while the node is not configured.
@@ -87,12 +97,14 @@ class TaskInbox:
         self._reader = Worker((READ_PATH,))  # no path waits behind a map
         file = config().task_file
         self._memory = TaskMemory(user_path(file)) if file else None
-        self._path: tuple[Future[Any], bytes] | None = None  # being read, and as it came
-        self._next_path: bytes | None = None  # the newest, to be read after that one
-        self._paths = Repeats()
+        self._transforms = FrameTransforms(node, frames)
+        self._path: tuple[Future[Any], _Placed] | None = None  # being read, and as it came
+        self._next_path: _Placed | None = None  # the newest, to be read after that one
+        self._paths, self._path_frame = Repeats(), Transform()
         self._followed = Errand(Task()), np.empty((0, 2))  # along a path, and its points
         self._has_recalled = False
-        self._map: bytes | None = None
+        self._map: _Placed | None = None
+        self._map_frame = Transform()
         self._maps, self._map_job = Repeats(has_second_stamp=True), Future[ObstacleMap]()
         self._finder: WayFinder | None = None
         self._position: Array | None = None
@@ -101,17 +113,17 @@ class TaskInbox:
             PoseStamped, "~/goal", LATCHED_QOS, event_callbacks=NO_PUBLISHER_EVENTS
         )
         node.create_subscription(
-            PoseStamped, "goal_pose", self._guarded(self._use_goal), RELIABLE_QOS
+            PoseStamped, "goal_pose", self._guarded(self._hear_goal), RELIABLE_QOS
         )
         node.create_subscription(
-            Path, "goal_path", self._guarded(self._read_path), RELIABLE_QOS, raw=True
+            Path, "goal_path", self._guarded(self._hear_path), RELIABLE_QOS, raw=True
         )
         if config().stamped_cmd_vel:
             node.create_subscription(TwistStamped, "cmd_vel", self._take_velocity, RELIABLE_QOS)
         else:
             node.create_subscription(Twist, "cmd_vel", self._take_velocity, RELIABLE_QOS)
         node.create_subscription(
-            OccupancyGrid, "map", self._guarded(self._keep_map), LATCHED_QOS, raw=True
+            OccupancyGrid, "map", self._guarded(self._hear_map), LATCHED_QOS, raw=True
         )
         node.create_service(Trigger, "~/clear_map", self._clear_map)
 
@@ -127,8 +139,9 @@ class TaskInbox:
         self._take(None)
 
     def stop(self) -> None:
-        """What is still being read is no task any longer."""
+        """What waits for its frame or is still being read is no task any longer."""
         self._next_path = None
+        self._transforms.forget("goal", "path")
         if self._path is not None:
             self._path[0].cancel()
             self._path = None
@@ -142,13 +155,16 @@ class TaskInbox:
         """Turn to the task that was kept when the process ended, once."""
         self._attempt(self._recall)
 
-    def update(self, position: Array) -> None:
+    def update(self, base: Array) -> None:
         """Take over what has been read and found meanwhile; once in every control step.
 
         Args:
-            position: of the robot, x, y, world frame, m. Shape (2,).
+            base: x, y (m) and yaw (rad) of the robot, world frame. Shape (3,).
         """
-        self._position = position
+        self._position = base[:2]
+        self._transforms.see(Transform.on_ground(*base.tolist()))
+        for what in self._transforms.waiting:
+            self._attempt(self._transforms.try_again, what)
         if self._path is not None and self._path[0].done():
             self._attempt(self._use_path)
         self._read_map()
@@ -172,54 +188,72 @@ class TaskInbox:
         controller = self._controller()
         return None if controller is None else controller.errand
 
-    def _use_goal(self, message: PoseStamped) -> None:
-        x, y, yaw = goal_of(message, self._frames).tolist()
+    def _hear_goal(self, message: PoseStamped) -> None:
+        self._active("goal")
+        self._transforms.wait("goal", message.header, functools.partial(self._use_goal, message))
+
+    def _hear_path(self, serialised: bytes) -> None:
+        self._active("path")
+        _check_size("path", serialised)
+        use = functools.partial(self._read_path, serialised)
+        self._transforms.wait("path", header_of(serialised), use)
+
+    def _hear_map(self, serialised: bytes) -> None:
+        """A latched map comes once, perhaps before the node is active."""
+        _check_size("map", serialised)
+        use = functools.partial(self._keep_map, serialised)
+        self._transforms.wait("map", header_of(serialised), use, or_newest=True)
+
+    def _use_goal(self, message: PoseStamped, transform: Transform) -> None:
+        x, y, yaw = goal_of(message, transform).tolist()
         bundle = self._active("goal")
         position = self._on_ground(bundle, np.array([x, y]), "goal")
-        headings = np.array([yaw]) if "yaw" in bundle.fields else None
+        has_yaw = "yaw" in bundle.fields
+        headings = np.array([yaw]) if has_yaw else None
         self.stop()  # a path that was sent before it is outdated
         task = Task(goals=position[None], headings=headings)
         errand = self._errand
         if errand is not None and _is_same_goal(errand.task, task):
             return
         if errand is None or errand.task.goals is None or not self._move(position, task):
-            self._turn_to(Errand(task, GoalWatch(position)), position)
+            heading = f"heading {yaw:.2f} rad" if has_yaw else "any heading, as none is predicted"
+            self._turn_to(Errand(task, GoalWatch(position)), position, after=f", {heading}")
         if self._memory is not None:
-            self._memory.keep("goal_pose", serialize_message(message))
+            self._memory.keep("goal_pose", transform, serialize_message(message))
 
     def _recall(self) -> None:
         has_recalled, self._has_recalled = self._has_recalled, True
-        kept = None if has_recalled or self._memory is None else self._memory.recall()
-        if kept is None:
+        if has_recalled or self._memory is None:
             return
-        topic, serialised = kept
         try:
-            use = {"goal_pose": self._use_serialised_goal, "goal_path": self._read_path}[topic]
-            use(serialised)
+            kept = self._memory.recall()
+            if kept is not None:
+                topic, transform, serialised = kept
+                use = {"goal_pose": self._use_kept_goal, "goal_path": self._read_path}[topic]
+                use(serialised, transform)
         except DadsError:
             raise
         except Exception as error:  # of a file that is none of ours
             text = f"'task_file' holds no task ({type(error).__name__}); delete it"
             raise MessageError(text) from error
 
-    def _use_serialised_goal(self, serialised: bytes) -> None:
-        self._use_goal(deserialize_message(serialised, PoseStamped))
+    def _use_kept_goal(self, serialised: bytes, transform: Transform) -> None:
+        self._use_goal(deserialize_message(serialised, PoseStamped), transform)
 
-    def _read_path(self, serialised: bytes) -> None:
-        self._active("path")
-        _check_size("path", serialised)
-        if (self._path is not None or self._is_followed) and self._paths.is_repeated(serialised):
+    def _read_path(self, serialised: bytes, transform: Transform) -> None:
+        is_known = self._path_frame == transform and self._paths.is_repeated(serialised)
+        if (self._path is not None or self._is_followed) and is_known:
             return
         self._paths.keep(serialised)
+        self._path_frame = transform
         if self._path is None:
-            self._begin_to_read(serialised)
+            self._begin_to_read((serialised, transform))
         else:  # else paths that come faster than they can be read were never followed
-            self._next_path = serialised
+            self._next_path = serialised, transform
 
-    def _begin_to_read(self, serialised: bytes) -> None:
-        prefix = self._config().frame_prefix
-        reading = self._reader.submit(READ_PATH, serialised, frame_prefix=prefix)
-        self._path = reading, serialised
+    def _begin_to_read(self, path: "_Placed") -> None:
+        serialised, transform = path
+        self._path = self._reader.submit(READ_PATH, serialised, transform=transform), path
 
     @property
     def _is_followed(self) -> bool:
@@ -229,7 +263,7 @@ class TaskInbox:
     def _use_path(self) -> None:
         """A path has been read."""
         assert self._path is not None
-        (reading, serialised), self._path = self._path, None
+        (reading, (serialised, transform)), self._path = self._path, None
         waiting, self._next_path = self._next_path, None
         if waiting is not None:
             self._begin_to_read(waiting)
@@ -241,11 +275,10 @@ class TaskInbox:
         if not self._go_on_along(points):
             path = PathCost(points, self._config().costs.cross_track)
             errand = Errand(Task(path=path), GoalWatch(points[-1]))
-            what = f"path of {path.left_m[0]:.2f} m to"
-            self._turn_to(errand, points[-1], what)
+            self._turn_to(errand, points[-1], f"path of {path.left_m[0]:.2f} m to")
             self._followed = errand, points
         if self._memory is not None:
-            self._memory.keep("goal_path", serialised)
+            self._memory.keep("goal_path", transform, serialised)
 
     def _go_on_along(self, points: Array) -> bool:
         """Go on from the progress made, if it is nearly what is followed. Shape (M, 2)."""
@@ -289,31 +322,31 @@ class TaskInbox:
             self._node.get_logger().info("following cmd_vel")
             self.forget()
 
-    def _keep_map(self, serialised: bytes) -> None:
-        """A latched map comes once, perhaps before the node is active."""
-        _check_size("map", serialised)
+    def _keep_map(self, serialised: bytes, transform: Transform) -> None:
         has_failed = self._map_job.done() and self._map_job.exception() is not None
-        if has_failed or not self._maps.is_repeated(serialised):
+        has_moved = self._map_frame.moved_m(transform, MAP_REACH_M) > MAP_MOVED_M
+        if has_failed or has_moved or not self._maps.is_repeated(serialised):
             self._maps.keep(serialised)
-            self._map = serialised
+            self._map_frame = transform
+            self._map = serialised, transform
 
     def _read_map(self) -> None:
         """Have the map read that has come."""
-        serialised, bundle = self._map, self._bundle()
-        if serialised is None or bundle is None:
+        bundle = self._bundle()
+        if self._map is None or bundle is None:
             return
-        self._map = None
+        (serialised, transform), self._map = self._map, None
         if self._finder is None:
             self._finder = WayFinder(self._process, bundle.robot.radius_m)
-        prefix = self._config().frame_prefix
         self._map_job = self._process.submit(
-            READ_MAP, serialised, self._take_map, frame_prefix=prefix
+            READ_MAP, serialised, self._take_map, transform=transform
         )
         self._finder.use_map(self._map_job)
 
     def _clear_map(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Forget the map: all is free until the next one comes, be it the same."""
         self._map, self._maps, self._finder = None, Repeats(has_second_stamp=True), None
+        self._transforms.forget("map")
         errand, controller = self._errand, self._controller()
         if errand is not None and controller is not None:
             errand.task = dataclasses.replace(errand.task, maps=None, ways=None)
@@ -400,9 +433,12 @@ class TaskInbox:
             )
         return points * axes
 
-    def _turn_to(self, errand: Errand, position: Array, what: str = "goal:") -> None:
+    def _turn_to(
+        self, errand: Errand, position: Array, before: str = "goal:", after: str = ""
+    ) -> None:
         self._begin(errand)
-        self._node.get_logger().info(f"{what} x {position[0]:.2f} m, y {position[1]:.2f} m")
+        x, y = position
+        self._node.get_logger().info(f"{before} x {x:.2f} m, y {y:.2f} m{after}")
         self._show_goal(position)
 
     def _move(self, position: Array, task: Task) -> bool:

@@ -5,12 +5,16 @@ from pathlib import Path
 from dads_ros.errors import ConfigError, DadsError
 from dads_ros.files import atomic_write
 from dads_ros.planning.planning_thread import PlanningThread
+from dads_ros.transform import Transform
 
 MAX_BYTES = 64 << 20
 
 
 class TaskMemory:
-    """The topic and the message as it came; written in a thread of its own, the newest wins."""
+    """The topic, where the message's frame was in odom, and the message as it came.
+
+    Written in a thread of its own, the newest wins.
+    """
 
     def __init__(self, path: Path) -> None:
         """Keep it there. Raises: ConfigError when nothing can be kept there."""
@@ -19,24 +23,26 @@ class TaskMemory:
             raise ConfigError(f"'task_file' is '{path}'; expected a file in a folder that exists")
         self._writer = PlanningThread(self._write)
 
-    def keep(self, topic: str, serialised: bytes) -> None:
+    def keep(self, topic: str, transform: Transform, serialised: bytes) -> None:
         """The task is this message from now on."""
-        self._writer.submit(topic.encode() + b"\n" + serialised)
+        head = " ".join([topic, *map(repr, transform)])
+        self._writer.submit(head.encode() + b"\n" + serialised)
 
     def forget(self) -> None:
         """There is no task any longer."""
         self._writer.submit(b"")
 
-    def recall(self) -> tuple[str, bytes] | None:
-        """Topic and message of the task that was kept last. Raises: ConfigError."""
+    def recall(self) -> tuple[str, Transform, bytes] | None:
+        """The task that was kept last. Raises: ConfigError; ValueError for a file of others."""
         try:
             if not self._path.exists():
                 return None
             with self._path.open("rb") as stream:
-                topic, _, serialised = stream.read(MAX_BYTES).partition(b"\n")
+                head, _, serialised = stream.read(MAX_BYTES).partition(b"\n")
         except OSError as error:
             raise ConfigError(f"'{self._path}' cannot be read ({error.strerror})") from error
-        return topic.decode(errors="replace"), serialised
+        topic, *numbers = head.decode().split()
+        return topic, Transform(*map(float, numbers)), serialised
 
     def _write(self, content: bytes) -> None:
         try:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from geometry_msgs.msg import PoseStamped
-from nav_msgs.msg import Odometry
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import PoseStamped, Quaternion
+from nav_msgs.msg import OccupancyGrid, Odometry
+from nav_msgs.msg import Path as PathMessage
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Float64MultiArray, Header
@@ -23,15 +25,19 @@ from dads_ros.nodes.conversions import (
     command_message,
     command_of,
     goal_of,
+    grid_of,
+    header_of,
     joint_state_message,
     odometry_message,
     path_message,
+    path_of,
     robot_state,
     to_ns,
     to_pose,
 )
 from dads_ros.observation import RobotState, build_policy_obs
 from dads_ros.robot import RobotSpec
+from dads_ros.transform import Transform
 
 ROBOTS = sorted(path.stem for path in Path(share_folder(), "config", "robots").glob("*.yaml"))
 FRAMES = Frames.of("")
@@ -204,19 +210,53 @@ def test_wrong_commands_are_refused() -> None:
         command_of(spec, command_message(other, np.zeros(2), 0))
 
 
-def test_goal_in_unknown_frame_or_not_finite_is_refused() -> None:
+TURNED = Transform.on_ground(10.0, 20.0, np.pi / 2)
+"""Of a frame whose x-axis is odom's y-axis."""
+
+
+def test_goal_is_turned_into_odom_and_one_that_is_not_finite_or_absurd_is_refused() -> None:
     goal = PoseStamped()
-    goal.header.frame_id = "odom"
-    goal.pose.position.x = 1.5
-    np.testing.assert_array_equal(goal_of(goal, FRAMES), [1.5, 0.0, 0.0])
-    with pytest.raises(MessageError, match="frame is 'odom', which is unknown here"):
-        goal_of(goal, Frames.of("robot1/"))
+    goal.pose.position.x, goal.pose.orientation = 1.5, Quaternion(z=0.6, w=0.8)
+    yaw = 2.0 * np.arctan2(0.6, 0.8)
+    np.testing.assert_allclose(goal_of(goal, Transform()), [1.5, 0.0, yaw])
+    np.testing.assert_allclose(goal_of(goal, TURNED), [10.0, 21.5, np.pi / 2 + yaw])
+    with pytest.raises(MessageError, match="x 100002, y 0; at most"):
+        goal_of(goal, Transform(x=1e5))
     goal.pose.position.y = float("nan")
     with pytest.raises(MessageError, match="y nan"):
-        goal_of(goal, FRAMES)
+        goal_of(goal, Transform())
     goal.pose.position.y = -1e39  # overflows in the planner's float32
     with pytest.raises(MessageError, match="y -1e\\+39; at most"):
-        goal_of(goal, FRAMES)
+        goal_of(goal, Transform())
+
+
+def test_path_is_turned_into_odom_and_is_in_one_frame() -> None:
+    path = PathMessage(header=Header(frame_id="map"), poses=[PoseStamped(), PoseStamped()])
+    path.poses[1].pose.position.x = 3.0
+    path.poses[1].header.frame_id = "map"
+    np.testing.assert_allclose(path_of(path, TURNED), [[10.0, 20.0], [10.0, 23.0]])
+    path.poses[1].header.frame_id = "odom"
+    with pytest.raises(MessageError, match="frame is 'map', that of some of its poses 'odom'"):
+        path_of(path, TURNED)
+
+
+def test_map_is_turned_into_odom() -> None:
+    grid = OccupancyGrid(data=[0] * 6)
+    grid.info.width, grid.info.height, grid.info.origin.position.x = 3, 2, -1.0
+    np.testing.assert_allclose(grid_of(grid, TURNED), [10.0, 19.0, np.pi / 2])
+
+
+def test_header_is_read_from_the_first_bytes_of_a_message() -> None:
+    header = Header(frame_id="map", stamp=Time(sec=3, nanosec=4))
+    serialised = serialize_message(OccupancyGrid(header=header, data=[0] * 100_000))
+    assert header_of(serialised) == header
+    for broken in (b"", serialised[:13], serialise_frame("f" * 3000)):
+        with pytest.raises(MessageError, match="a message without a header"):
+            header_of(broken)
+
+
+def serialise_frame(name: str) -> bytes:
+    return bytes(serialize_message(Header(frame_id=name)))
 
 
 def test_path_takes_yaw_from_prediction_or_from_its_direction() -> None:

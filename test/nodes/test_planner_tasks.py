@@ -108,6 +108,23 @@ def test_of_a_path_and_a_goal_after_it_the_goal_counts(robot: Robot) -> None:
     probe.wait_for(lambda: velocity(probe)[0] < -0.5)
 
 
+def test_a_goal_that_the_robot_sees_is_where_it_was_seen(robot: Robot) -> None:
+    probe = robot.probe
+    probe.send_goal(2.0, -1.0)
+    probe.wait_for(lambda: np.linalg.norm(position(probe) - [2.0, -1.0]) < 0.5)
+    probe.wait_for(lambda: has_reached(probe) and not is_moving(probe))
+    stands = np.array(position(probe))
+    probe.send_goal(-2.0, 1.0, "base_link")
+    goals = probe.messages["skill_planner/goal"]
+    probe.wait_for(lambda: goals[-1].pose.position.x < 1.0)
+    goal, place = goals[-1], goals[-1].pose.position
+    assert goal.header.frame_id == "odom"
+    np.testing.assert_allclose([place.x, place.y], stands + np.array([-2.0, 1.0]), atol=0.1)
+    probe.wait_for(lambda: not has_reached(probe))
+    probe.wait_for(lambda: has_reached(probe))
+    assert "any heading, as none is predicted" in robot.planner.said()
+
+
 def test_it_holds_a_velocity_and_stands_when_cmd_vel_is_silent(robot: Robot) -> None:
     probe, message = robot.probe, Twist()
     publisher = probe.node.create_publisher(Twist, "cmd_vel", 5)
