@@ -61,7 +61,10 @@ class FrameTransforms:
             or_newest: where tf2 does not remember that time, as of a map that was sent long ago.
         Raises: MessageError where none can be known, and what ``use`` raises.
         """
-        self._waiting[what] = _Waiting(header, use, or_newest, time.monotonic() + WAIT_S)
+        until = time.monotonic() + WAIT_S
+        if what in self._waiting:  # what is sent again and again is refused all the same
+            until = self._waiting[what].until
+        self._waiting[what] = _Waiting(header, use, or_newest, until)
         self.try_again(what)
 
     def see(self, base: Transform) -> None:
@@ -114,8 +117,8 @@ class FrameTransforms:
             return self._look_up(frame, Time(nanoseconds=to_ns(stamp)), message.or_newest)
         except tf2_ros.TransformException as error:
             return (
-                f"tf2 has no way from its frame '{frame}' to '{odom}' ({error}); publish one (a "
-                f"localiser does, or static_transform_publisher), or {cure}"
+                f"tf2 has no way from its frame '{frame}' to '{odom}': {str(error).strip(' .')}; "
+                f"publish one (a localiser does, or static_transform_publisher), or {cure}"
             )
 
     def _look_up(self, frame: str, at: Time, or_newest: bool) -> Transform:

@@ -7,11 +7,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from geometry_msgs.msg import PoseStamped, Twist, TwistStamped
+from geometry_msgs.msg import PoseStamped, TransformStamped, Twist, TwistStamped
 from nav_msgs.msg import OccupancyGrid
 from nav_msgs.msg import Path as PathMessage
+from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
+from dads_ros.nodes.transforms import tf2_ros
 from ros_graph import (
     LATCHED,
     Probe,
@@ -123,6 +125,19 @@ def test_a_goal_that_the_robot_sees_is_where_it_was_seen(robot: Robot) -> None:
     probe.wait_for(lambda: not has_reached(probe))
     probe.wait_for(lambda: has_reached(probe))
     assert "any heading, as none is predicted" in robot.planner.said()
+
+
+@pytest.mark.skipif(tf2_ros is None, reason="tf2_ros is not installed; PyPI has it not")
+def test_a_goal_on_a_localisers_map_is_turned_into_odom(robot: Robot) -> None:
+    probe = robot.probe
+    message = TransformStamped(header=Header(frame_id="map"), child_frame_id="odom")
+    message.transform.translation.x = 1.0
+    tf2_ros.StaticTransformBroadcaster(probe.node).sendTransform(message)
+    goals = probe.messages["skill_planner/goal"]
+    probe.send_goal(3.0, 1.0, "map")  # it waits for the transform, if that is not there yet
+    probe.wait_for(lambda: goals and goals[-1].pose.position.x == 2.0)
+    assert goals[-1].header.frame_id == "odom"
+    probe.wait_for(lambda: np.linalg.norm(position(probe) - [2.0, 1.0]) < 0.5)
 
 
 def test_it_holds_a_velocity_and_stands_when_cmd_vel_is_silent(robot: Robot) -> None:

@@ -1,13 +1,13 @@
 """Where the frames of messages are: base_link always, others by the real tf2 where it is."""
 
 import importlib.util
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import TransformStamped
-from rclpy.node import Node
 from std_msgs.msg import Header
 
 from dads_ros.nodes import transforms
@@ -53,12 +53,24 @@ def test_one_that_waited_in_vain_is_refused(
     assert not frame_transforms.waiting
 
 
+def test_one_that_is_sent_again_and_again_waits_no_longer(
+    frame_transforms: FrameTransforms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame_transforms.wait("goal", header("r1/base_link"), pytest.fail)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 0.9 * transforms.WAIT_S)
+    frame_transforms.wait("goal", header("r1/base_link"), pytest.fail)
+    monkeypatch.setattr(time, "monotonic", lambda: now + 1.1 * transforms.WAIT_S)
+    with pytest.raises(MessageError, match="no state says"):
+        frame_transforms.wait("goal", header("r1/base_link"), pytest.fail)
+
+
 def test_an_unknown_frame_is_refused_with_its_name_and_the_cure(
     frame_transforms: FrameTransforms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transforms, "WAIT_S", 0.0)
-    cure = "its frame 'map' to 'r1/odom'" if HAS_TF2 else "install tf2_ros"
-    with pytest.raises(MessageError, match=f"goal refused: .*'map'.*{cure}"):
+    cure = "publish one" if HAS_TF2 else "install tf2_ros"
+    with pytest.raises(MessageError, match=f"goal refused: .*its frame .*'map'.*{cure}"):
         frame_transforms.wait("goal", header("map"), pytest.fail)
     for frame in ("", "odom", "/map"):
         with pytest.raises(MessageError, match=f"frame.* '{frame}'.*send it in 'r1/odom'"):
@@ -66,20 +78,19 @@ def test_an_unknown_frame_is_refused_with_its_name_and_the_cure(
 
 
 @pytest.fixture
-def send(probe: Probe) -> Iterator[Callable[[str, float, int | None], None]]:
-    """Publishes r1/odom in a frame at x, at a second or for ever, by a node of its own."""
+def send(probe: Probe) -> Callable[[str, float, int | None], None]:
+    """Publishes r1/odom in a frame at x, at a second or for ever."""
     import tf2_ros
 
-    node = Node("localiser")
-    dynamic, static = tf2_ros.TransformBroadcaster(node), tf2_ros.StaticTransformBroadcaster(node)
+    dynamic = tf2_ros.TransformBroadcaster(probe.node)
+    static = tf2_ros.StaticTransformBroadcaster(probe.node)
 
     def send(frame: str, x: float, sec: int | None) -> None:
         message = TransformStamped(header=header(frame, sec or 0), child_frame_id="r1/odom")
         message.transform.translation.x = x
         (static if sec is None else dynamic).sendTransform(message)
 
-    yield send
-    node.destroy_node()
+    return send
 
 
 @needs_tf2
