@@ -60,7 +60,7 @@ def test_point_mass_reaches_its_goal_and_says_so(robot: Robot) -> None:
     assert len(plan.poses) == PlannerConfig().planning_horizon + 1
     assert 1 < len(probe.messages["skill_planner/rollouts"][-1].markers) <= 21
     assert all(map(is_unique, probe.messages["skill_planner/rollouts"]))
-    assert len(probe.messages["skill_planner/skill"][-1].data) == 2
+    assert {len(m.data) for m in probe.messages["skill_planner/skill"]} == {0, 2}
     probe.wait_for(lambda: health(probe) == (0, "goal reached"))
 
 
