@@ -88,5 +88,5 @@ $(VENV)/.run-time: $(VENV)/.created setup.py constraints.txt
 
 $(VENV)/.complete: $(VENV)/.created setup.py constraints.txt
 	@echo "Installing everything, with training and tests, into $(VENV) (once) ..."
-	@$(PIP_INSTALL) --editable '.[ros,train,test]'
+	@$(PIP_INSTALL) --editable '.[ros,audit,train,test]'
 	@touch $(VENV)/.run-time $@

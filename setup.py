@@ -65,6 +65,7 @@ setup(
             "torch",
             "tqdm",
         ],
+        "audit": ["lz4", "mcap", "zstandard"],
         "benchmark": ["pytorch-mppi", "stable-baselines3"],
         "test": [
             "colcon-common-extensions",

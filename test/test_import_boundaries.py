@@ -27,6 +27,7 @@ def test_import_contracts_hold() -> None:
         ("dads_ros.bundle.runtime", (*ROS, *TRAINING, *SIMULATION)),
         ("dads_ros.nodes.planner_node", (*TRAINING, *SIMULATION)),
         ("dads_ros.cli.node", (*TRAINING, *SIMULATION)),
+        ("dads_ros.cli.audit", (*TRAINING, *SIMULATION)),
         ("dads_ros.cli.doctor", (*TRAINING, *SIMULATION)),
         ("dads_ros.nodes.simulator_node", TRAINING),
         ("dads_ros.cli.evaluate", (*ROS, *TRAINING)),

@@ -32,7 +32,10 @@ COMMANDS = sorted(
         for command in line.split("&&")
     }
 )
-OF_OTHERS = ("cd", "colcon", "python3 -m venv", "ros2 topic", "rosdep", "source", "tensorboard")
+OF_OTHERS = (
+    *("cd", "colcon", "python3 -m venv", "ros2 bag", "ros2 topic", "rosdep", "source"),
+    "tensorboard",
+)
 """Commands of other projects, or of the shell."""
 MAKES_TOPIC = re.compile(r"publisher$|create_subscription$|create_service$")
 

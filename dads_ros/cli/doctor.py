@@ -1,15 +1,12 @@
 """dads-ros doctor: looks at a robot's ROS graph before anything moves."""
 
 import argparse
-from collections import Counter
-from collections.abc import Sequence
 
 from dads_ros.bundle.manifest import BundleManifest
+from dads_ros.cli.findings import check_bundle, read_model, show
 from dads_ros.diagnosis.examination import examine
-from dads_ros.diagnosis.records import Check, Heard, JointRanges, Verdict
-from dads_ros.errors import BundleMismatchError, ConfigError
+from dads_ros.errors import ConfigError
 from dads_ros.files import find_file
-from dads_ros.isolation import one_line
 from dads_ros.nodes.doctor_node import listen
 from dads_ros.process import STOP
 from dads_ros.robot import RobotSpec
@@ -47,54 +44,12 @@ def run(args: argparse.Namespace) -> int:
         manifest = BundleManifest.load(find_file(args.bundle, folder="models"))
         robot = robot or manifest.robot
     assert robot is not None  # one of the two gave it
-    ranges, model_sha256, no_ranges = _model(robot)
+    ranges, model_sha256, no_ranges = read_model(robot)
     if manifest is not None:
-        checks.append(_bundle(manifest, robot, model_sha256))
+        checks.append(check_bundle(manifest, robot, model_sha256))
     STOP.catch_signals(is_command=True)
     heard = listen(args.namespace or "", args.seconds)
     if heard is None:
         return STOP.exit_code
     checks += examine(robot, heard, ranges, no_ranges)
-    print(table(robot, heard, checks), flush=True)
-    return int(any(check.verdict == Verdict.WRONG for check in checks))
-
-
-def table(robot: RobotSpec, heard: Heard, checks: Sequence[Check]) -> str:
-    """A line for each check, and one for its cure."""
-    lines = [f"robot '{robot.name}', listened for {heard.seconds:g} s", ""]
-    for check in checks:
-        lines.append(f"{check.verdict:<9} {check.name:<20} {one_line(check.found)}")
-        if check.cure:
-            lines.append(f"{'':<9} {'':<20} -> {one_line(check.cure)}")
-    counts = Counter(check.verdict for check in checks)
-    said = [f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]]
-    return "\n".join([*lines, "", ", ".join(said)])
-
-
-def _model(robot: RobotSpec) -> tuple[JointRanges | None, str, str]:
-    """Ranges of the joints and SHA-256 of the model, or why they are not known.
-
-    A robot has neither MuJoCo nor, mostly, the MJCF.
-    """
-    try:
-        from dads_ros.envs.model import RobotModel
-
-        model = RobotModel(robot)
-    except ModuleNotFoundError as error:
-        return None, "", f"'{error.name}' is not installed"
-    except ConfigError as error:
-        return None, "", str(error)
-    return JointRanges(*model.joint_ranges()), model.sha256(), ""
-
-
-def _bundle(manifest: BundleManifest, robot: RobotSpec, model_sha256: str) -> Check:
-    try:
-        manifest.check_robot(robot)
-    except BundleMismatchError as error:
-        found, _, cure = str(error).rpartition("; ")
-        return Check("bundle", Verdict.WRONG, found, cure)
-    if model_sha256 and model_sha256 != manifest.model_sha256:
-        found = "made for this robot, but with another MJCF or another version of MuJoCo"
-        cure = "measure it by 'dads-ros evaluate' on this MJCF before it drives"
-        return Check("bundle", Verdict.WARNING, found, cure)
-    return Check("bundle", Verdict.OK, f"made for robot '{robot.name}'")
+    return show(f"robot '{robot.name}', listened for {heard.seconds:g} s", checks)

@@ -44,6 +44,7 @@ VERBS = {
     "simulate": Verb("node", "ros", "start the simulator node"),
     "plan": Verb("node", "ros", "start the planner node"),
     "doctor": Verb("doctor", "ros", "look at a robot's ROS graph for what is wrong"),
+    "audit": Verb("audit", "ros,audit", "look at a recorded drive for what was wrong in it"),
 }
 
 

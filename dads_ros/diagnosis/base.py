@@ -154,7 +154,7 @@ def _twist(bases: Sequence[Base]) -> Check:
     way = np.array([base.position for base in sorted_bases])
     extent = float(np.ptp(way, axis=0).max())
     if len(way) < 5 or extent < MOVED_M:
-        cure = f"push the robot by {MOVED_M:g} m or more while the doctor listens"
+        cure = f"push the robot by {MOVED_M:g} m or more meanwhile"
         return Check(name, NOT_SEEN, "the base stood", cure)
     said = np.array([base.linear_velocity for base in sorted_bases])
     turns = quaternion_to_matrix(np.array([base.orientation for base in sorted_bases]))

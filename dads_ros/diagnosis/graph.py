@@ -19,6 +19,7 @@ COMMAND_TYPES = {
     "joint_trajectory": "trajectory_msgs/msg/JointTrajectory",
 }
 """Of joint_commands, by the planner's parameter ``command_type``."""
+RECORD_IT = "record all that states and commands are made of: docs/audit.md has the topics"
 NUM_REPEATS = 3
 """So many sequence numbers that do not rise are two publishers; one may be a restarted driver."""
 
@@ -31,8 +32,9 @@ def graph_checks(robot: RobotSpec, heard: Heard) -> Iterator[Check]:
         yield _source("joint_states", heard, arrivals, max(map(_repeats, spoken)))
     arrivals = [base.arrival for base in heard.bases]
     yield _source("odom", heard, arrivals, _repeats(arrivals))
-    yield _driver(heard)
-    yield _commanders(heard)
+    if not heard.is_recorded:
+        yield _driver(heard)
+        yield _commanders(heard)
     commands = [*heard.commands, *heard.would_be_commands]
     if commands:
         yield _commands(robot, commands)
@@ -64,12 +66,13 @@ def _source(topic: str, heard: Heard, arrivals: Sequence[Arrival], repeats: int)
             "look whether it gets data from its hardware, and whether the network lets it through"
         )
         return Check(topic, WRONG, f"{_names(publishers)} publishes it, but nothing came", cure)
+    found = "it was not recorded" if heard.is_recorded else "nobody publishes it"
     elsewhere = heard.elsewhere.get(topic, ())
     if elsewhere:
         cure = "name its namespace by --namespace, or remap it in the driver"
-        return Check(topic, WRONG, f"nobody publishes it; there is {', '.join(elsewhere)}", cure)
+        return Check(topic, WRONG, f"{found}; there is {', '.join(elsewhere)}", cure)
     cure = "start the driver; see that both have the same ROS_DOMAIN_ID and discovery range"
-    return Check(topic, WRONG, "nobody publishes it", cure)
+    return Check(topic, WRONG, found, RECORD_IT if heard.is_recorded else cure)
 
 
 def _driver(heard: Heard) -> Check:

@@ -1,4 +1,4 @@
-"""What the doctor heard, as plain records, and what it says of it.
+"""What was heard of a robot, now or in a recording, as plain records, and what is said of it.
 
 Stamps are in ns of whatever clock the sender has; quaternions (w, x, y, z). Letters: J joints.
 """
@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 
 class Verdict(StrEnum):
-    """Of a check; the doctor's exit code is 1 if one is WRONG."""
+    """Of a check; the exit code is 1 if one is WRONG."""
 
     OK = "ok"
     WARNING = "warning"
@@ -90,6 +90,9 @@ class Command(NamedTuple):
     """As it names them; empty where it does not."""
     answered_ns: int | None
     """Stamp of the state that it answers; None where it does not say (no trajectory does)."""
+    is_guards: bool = False
+    """The guard sent it, as the planner had fallen silent."""
+    is_trajectory: bool = False
 
 
 class Endpoint(NamedTuple):
@@ -128,6 +131,8 @@ class Heard:
     """All that came within some seconds, and the graph at their end; topics by relative name."""
 
     seconds: float
+    is_recorded: bool = False
+    """Then nobody knows the graph; publishers are the topics that were recorded."""
     joints: Sequence[Joints] = ()
     bases: Sequence[Base] = ()
     imus: Sequence[Imu] = ()

@@ -14,9 +14,9 @@ from dads_ros.nodes.conversions import (
     Frames,
     command_message,
     joint_state_message,
-    labelled_array,
     odometry_message,
     robot_state,
+    skill_message,
 )
 from dads_ros.nodes.plan_display import PlanDisplay
 from dads_ros.nodes.settings import SkillPlannerConfig
@@ -94,7 +94,7 @@ class BundleLoader:
         messages = (
             self._display.path(plan, bundle, config, 0.0, 0),
             self._display.rollouts(plan, config, 0.0, 0),
-            labelled_array(plan.skill[0], "skill"),
+            skill_message(plan.skill[0], 0),
             command_message(spec, np.array(spec.safe_command), 0, config.command_type),
         )
         for message in messages:

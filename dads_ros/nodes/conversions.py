@@ -271,9 +271,23 @@ def _labelled_command(spec: RobotSpec, command: Array, stamp_ns: int | None) -> 
     """
     message = labelled_array(command, ",".join(spec.actuators))
     if stamp_ns is not None:
-        label = f"{_STAMP_LABEL}{stamp_ns}"
-        message.layout.dim.append(MultiArrayDimension(label=label, size=1, stride=1))
+        _say_stamp(message, stamp_ns)
     return message
+
+
+def skill_message(skill: NDArray[np.floating] | None, stamp_ns: int) -> Float64MultiArray:
+    """The skill that the command for the state of that stamp was made for. Shape (D,).
+
+    Empty for None: it is the standing or the safe command.
+    """
+    message = labelled_array(np.empty(0) if skill is None else skill, "skill")
+    _say_stamp(message, stamp_ns)
+    return message
+
+
+def _say_stamp(message: Float64MultiArray, stamp_ns: int) -> None:
+    label = f"{_STAMP_LABEL}{stamp_ns}"
+    message.layout.dim.append(MultiArrayDimension(label=label, size=1, stride=1))
 
 
 def _trajectory(spec: RobotSpec, command: Array) -> JointTrajectory:
@@ -315,7 +329,7 @@ def command_of(spec: RobotSpec, message: Float64MultiArray) -> Array:
 
 
 def answered_stamp_ns(message: Float64MultiArray) -> int | None:
-    """Stamp of the state that a command answers; None where the sender does not say.
+    """Stamp of the state that a command or a skill answers; None where the sender does not say.
 
     Raises: MessageError when the sender says something else than a number.
     """

@@ -1,13 +1,10 @@
 """doctor: listens to a robot's topics and looks at its graph; it publishes nothing."""
 
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import rclpy
-from geometry_msgs.msg import Quaternion, Vector3
 from nav_msgs.msg import Odometry
 from rcl_interfaces.srv import GetParameters
 from rclpy.exceptions import InvalidNamespaceException
@@ -17,39 +14,21 @@ from rclpy.parameter import parameter_value_to_python
 from rclpy.signals import SignalHandlerOptions
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import Imu as ImuMessage
-from sensor_msgs.msg import JointState
+from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
 from dads_ros.diagnosis import graph
 from dads_ros.diagnosis.graph import TYPES
-from dads_ros.diagnosis.records import (
-    Array,
-    Arrival,
-    Base,
-    Command,
-    Endpoint,
-    Heard,
-    Imu,
-    Joints,
-    PlannerSettings,
-)
+from dads_ros.diagnosis.records import Arrival, Endpoint, Heard, PlannerSettings
 from dads_ros.errors import ConfigError
-from dads_ros.nodes.conversions import (
-    COMMAND_TYPES,
-    NOT_MEASURED,
-    MessageError,
-    answered_stamp_ns,
-    to_ns,
-)
+from dads_ros.nodes.conversions import COMMAND_TYPES, to_ns
+from dads_ros.nodes.hearing import Hearing, command_record
 from dads_ros.nodes.runner import STATE_QOS, WAKE_S
 from dads_ros.planning.guard import IS_GUARD
 from dads_ros.process import STOP
 
 NAME, PLANNER, WOULD_BE = "doctor", "skill_planner", "would_be_commands"
-MAX_MESSAGES = 20_000
-"""Of a topic; of more the newest are judged."""
 DISCOVERY_S = 4.0
 """So long it may take to hear of all who were there before: DDS announces them every 3 s."""
 ANSWER_S = 2.0
@@ -93,18 +72,12 @@ class DoctorNode(Node):
             enable_rosout=False,
             start_parameter_services=False,
         )
-        self._joints: deque[Joints] = deque(maxlen=MAX_MESSAGES)
-        self._bases: deque[Base] = deque(maxlen=MAX_MESSAGES)
-        self._imus: deque[Imu] = deque(maxlen=MAX_MESSAGES)
-        self._commands: deque[Command] = deque(maxlen=MAX_MESSAGES)
-        self._would_be: deque[Command] = deque(maxlen=MAX_MESSAGES)
-        self._clock_ns: int | None = None
-        self._num_clocks = 0
+        self._heard = Hearing()
         self._command_topics: set[str] = set()
         self._hear(Clock, "/clock", self._take_clock)
         self._hear(JointState, "joint_states", self._take_joints)
         self._hear(Odometry, "odom", self._take_odometry)
-        self._hear(ImuMessage, "imu", self._take_imu)
+        self._hear(Imu, "imu", self._take_imu)
         self.create_timer(0.5, self._look_for_commands)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
@@ -115,7 +88,7 @@ class DoctorNode(Node):
         Returns: None where ``STOP`` was asked.
         """
         known = time.monotonic() + DISCOVERY_S
-        self._spin_until(known, lambda: self._joints and self._bases)
+        self._spin_until(known, lambda: self._heard.joints and self._heard.bases)
         self._spin_until(max(time.monotonic() + seconds, known), lambda: False)
         topics = ("joint_states", "odom", "imu", "joint_commands", "/clock")
         publishers = {topic: self._publishers_of(topic) for topic in topics}
@@ -124,12 +97,12 @@ class DoctorNode(Node):
             return None
         return Heard(
             seconds=seconds,
-            joints=self._joints,
-            bases=self._bases,
-            imus=self._imus,
-            commands=self._commands,
-            would_be_commands=self._would_be,
-            num_clocks=self._num_clocks,
+            joints=self._heard.joints,
+            bases=self._heard.bases,
+            imus=self._heard.imus,
+            commands=self._heard.commands,
+            would_be_commands=self._heard.would_be_commands,
+            num_clocks=self._heard.num_clocks,
             publishers=publishers,
             subscriptions={"joint_commands": self._subscriptions_of("joint_commands")},
             elsewhere={topic: self._elsewhere(topic) for topic in TYPES},
@@ -146,50 +119,27 @@ class DoctorNode(Node):
         self.create_subscription(kind, topic, take, STATE_QOS)
 
     def _take_clock(self, message: Clock, _: Info) -> None:
-        self._clock_ns, self._num_clocks = to_ns(message.clock), self._num_clocks + 1
+        self._heard.take_clock(to_ns(message.clock))
 
     def _take_joints(self, message: JointState, info: Info) -> None:
-        self._joints.append(
-            Joints(
-                self._arrival(message, info),
-                tuple(message.name),
-                np.array(message.position),
-                np.array(message.velocity),
-            )
-        )
+        self._heard.take_joints(message, self._arrival(message, info))
 
     def _take_odometry(self, message: Odometry, info: Info) -> None:
-        pose, twist, place = message.pose.pose, message.twist.twist, message.pose.pose.position
-        self._bases.append(
-            Base(
-                self._arrival(message, info),
-                message.header.frame_id,
-                message.child_frame_id,
-                np.array([place.x, place.y, place.z]),
-                _wxyz(pose.orientation),
-                _xyz(twist.linear),
-                _xyz(twist.angular),
-            )
-        )
+        self._heard.take_odometry(message, self._arrival(message, info))
 
-    def _take_imu(self, message: ImuMessage, info: Info) -> None:
-        orientation: Array | None = _wxyz(message.orientation)
-        if message.orientation_covariance[0] == NOT_MEASURED:
-            orientation = None
-        turning, felt = _xyz(message.angular_velocity), _xyz(message.linear_acceleration)
-        arrival, frame = self._arrival(message, info), message.header.frame_id
-        self._imus.append(Imu(arrival, frame, orientation, turning, felt))
+    def _take_imu(self, message: Imu, info: Info) -> None:
+        self._heard.take_imu(message, self._arrival(message, info))
 
     def _take_command(self, message: Float64MultiArray | JointTrajectory, info: Info) -> None:
-        self._commands.append(_command(message, info))
+        self._heard.commands.append(command_record(message, _received_ns(info)))
 
     def _take_would_be(self, message: Float64MultiArray | JointTrajectory, info: Info) -> None:
-        self._would_be.append(_command(message, info))
+        self._heard.would_be_commands.append(command_record(message, _received_ns(info)))
 
     def _arrival(self, message: Any, info: Info) -> Arrival:  # noqa: ANN401
         stamp_ns = to_ns(message.header.stamp)
         sequence = info["publication_sequence_number"]
-        return Arrival(stamp_ns, _received_ns(info), self._clock_ns, sequence)
+        return Arrival(stamp_ns, _received_ns(info), self._heard.clock_ns, sequence)
 
     # --- the graph -----------------------------------------------------------------------------
 
@@ -252,20 +202,6 @@ class DoctorNode(Node):
         return PlannerSettings(node, **{k: v for k, v in found.items() if v is not None})
 
 
-def _command(message: Float64MultiArray | JointTrajectory, info: Info) -> Command:
-    if isinstance(message, JointTrajectory):
-        positions = message.points[0].positions if message.points else ()
-        names = tuple(message.joint_names)
-        return Command(_received_ns(info), np.array(positions), names, None)
-    try:
-        answered_ns = answered_stamp_ns(message)
-    except MessageError:
-        answered_ns = None
-    label = message.layout.dim[0].label if message.layout.dim else ""
-    actuators = tuple(label.split(",")) if label else ()
-    return Command(_received_ns(info), np.array(message.data), actuators, answered_ns)
-
-
 def _received_ns(info: Info) -> int:
     """Before the message waited for this process, where DDS says when."""
     return info["received_timestamp"] or time.time_ns()
@@ -273,11 +209,3 @@ def _received_ns(info: Info) -> int:
 
 def _endpoint(info: TopicEndpointInfo) -> Endpoint:
     return Endpoint(f"{info.node_namespace.rstrip('/')}/{info.node_name}", info.topic_type)
-
-
-def _xyz(vector: Vector3) -> Array:
-    return np.array([vector.x, vector.y, vector.z])
-
-
-def _wxyz(turn: Quaternion) -> Array:
-    return np.array([turn.w, turn.x, turn.y, turn.z])

@@ -1,4 +1,4 @@
-"""PlanDisplay: a plan on ~/plan, ~/skill and, now and then, ~/rollouts; ~/goal_tolerance."""
+"""PlanDisplay: ~/skill; a plan on ~/plan and, now and then, ~/rollouts; ~/goal_tolerance."""
 
 import time
 
@@ -9,7 +9,7 @@ from rclpy.node import Node
 from std_msgs.msg import Float64MultiArray
 from visualization_msgs.msg import Marker, MarkerArray
 
-from dads_ros.nodes.conversions import Frames, labelled_array, path_message, to_stamp
+from dads_ros.nodes.conversions import Frames, path_message, skill_message, to_stamp
 from dads_ros.nodes.markers import goal_marker, rollout_markers
 from dads_ros.nodes.runner import LATCHED_QOS, NO_PUBLISHER_EVENTS, RELIABLE_QOS
 from dads_ros.nodes.settings import SkillPlannerConfig
@@ -18,7 +18,10 @@ from dads_ros.planning.skill_planner import Plan
 
 
 class PlanDisplay:
-    """Publishes plans from whichever thread plans, never from the control tick."""
+    """Publishes plans from whichever thread plans, never from the control tick.
+
+    There it only says the skill, once the command has left.
+    """
 
     def __init__(self, node: Node, frames: Frames) -> None:
         """Make the publishers."""
@@ -35,6 +38,13 @@ class PlanDisplay:
         stamp = self._node.get_clock().now().to_msg()
         self._goal.publish(goal_marker(goal, tolerance_m, stamp=stamp, frame=self._frames.odom))
 
+    def show_skill(self, skill: NDArray[np.floating] | None, stamp_ns: int) -> None:
+        """Publish the one that the command for a state was made for, if any. Shape (D,)."""
+        try:
+            self._skill.publish(skill_message(skill, stamp_ns))
+        except Exception as error:
+            self._complain("skill", error)
+
     def show(
         self,
         plan: Plan,
@@ -46,15 +56,17 @@ class PlanDisplay:
         """Publish the plan of the first robot, at a height in metres above the ground."""
         try:
             self._path.publish(self.path(plan, model, config, height, stamp_ns))
-            self._skill.publish(labelled_array(plan.skill[0], "skill"))
             now = time.monotonic()
             is_due = now - self._rollouts_time >= 1.0 / config.rollouts_rate_hz
             if is_due and self._rollouts.get_subscription_count():
                 self._rollouts_time = now
                 self._rollouts.publish(self.rollouts(plan, config, height, stamp_ns))
         except Exception as error:  # a picture less must not stop the planning
-            text = f"the plan cannot be shown: {error!r}"
-            self._node.get_logger().error(text, throttle_duration_sec=1.0)
+            self._complain("plan", error)
+
+    def _complain(self, what: str, error: Exception) -> None:
+        text = f"the {what} cannot be shown: {error!r}"
+        self._node.get_logger().error(text, throttle_duration_sec=1.0)
 
     def path(
         self,

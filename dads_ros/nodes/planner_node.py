@@ -267,6 +267,8 @@ class SkillPlannerNode(SteadyLifecycleNode):
             return
         self._watchdog.reset()
         self._send(step.result, stamp_ns if step.is_answer else None)
+        if step.is_answer:
+            self._display.show_skill(None if step.skill is None else step.skill[0], stamp_ns)
         if step.is_silent:
             self._reached_publisher.publish(Bool(data=False))
             self.get_logger().info("cmd_vel is silent: the robot stands")

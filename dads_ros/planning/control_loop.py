@@ -39,6 +39,8 @@ class ControlLoop:
         self.num_robots = planner.num_robots
         self.skill: NDArray[np.float32] | None = None
         """The skill that is held; None stands still. Shape (R, D)."""
+        self.asked_skill: NDArray[np.float32] | None = None
+        """That of the last command; None where the policy was not asked for it. Shape (R, D)."""
         self._stands: NDArray[np.bool_] = np.zeros(1, bool)
         self._steps = 0
 
@@ -89,9 +91,11 @@ class ControlLoop:
         stands = np.ones(len(last_command), bool) if self.skill is None else self._stands
         stands = stands[:, None]
         if standing is not None and stands.all():
+            self.asked_skill = None
             command = np.broadcast_to(standing, last_command.shape)
         else:
             skill = np.where(stands, still, still if self.skill is None else self.skill)
+            self.asked_skill = skill
             command = self._policy(build_policy_obs(self.robot, state, last_command), skill)
             if standing is not None:
                 command = np.where(stands, standing, command)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dads_ros.config import ControlConfig
 from dads_ros.errors import PlanningError
@@ -112,6 +113,8 @@ class Step(NamedTuple):
     """The goal is reached with this state."""
     is_silent: bool = False
     """A velocity was dropped with this state: nobody sends it any longer."""
+    skill: NDArray[np.float32] | None = None
+    """That the policy made the command for; None of a standing or safe command. Shape (R, D)."""
 
 
 class SkillController:
@@ -345,7 +348,8 @@ class SkillController:
         has_fallen = state.has_fallen(loop.robot)
         command = loop.command(state, self._last_command, has_fallen)
         result = self._judge(command, is_state_finite=is_finite, has_fallen=has_fallen)
-        return Step(result, request, is_reached=is_reached, is_silent=is_silent)
+        skill = None if result.reason else loop.asked_skill
+        return Step(result, request, is_reached=is_reached, is_silent=is_silent, skill=skill)
 
     def _follow(
         self,

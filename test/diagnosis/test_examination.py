@@ -233,6 +233,9 @@ FAULTS: list[tuple[str, Verdict, str, str, Callable[[Robot], object]]] = [
     ("joint units", WRONG, "of 'hip_1' are 0 times", "rad/s",
      lambda r: r.each("joints", velocities=lambda m: 0.0 * m.velocities)),
     ("joint units", NOT_SEEN, "no joint moved", "by hand", Robot.stand),
+    ("joint units", NOT_SEEN, "too fast", "by hand",
+     lambda r: r.each("joints", positions=lambda m: STANDING + 0.3 * np.sin(
+         35.0 * m.arrival.sequence * DT_NS / 1e9 + np.arange(NUM)))),
     ("standing pose", WARNING, "starts at -1", "zero",
      lambda r: r.each("joints", positions=lambda m: m.positions - STANDING)),
     ("standing pose", OK, "near", "",

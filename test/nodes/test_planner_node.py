@@ -1,5 +1,6 @@
 """The planner over DDS, with the point mass and a bundle that truly drives it."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +14,18 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 from visualization_msgs.msg import Marker, MarkerArray
 
+from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.config import PlannerConfig
+from dads_ros.diagnosis.records import PlannerSettings
+from dads_ros.nodes.auditor import Auditor
 from dads_ros.nodes.conversions import answered_stamp_ns, to_ns
+from dads_ros.nodes.recording import Recording
 from dads_ros.nodes.transforms import tf2_ros
+from recordings import Logged, write_mcap
 from ros_graph import (
     LATCHED,
     NodeProcess,
+    Probe,
     Robot,
     health,
     is_moving,
@@ -43,7 +50,10 @@ def robot(shared: Robot) -> Robot:
     return shared
 
 
-def test_point_mass_reaches_its_goal_and_says_so(robot: Robot) -> None:
+def test_point_mass_reaches_its_goal_and_says_so(
+    robot: Robot, point_mass_bundle: Path, tmp_path: Path
+) -> None:
+    """And the audit of its recording finds each command to be the bundle's."""
     probe = robot.probe
     probe.listen(PathMessage, "skill_planner/plan")
     probe.listen(MarkerArray, "skill_planner/rollouts")
@@ -61,8 +71,29 @@ def test_point_mass_reaches_its_goal_and_says_so(robot: Robot) -> None:
     assert len(plan.poses) == PlannerConfig().planning_horizon + 1
     assert 1 < len(probe.messages["skill_planner/rollouts"][-1].markers) <= 21
     assert all(map(is_unique, probe.messages["skill_planner/rollouts"]))
-    assert len(probe.messages["skill_planner/skill"][-1].data) == 2
     probe.wait_for(lambda: health(probe) == (0, "goal reached"))
+    topics = ("odom", "joint_commands", "skill_planner/skill")
+    path = write_mcap(tmp_path / "x.mcap", recorded(probe, *topics))
+    auditor = Auditor(SkillBundle(point_mass_bundle), PlannerSettings(), "", None, "")
+    for message in Recording(str(path)).read():
+        auditor.take(message)
+    (check,) = (check for check in auditor.finish() if check.name == "policy")
+    assert check.verdict == "ok", check
+    num, idle = re.match(r"(\d+) commands are this bundle's, (\d+) of them", check.found).groups()
+    assert int(num) - int(idle) > 20
+
+
+def recorded(probe: Probe, *topics: str) -> list[Logged]:
+    """What the probe heard there, in that order."""
+    logged = []
+    for topic in topics:
+        messages = probe.messages[topic]
+        times = probe.times[topic][-len(messages) :]
+        logged += [
+            Logged(f"/{topic}", message, round(1e9 * time))
+            for message, time in zip(messages, times, strict=True)
+        ]
+    return sorted(logged, key=lambda one: one.log_ns)
 
 
 @pytest.mark.parametrize(

@@ -78,12 +78,14 @@ def test_the_plans_skill_is_used_at_the_step_at_which_it_is_made(point_mass_bund
     command = loop.command(make_state(), np.zeros((1, 2)))
     np.testing.assert_allclose(command, [[1.0, 0.0]], atol=0.5)
     assert loop.skill is not None and loop.skill[0, 0] > 0.9
+    assert loop.asked_skill is not None and loop.asked_skill.tolist() == loop.skill.tolist()
 
 
 def test_without_a_skill_the_robot_gets_the_standing_command(point_mass_bundle: Path) -> None:
     loop = make_loop(point_mass_bundle, standing_command=(0.25, -0.5))
     command = loop.command(make_state(), np.zeros((1, 2)))
     assert command.tolist() == [[0.25, -0.5]]
+    assert loop.asked_skill is None
 
 
 def test_a_robot_without_a_standing_command_stands_by_its_stillest_skill(
@@ -94,6 +96,8 @@ def test_a_robot_without_a_standing_command_stands_by_its_stillest_skill(
     state = dataclasses.replace(make_state(), linear_velocity=np.array([[0.2, -0.1, 0.0]]))
     still = loop.command(state, np.zeros((1, 2)))
     np.testing.assert_allclose(still, [[-0.4, 0.2]], atol=1e-5)
+    assert loop.asked_skill is not None
+    np.testing.assert_allclose(loop.asked_skill, [loop.planner.stillest_skill])
     loop.plan(state, np.zeros((1, 2)), GoalCost([[0.0, 0.0]], radius_m=1.0))
     np.testing.assert_allclose(loop.command(state, np.zeros((1, 2))), still)
 
@@ -104,6 +108,7 @@ def test_where_the_plan_is_to_stand_the_robot_gets_the_standing_command(
     loop = make_loop(point_mass_bundle, standing_command=(0.25, -0.5))
     loop.plan(make_state(), np.zeros((1, 2)), GoalCost([[0.0, 0.0]], radius_m=1.0))
     assert loop.command(make_state(), np.zeros((1, 2))).tolist() == [[0.25, -0.5]]
+    assert loop.skill is not None and loop.asked_skill is None
 
 
 def test_one_robot_stands_while_another_drives(point_mass_bundle: Path) -> None:

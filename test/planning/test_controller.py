@@ -94,8 +94,12 @@ def test_it_stands_without_a_task_and_drives_once_a_plan_is_handed_over(bench: B
     bench.go()
     step = bench.tick()
     assert step.request is not None and not bench.is_driving(step)
-    assert bench.control.plan(step.request) is not None
-    assert bench.is_driving(bench.tick())
+    assert step.skill is None
+    plan = bench.control.plan(step.request)
+    assert plan is not None
+    step = bench.tick()
+    assert bench.is_driving(step)
+    assert step.skill is not None and step.skill.tolist() == plan.skill.tolist()
     assert bench.control.status()[:2] == (OK, "on the way")
 
 
@@ -361,6 +365,7 @@ def test_a_standing_objection_stops_the_robot_until_it_is_withdrawn(bench: Bench
     bench.control.object("guard", "the guard has ended")
     step = bench.tick()
     assert step.result.reason == "the guard has ended" and not bench.is_driving(step)
+    assert step.skill is None
     assert bench.control.status()[1] == "safe command: the guard has ended"
     bench.control.object("guard", "")
     assert bench.is_driving(bench.tick())
