@@ -10,6 +10,9 @@ with one call of the model for each skill of each candidate, and pytorch_mppi wh
 (extra ``benchmark``), which runs the model on all candidates at once as we do; with as many
 refinements as ours, and with more, to see what it takes to reach our cost; and ours with two, to
 see what it takes to reach theirs.
+
+And ways around a warehouse of 1700 x 1900 cells of 3 cm: what is done once for a map, and the
+search for ways to random goals, and their lengths over those that are searched from cell to cell.
 """
 
 import argparse
@@ -32,6 +35,7 @@ from dads_ros.files import find_file
 from dads_ros.observation import policy_obs_dim
 from dads_ros.planning.costs import GoalCost
 from dads_ros.planning.mppi import Mppi
+from dads_ros.planning.obstacles import ObstacleMap, Roads
 from dads_ros.planning.skill_planner import PLANNER_PRESETS, SkillPlanner, robot_rngs
 from dads_ros.planning.tasks import Task
 
@@ -46,6 +50,7 @@ GOAL_DISTANCE_M = 5.0
 SIZES = [(50, 1, 10), (64, 2, 3), (200, 2, 3), (200, 4, 10), (1000, 2, 3)]
 """Candidates K, horizon H_P, refinements R that are timed besides the presets."""
 OBSTACLES = PlannerConfig(num_samples=2000, planning_horizon=4, num_refine_steps=1)
+WAREHOUSE_CELL_M, WAREHOUSE_GOALS = 0.03, 20
 COMPARED_PLANS = 100
 REFINEMENT_FACTORS = (1, 4, 16)
 """Of pytorch_mppi."""
@@ -82,6 +87,7 @@ def main() -> None:
                 for name, config in configs.items()
             },
             "goal_and_obstacles_K2000_H4_R1": time_obstacles(bundle, args.plans, args.seed),
+            "ways_around_a_warehouse": time_ways(bundle, args.seed),
             "compared": {
                 name: compare(bundle, PLANNER_PRESETS[name], args.seed)
                 for name in ("fast", "paper_dense")
@@ -133,6 +139,46 @@ def time_obstacles(bundle: SkillBundle, num_plans: int, seed: int) -> dict[str, 
         if index >= 0:
             seconds[index] = time.perf_counter() - begin
     return percentiles_ms(seconds)
+
+
+def time_ways(bundle: SkillBundle, seed: int) -> dict[str, Any]:
+    """Of a map, of a robot's roads on it, of searches; and their lengths over those over cells."""
+    radius_m, margin_m = bundle.robot.radius_m, CostsConfig().margin_m
+    obstacles = ObstacleMap(warehouse(), WAREHOUSE_CELL_M)
+    times = [time.perf_counter()]
+    free = np.argwhere(obstacles.clearance_m > radius_m + margin_m / 2)
+    times.append(time.perf_counter())
+    roads = Roads(obstacles, radius_m, margin_m)
+    times.append(time.perf_counter())
+    rng = np.random.default_rng(seed)
+    places = (free[:, ::-1] + 0.5) * WAREHOUSE_CELL_M
+    seconds = np.empty(WAREHOUSE_GOALS)
+    for index in range(WAREHOUSE_GOALS):
+        goal = rng.choice(places)
+        begin = time.perf_counter()
+        way = roads.way_to(goal)
+        seconds[index] = time.perf_counter() - begin
+    exact = Roads(obstacles, radius_m, margin_m, side=1).way_to(goal)
+    some = rng.choice(places, 1000)
+    ratios = np.percentile(way(some) / exact(some), (1, 50, 99)).round(4).tolist()
+    clearance_s, roads_s = np.diff(times).round(3).tolist()
+    return {
+        "block_m": way.block_m,
+        "clearance_s": clearance_s,
+        "roads_s": roads_s,
+        "way": percentiles_ms(seconds),
+        "length_ratio": dict(zip(("p1", "p50", "p99"), ratios, strict=True)),
+    }
+
+
+def warehouse() -> NDArray[np.bool_]:
+    """13 rows of three shelves with aisles of 2.7 m, and walls around. Shape (1700, 1900)."""
+    cells = np.zeros((1700, 1900), bool)
+    for row in range(100, 1650, 120):
+        for begin, end in ((120, 420), (580, 900), (1060, 1780)):
+            cells[row : row + 30, begin:end] = True
+    cells[:4] = cells[-4:] = cells[:, :4] = cells[:, -4:] = True
+    return cells
 
 
 def compare(bundle: SkillBundle, config: PlannerConfig, seed: int) -> dict[str, Any]:

@@ -368,9 +368,13 @@ class TaskInbox:
     def _look_for_ways(self) -> None:
         """Give the errand the newest map, and the way to its goal as soon as it is known."""
         errand, controller, finder = self._errand, self._controller(), self._finder
-        if errand is None or controller is None or finder is None:
+        if controller is None or finder is None:
             return
-        config, goal = self._config(), _goal_of(errand)
+        config = self._config()
+        if errand is None:
+            finder.prepare(config.costs.margin_m)
+            return
+        goal = _goal_of(errand)
         try:
             around = finder.update(goal, config.costs.margin_m, config.goal_tolerance_m)
         except NoWayError:

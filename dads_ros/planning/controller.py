@@ -161,7 +161,8 @@ class SkillController:
         self.is_active = False
         self.num_replaced = 0
         """Plan requests that a newer one replaced before they were begun."""
-        self._is_late = self._is_blocked = False
+        self._is_late = False
+        self._forbidding: list[str] | None = None  # costs that leave no way at all
         self._num_late = self._num_stale = self._num_thinned = 0
         self._cost_terms: dict[str, float] = {}
         self._last_command = np.tile(np.array(loop.robot.safe_command), (loop.num_robots, 1))
@@ -211,7 +212,7 @@ class SkillController:
         """Forget the present task and turn to another one, or to none: then the robots stand."""
         with self._lock:
             self._errand, self._plan_error = errand, ""
-            self._is_blocked, self._cost_terms = False, {}
+            self._forbidding, self._cost_terms = None, {}
             self._loop.request_plan()
             if errand is None or not errand.is_ready:
                 self._loop.skill, self._due_ns = None, None
@@ -449,7 +450,7 @@ class SkillController:
                 return None
             loop.hold(plan)
             self._plan_error, self._due_ns = "", None
-            self._is_blocked = bool(plan.is_blocked[0])
+            self._forbidding = cost.forbidding if plan.is_blocked[0] else None
             self._cost_terms = {name: float(values[0]) for name, values in terms.items()}
         self._plan_times.append(self._clock() - begin)
         return plan
@@ -511,8 +512,11 @@ class SkillController:
         if not errand.is_ready:
             level = OK if errand.waits_for == LOOKING else WARN
             return level, f"{errand.waits_for}: standing command"
-        if self._is_blocked:
-            return WARN, "every way is forbidden (obstacles, bounds): standing command"
+        if self._forbidding is not None:
+            by = ", ".join(self._forbidding)
+            if "custom" in self._forbidding:
+                by += f": {self._read_config().costs.custom}"
+            return WARN, f"every way is forbidden ({by}): standing command"
         has_reached = errand.watch is not None and errand.watch.has_reached
         text = "goal reached" if has_reached else "on the way"
         return (WARN, f"{text}; {errand.remark}") if errand.remark else (OK, text)

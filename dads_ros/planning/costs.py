@@ -70,14 +70,24 @@ class WeightedCosts:
     def __init__(self, terms: Mapping[str, tuple[float, Cost]]) -> None:
         """Take weight and cost by name; a weight of 0 leaves its cost out."""
         self._terms = {name: term for name, term in terms.items() if term[0] > 0.0}
+        self._forbidding: set[str] = set()
+
+    @property
+    def forbidding(self) -> list[str]:
+        """Names of the costs that have forbidden a plan, in their order."""
+        return [name for name in self._terms if name in self._forbidding]
 
     def __call__(self, plans: Candidates) -> Array:
         """The sum. Shape (R, K)."""
         total = np.zeros(plans.skills.shape[:2], np.float32)
+        costs = {}
         for name in self._terms:
-            total += self._term(name, plans)
-        if np.isnan(total).any():
-            self.by_term(plans)  # names the one
+            costs[name] = self._term(name, plans)
+            total += costs[name]
+        if not np.isfinite(total).all():
+            if np.isnan(total).any():
+                self.by_term(plans)  # names the one
+            self._forbidding |= {name for name, own in costs.items() if np.isposinf(own).any()}
         return total
 
     def by_term(self, plans: Candidates) -> dict[str, Array]:

@@ -76,7 +76,7 @@ class Plan:
     stands: NDArray[np.bool_]
     """No plan is better than standing still: the robot is to stand. Shape (R,)."""
     is_blocked: NDArray[np.bool_]
-    """No candidate of the last refinement that moves is allowed. Shape (R,)."""
+    """It stands, and no candidate that was sampled, in any refinement, is allowed. Shape (R,)."""
 
     @property
     def skill(self) -> Float32:
@@ -119,15 +119,15 @@ class Mppi:
         """
         num_samples = self.config.num_samples
         starts = np.repeat(start, num_samples, axis=0)
-        elite = mean
+        elite, is_blocked = mean, np.ones(len(mean), bool)
         self._sample_noise()
         for step in range(self.config.num_refine_steps):
             skills = self._sample(mean, elite, step)
             candidates, costs = self._score(starts, skills, cost)
+            is_blocked &= costs[:, _SAMPLED:].min(axis=1) == np.inf
             best = costs.argmin(axis=1)
             elite, elite_cost = skills[self._rows, best], costs[self._rows, best]
             mean = _weighted_mean(skills, costs, elite_cost, self.config.temperature)
-        is_blocked = costs[:, _SAMPLED:].min(axis=1) == np.inf
         if self._skill_space.config.kind == "discrete":  # else a mean of skills is one
             mean = self._skill_space.clip(mean)
         predictions, mean_costs = self._score(start, mean[:, None], cost)
@@ -144,7 +144,7 @@ class Mppi:
             costs=costs,
             candidates=candidates,
             stands=stands,
-            is_blocked=is_blocked,
+            is_blocked=is_blocked & stands,
         )
 
     def candidates(self, skills: Float32, predictions: Array) -> Candidates:

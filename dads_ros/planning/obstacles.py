@@ -12,7 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from dads_ros.errors import PlanningError
 from dads_ros.planning.costs import Array, Candidates, Float32, distance_from, length, mean_beyond
-from dads_ros.planning.way_search import to_nearest, way_lengths
+from dads_ros.planning.way_search import (
+    MAX_NODES,
+    Roadmap,
+    block_side,
+    lengths_on_cells,
+    to_nearest,
+)
 
 LETHAL = 65
 """Cells of an occupancy grid from this on are obstacles, as map_server writes them; unknown (-1)
@@ -89,45 +95,15 @@ class ObstacleMap:
         return np.where(clearance > 0.0, np.hypot(clearance, beyond), clearance + beyond)
 
     def way_to(self, goal: ArrayLike, radius_m: float, margin_m: float) -> "WayField":
-        """Lengths of the shortest ways to a goal for a robot of this radius.
+        """``Roads.way_to`` for a single goal. Raises: PlanningError."""
+        check_goal(goal)
+        return Roads(self, radius_m, margin_m).way_to(goal)
 
-        The work is bounded by the map's size and the border that ``radius_m`` and ``margin_m``
-        need around it; how far away the goal is does not matter.
-
-        Args:
-            goal: x, y, world frame, m. Shape (2,).
-            radius_m: of the robot; ways keep so far away from obstacles.
-            margin_m: nearer to the robot's edge than this, a way counts as longer, up to
-                ``NARROW`` times: of two ways the wider one is taken, unless it is much longer.
-        Raises: PlanningError when that is beyond what can be searched.
-        """
-        around = self.border(goal, radius_m, margin_m)
-        cells = np.pad(self.is_lethal, around)
-        clearance = np.full(cells.shape, FREE_M, np.float32)
-        if cells.any():
-            clearance = (to_nearest(cells)[1] - np.float32(0.5)) * np.float32(self.resolution_m)
-        is_free = clearance > radius_m
-        narrowness = np.clip(1.0 - (clearance - radius_m) / margin_m, 0.0, 1.0, dtype=np.float32)
-        del cells, clearance
-        weights = np.float32(1.0) + np.float32(NARROW - 1.0) * narrowness
-        del narrowness
-        column, row = (float(at) + around for at in self._coordinates(np.asarray(goal, float)))
-        starts, distances = _starts(is_free, column, row)
-        lengths, leads = way_lengths(is_free, weights, starts, distances)
-        lengths *= np.float32(self.resolution_m)
-        return WayField(self, np.asarray(goal, float), around, lengths, leads)
-
-    def border(self, goal: ArrayLike, radius_m: float, margin_m: float) -> int:
+    def border(self, radius_m: float, margin_m: float) -> int:
         """Cells around the map in which a robot can go around it.
 
-        Raises: PlanningError when there is no searching for a way to this goal.
+        Raises: PlanningError when there is no searching for ways of such a robot.
         """
-        place = np.asarray(goal, float)
-        if place.shape != (2,) or not np.abs(place).max() <= MAX_DISTANCE_M:
-            raise PlanningError(
-                f"the goal is {place.tolist()}; expected x and y, at most {MAX_DISTANCE_M:g} m "
-                "from the origin"
-            )
         if not (0.0 <= radius_m <= MAX_DISTANCE_M and 0.0 < margin_m <= MAX_DISTANCE_M):
             raise PlanningError(
                 f"the robot's radius is {radius_m} m and the margin {margin_m} m; expected "
@@ -177,6 +153,97 @@ def check_map(
         )
 
 
+def check_goal(goal: ArrayLike) -> None:
+    """Raises: PlanningError for one that is none, or too far away."""
+    place = np.asarray(goal, float)
+    if place.shape != (2,) or not np.abs(place).max() <= MAX_DISTANCE_M:
+        raise PlanningError(
+            f"the goal is {place.tolist()}; expected x and y, at most {MAX_DISTANCE_M:g} m "
+            "from the origin"
+        )
+
+
+class Roads:
+    """All that does not depend on the goal of the ways of a robot on a map.
+
+    Large maps are searched in blocks of cells, so small that no obstacle, grown by the robot's
+    radius on both sides, fits between two places of neighbouring blocks. A way is found just where
+    one leads over the cells: no gap closes or opens by that.
+    """
+
+    def __init__(
+        self,
+        obstacles: ObstacleMap,
+        radius_m: float,
+        margin_m: float,
+        side: int | None = None,
+    ) -> None:
+        """Grow the obstacles and make the graph of ways around them.
+
+        The work is bounded by the map's size and the border that ``radius_m`` and ``margin_m``
+        need around it.
+
+        Args:
+            obstacles: the map.
+            radius_m: of the robot; ways keep so far away from obstacles.
+            margin_m: nearer to the robot's edge than this, a way counts as longer, up to
+                ``NARROW`` times: of two ways the wider one is taken, unless it is much longer.
+            side: of a block, cells; None chooses it by the map's size and the radius.
+        Raises: PlanningError when that is beyond what can be searched.
+        """
+        self._obstacles, self._radius_m, self._margin_m = obstacles, radius_m, margin_m
+        self._around = obstacles.border(radius_m, margin_m)
+        rows, columns = (size + 2 * self._around for size in obstacles.is_lethal.shape)
+        # Two places that values are interpolated between are up to 1.5 diagonals of a block apart.
+        thinnest = 2.0 * radius_m / obstacles.resolution_m + 1.0
+        largest = int(thinnest / (1.5 * 2.0**0.5))
+        self.side = block_side(rows * columns, largest) if side is None else side
+        # Of a huge map for a tiny robot nothing is kept: that would take too much memory.
+        self._is_kept = rows * columns <= MAX_NODES * self.side**2
+        self._roadmap = Roadmap(*self._room(), self.side) if self._is_kept else None
+
+    def way_to(self, goal: ArrayLike) -> "WayField":
+        """Lengths of the shortest ways to a goal; how far away it is does not matter.
+
+        Args:
+            goal: x, y, world frame, m. Shape (2,).
+        Raises: PlanningError for a goal that is none.
+        """
+        check_goal(goal)
+        place, around = np.asarray(goal, float), self._around
+        column, row = (float(at) + around for at in self._obstacles._coordinates(place))
+        if self._roadmap is not None:
+            roadmap = self._roadmap
+            lengths, leads = roadmap.lengths(*_starts(roadmap.is_free, column, row))
+        else:
+            is_free, weights = self._room()
+            side = int(np.ceil(np.sqrt(is_free.size / MAX_NODES)))
+            starts = _starts(is_free, column, row)
+            lengths, leads = lengths_on_cells(is_free, weights, side, *starts)
+        lengths *= np.float32(self._obstacles.resolution_m)
+        return WayField(self._obstacles, place, around, self.side, lengths, leads)
+
+    def _room(self) -> tuple[NDArray[np.bool_], Float32]:
+        """Cells that the robot may be on, and how much a way counts there.
+
+        On the map and a border, of which the far ends make the blocks complete.
+        """
+        around, side = self._around, self.side
+        ends = [around + -(size + 2 * around) % side for size in self._obstacles.is_lethal.shape]
+        cells = np.pad(self._obstacles.is_lethal, [(around, end) for end in ends])
+        clearance = np.full(cells.shape, FREE_M, np.float32)
+        if cells.any():
+            clearance = to_nearest(cells)[1] - np.float32(0.5)
+            clearance *= np.float32(self._obstacles.resolution_m)
+        is_free = clearance > self._radius_m
+        weights = np.clip(
+            1.0 - (clearance - self._radius_m) / self._margin_m, 0.0, 1.0, dtype=np.float32
+        )
+        weights *= np.float32(NARROW - 1.0)
+        weights += np.float32(1.0)
+        return is_free, weights
+
+
 class WayField:
     """Length of the shortest way to a goal from everywhere."""
 
@@ -185,39 +252,42 @@ class WayField:
         obstacles: ObstacleMap,
         goal: NDArray[np.float64],
         around: int,
+        side: int,
         lengths: Float32,
         leads: NDArray[np.bool_],
     ) -> None:
-        """Take lengths, m, on a map's cells and ``around`` cells on each of its sides.
+        """Take lengths, m, in blocks of ``side`` x ``side`` cells.
 
-        And whether a way leads from there at all. Shapes: goal (2,), the others
-        (rows + 2 * around, columns + 2 * around).
+        They are on a map's cells and ``around`` cells on each of its sides; and whether a way
+        leads from there at all. Shapes: goal (2,), the others (blocks along y, along x).
         """
         self.obstacles, self.goal = obstacles, goal
-        self.around, self.lengths, self.leads = around, lengths, leads
+        self.around, self.side, self.lengths, self.leads = around, side, lengths, leads
+        self.block_m = side * obstacles.resolution_m
+        """Side of a block."""
         self._in_sight = np.zeros((0, 0), bool)
 
     def __call__(self, positions: Array) -> Float32:
-        """Length from places, bilinear between cells, m. (..., 2) -> (...)."""
+        """Length from places, bilinear between blocks, m. (..., 2) -> (...)."""
         at = self._coordinates(positions)
         lengths, beyond = _interpolated(self.lengths, at)
         if beyond is None:
             return lengths
         lengths, outside = np.array(lengths), beyond > 0.0
-        beyond = beyond[outside] * np.float32(self.obstacles.resolution_m)
+        beyond = beyond[outside] * np.float32(self.block_m)
         column, row = (part[outside] for part in at)
         lengths[outside] = self._from_outside(column, row, lengths[outside] + beyond)
         return lengths
 
     def leads_from(self, position: Array) -> bool:
         """Whether a way leads to the goal from a place, or from a cell beside it. Shape (2,)."""
-        at = self._coordinates(position.astype(np.float32))
-        row, column = (
-            int(np.clip(np.rint(index), 0, size - 1))
-            for index, size in zip(reversed(at), self.leads.shape, strict=True)
-        )
-        beside = slice(max(0, row - 1), row + 2), slice(max(0, column - 1), column + 2)
-        return bool(self.leads[beside].any())
+        beside = []
+        for at, num in zip(
+            reversed(self.obstacles._coordinates(position)), self.leads.shape, strict=True
+        ):
+            cell = int(np.clip(np.rint(at) + self.around, 0, num * self.side - 1))
+            beside.append(slice(max(0, cell - 1) // self.side, (cell + 1) // self.side + 1))
+        return bool(self.leads[*beside].any())
 
     def is_in_sight(self, positions: Array, radius_m: float) -> NDArray[np.bool_]:
         """Whether the straight line from a place to the goal keeps a cell away from obstacles.
@@ -228,10 +298,10 @@ class WayField:
         num = min(SIGHT_CELLS, int(np.ceil(radius_m / self.obstacles.resolution_m)))
         if len(self._in_sight) != 2 * num + 1:
             self._in_sight = self._look_around(num)
-        goal = self._coordinates(self.goal.astype(np.float32))
+        goal = self.obstacles._coordinates(self.goal.astype(np.float32))
         column, row = (
             np.rint(at - to).astype(int)
-            for at, to in zip(self._coordinates(positions), goal, strict=True)
+            for at, to in zip(self.obstacles._coordinates(positions), goal, strict=True)
         )
         is_near = np.maximum(np.abs(column), np.abs(row)) <= num
         column, row = np.clip(column, -num, num), np.clip(row, -num, num)
@@ -261,7 +331,7 @@ class WayField:
             ends = np.stack([-at / way, (num - 1 - at) / way])
             enters = np.maximum(enters, ends.min(axis=0))
             leaves = np.minimum(leaves, ends.max(axis=0))
-        straight = np.hypot(*ahead) * np.float32(self.obstacles.resolution_m)
+        straight = np.hypot(*ahead) * np.float32(self.block_m)
         is_between = (enters <= leaves) & (enters < 1.0) & (leaves > 0.0)
         part = np.where(is_between, enters, np.float32(0.0))
         begin = (column + part * ahead[0], row + part * ahead[1])
@@ -269,9 +339,13 @@ class WayField:
         return np.where(is_between, np.minimum(over, over_nearest), straight)
 
     def _coordinates(self, positions: Array) -> tuple[Float32, Float32]:
-        """Columns and rows of places (..., 2), counted from the centre of the first cell."""
-        column, row = self.obstacles._coordinates(positions)
-        return column + np.float32(self.around), row + np.float32(self.around)
+        """Columns and rows of places (..., 2), in blocks from the centre of the first one."""
+        first = np.float32(self.around + 0.5)
+        column, row = (
+            (at + first) / np.float32(self.side) - np.float32(0.5)
+            for at in self.obstacles._coordinates(positions)
+        )
+        return column, row
 
 
 class WayCost:
@@ -287,9 +361,9 @@ class WayCost:
         positions = plans.positions
         lengths = np.stack([way(p) for way, p in zip(self._ways, positions, strict=True)])
         straight = distance_from(self.goals, positions)
-        # Near the goal the straight distance is exact, the field only to a cell.
-        near_m = 2.0 * self._radius_m
+        # Near the goal the straight distance is exact, the field only to a block.
         for robot, way in enumerate(self._ways):
+            near_m = 2.0 * max(self._radius_m, way.block_m)
             near = straight[robot] < near_m
             if near.any():
                 near[near] = way.is_in_sight(positions[robot][near], near_m)

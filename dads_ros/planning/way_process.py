@@ -1,6 +1,8 @@
 """Maps and ways from a process of their own, and what holds until they are there."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
@@ -8,10 +10,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dads_ros.errors import PlanningError
-from dads_ros.planning.obstacles import LETHAL, ObstacleMap, WayField, check_map
+from dads_ros.planning.obstacles import (
+    LETHAL,
+    ObstacleMap,
+    Roads,
+    WayField,
+    check_goal,
+    check_map,
+)
 from dads_ros.planning.worker import Result, Worker
 
 _MEASURE = f"{__name__}:measure_map"
+_PREPARE = f"{__name__}:prepare"
 _FIND_WAY = f"{__name__}:find_way"
 
 
@@ -25,7 +35,7 @@ class WayProcess(Worker):
             functions: ``package.module:function`` of others that may be run there.
             limit_s: on the time of a job.
         """
-        super().__init__((_MEASURE, _FIND_WAY, *functions), limit_s=limit_s)
+        super().__init__((_MEASURE, _PREPARE, _FIND_WAY, *functions), limit_s=limit_s)
 
     def measure(
         self,
@@ -47,29 +57,50 @@ class WayProcess(Worker):
         grid = {"rows": rows, "columns": columns, "resolution_m": resolution_m, "origin": origin}
         return self.submit(_MEASURE, cells, measured_map, **grid)
 
+    def prepare(
+        self, obstacles: ObstacleMap, radius_m: float, margin_m: float
+    ) -> "Future[Mapping[str, Any]]":
+        """Have all done that ways on a map need before there is a goal; it is kept over there.
+
+        Raises: PlanningError, before any work, for no legal request.
+        """
+        return self._submit(_PREPARE, dict, obstacles, radius_m, margin_m)
+
     def find_way(
         self, obstacles: ObstacleMap, goal: ArrayLike, radius_m: float, margin_m: float
     ) -> "Future[WayField]":
         """``ObstacleMap.way_to``. Raises: PlanningError, before any work, for no legal request."""
-        obstacles.border(goal, radius_m, margin_m)
+        check_goal(goal)
         place = np.asarray(goal, float)
 
         def field(result: Result) -> WayField:
-            parts = (result[name] for name in ("around", "lengths", "leads"))
+            parts = (result[name] for name in ("around", "side", "lengths", "leads"))
             return WayField(obstacles, place, *parts)
 
+        return self._submit(_FIND_WAY, field, obstacles, radius_m, margin_m, goal=place.tolist())
+
+    def _submit(
+        self,
+        function: str,
+        convert: Callable[[Result], Any],
+        obstacles: ObstacleMap,
+        radius_m: float,
+        margin_m: float,
+        **arguments: Any,  # noqa: ANN401
+    ) -> "Future[Any]":
+        obstacles.border(radius_m, margin_m)
         rows, columns = obstacles.is_lethal.shape
         return self.submit(
-            _FIND_WAY,
+            function,
             np.ascontiguousarray(obstacles.is_lethal, bool),
-            field,
+            convert,
             rows=rows,
             columns=columns,
             resolution_m=obstacles.resolution_m,
             origin=obstacles.origin,
-            goal=place.tolist(),
             radius_m=radius_m,
             margin_m=margin_m,
+            **arguments,
         )
 
 
@@ -88,7 +119,8 @@ class WayFinder:
     """The newest map and the way to the goal on it, for one robot.
 
     Asked at every control step, it begins what is missing, cancels what a new goal made useless,
-    and never waits. Until the way to a new goal is there the robot stands. A new map's obstacles
+    and never waits. What ways on a map need before there is a goal is done as soon as the map is
+    measured. Until the way to a new goal is there the robot stands. A new map's obstacles
     count as soon as they are measured; until the way on it is there, and while one at another
     margin is sought, or one to a goal that moves in small steps, the old way holds. What is under
     way for an older map or such a goal is finished first: else maps and goals that come faster
@@ -105,6 +137,8 @@ class WayFinder:
         self._holds = False  # the way leads to that, or to where it was some small steps ago
         self._finding: Future[WayField] | None = None
         self._wanted: tuple[ObstacleMap, tuple[float, ...], float] | None = None
+        self._preparing: Future[Any] | None = None
+        self._prepared: tuple[ObstacleMap, float] | None = None  # at that margin
 
     def use_map(self, measuring: "Future[ObstacleMap]") -> None:
         """Take this map as soon as it is measured."""
@@ -127,6 +161,12 @@ class WayFinder:
             return True
         return self._way is not None and _is_near(self._way.goal, goal, near_m)
 
+    def prepare(self, margin_m: float) -> None:
+        """Instead of ``update`` while there is no task. Raises: PlanningError, as there."""
+        self._take_map()
+        if self._preparing is None or self._preparing.done():
+            self._prepare(margin_m)
+
     def update(
         self, goal: NDArray[np.floating] | None, margin_m: float, near_m: float = 0.0
     ) -> Surroundings | None:
@@ -140,8 +180,7 @@ class WayFinder:
         Raises: PlanningError, once, when a map cannot be measured: the one before still holds.
             NoWayError, once, when no way to this goal can be found on the newest map.
         """
-        while self._measuring and self._measuring[0].done():
-            self._map = self._measuring.pop(0).result()
+        self._take_map()
         found = self._finding
         if found is not None and found.done():
             self._finding = None
@@ -165,6 +204,19 @@ class WayFinder:
         self._holds = (self._holds and is_moved) or _is_near(self._way.goal, goal, near_m)
         return Surroundings([self._map], [self._way]) if self._holds else None
 
+    def _take_map(self) -> None:
+        """The newest one that is measured. Raises: PlanningError."""
+        while self._measuring and self._measuring[0].done():
+            self._map = self._measuring.pop(0).result()
+
+    def _prepare(self, margin_m: float) -> None:
+        """Of the newest map, once. It is never cancelled: the next goal needs it as well."""
+        if self._map is None or self._prepared == (self._map, margin_m):
+            return
+        self._prepared = self._map, margin_m
+        with contextlib.suppress(PlanningError):  # who asks for a way is told
+            self._preparing = self._process.prepare(self._map, self._radius_m, margin_m)
+
     def _want(
         self, wanted: tuple[ObstacleMap, tuple[float, ...], float] | None, is_moved: bool = False
     ) -> None:
@@ -181,6 +233,7 @@ class WayFinder:
             self._way, self._holds = None, False
         else:
             obstacles, goal, margin_m = wanted
+            self._prepare(margin_m)
             self._finding = self._process.find_way(obstacles, goal, self._radius_m, margin_m)
 
 
@@ -210,6 +263,7 @@ def measure_map(
     Raises: PlanningError for a map that is none or too large.
     """
     check_map((rows, columns), resolution_m, origin)
+    _roads.cache_clear()  # there is a new map, and memory is scarce
     cells = np.frombuffer(data, np.int8).reshape(rows, columns) >= LETHAL
     obstacles = ObstacleMap(cells, resolution_m, origin)
     return {
@@ -220,17 +274,37 @@ def measure_map(
     }
 
 
+def prepare(data: memoryview, **of_roads: Any) -> Mapping[str, Any]:  # noqa: ANN401
+    """Runs in the worker: ``Roads`` on cells (bool), for ``find_way``. Raises: PlanningError."""
+    _roads.cache_clear()
+    _known_roads(data, **of_roads)
+    return {}
+
+
 def find_way(
     data: memoryview,
+    goal: ArrayLike,
+    **of_roads: Any,  # noqa: ANN401
+) -> Mapping[str, Any]:
+    """Runs in the worker: ``Roads.way_to`` on cells (bool). Raises: PlanningError."""
+    way = _known_roads(data, **of_roads).way_to(goal)
+    return {"around": way.around, "side": way.side, "lengths": way.lengths, "leads": way.leads}
+
+
+def _known_roads(data: memoryview, *, origin: Sequence[float], **of_roads: Any) -> Roads:  # noqa: ANN401
+    return _roads(bytes(data), origin=tuple(origin), **of_roads)
+
+
+@functools.lru_cache(maxsize=1)
+def _roads(
+    data: bytes,
+    *,
     rows: int,
     columns: int,
     resolution_m: float,
     origin: tuple[float, float, float],
-    goal: ArrayLike,
     radius_m: float,
     margin_m: float,
-) -> Mapping[str, Any]:
-    """Runs in the worker: ``ObstacleMap.way_to`` on cells (bool). Raises: PlanningError."""
+) -> Roads:
     cells = np.frombuffer(data, bool).reshape(rows, columns)
-    way = ObstacleMap(cells, resolution_m, origin).way_to(goal, radius_m, margin_m)
-    return {"around": way.around, "lengths": way.lengths, "leads": way.leads}
+    return Roads(ObstacleMap(cells, resolution_m, origin), radius_m, margin_m)

@@ -179,6 +179,19 @@ def test_a_cost_that_raises_is_named_and_stops_the_robot_until_a_plan_is_made(
     assert bench.is_driving(bench.tick())
 
 
+def test_what_forbids_every_way_is_named(bench: Bench) -> None:
+    costs = dataclasses.replace(bench.settings.costs, custom="mine:Never")
+    bench.settings = dataclasses.replace(bench.settings, costs=costs)
+    bench.control = bench.make(lambda plans: np.full(plans.skills.shape[:2], np.inf))
+    bench.control.activate()
+    bench.go()
+    request = bench.tick().request
+    assert request is not None and bench.control.plan(request) is not None
+    bench.tick()
+    said = "every way is forbidden (custom: mine:Never): standing command"
+    assert bench.control.status()[:2] == (WARN, said)
+
+
 def driving(bench: Bench) -> Bench:
     """On its way to a far goal."""
     bench.go()

@@ -138,6 +138,21 @@ def test_costs_add_up_by_weight_and_each_is_known() -> None:
     }
 
 
+def test_it_is_known_which_costs_forbid_plans() -> None:
+    def custom(plans: Candidates) -> NDArray[np.float32]:
+        return np.where(plans.points[..., -1, 0] > 4.0, np.inf, 0.0).astype(np.float32)
+
+    bounds = BoundsCost([-5.0, -5.0, 2.0, 5.0])
+    cost = WeightedCosts({"goal": (1.0, GoalCost([[0.0, 0.0]])), "custom": (1.0, custom)})
+    both = WeightedCosts({"bounds": (1.0, bounds), "custom": (0.1, custom)})
+    cost(candidates([[[[3.0, 0.0]]]]))
+    assert cost.forbidding == []
+    for x in (3.0, 5.0, 1.0):
+        cost(candidates([[[[x, 0.0]]]]))
+        both(candidates([[[[x, 0.0]]]]))
+    assert cost.forbidding == ["custom"] and both.forbidding == ["bounds", "custom"]
+
+
 def bad_shape(plans: Candidates) -> NDArray[np.float32]:
     return plans.points[..., 0]
 

@@ -261,6 +261,32 @@ def test_where_the_first_candidates_are_all_forbidden_the_next_ones_are_looked_a
     assert plan.predictions[0, -1, 0] > 0.1 and not plan.stands[0]
 
 
+def test_not_every_way_is_forbidden_where_the_old_plan_is_allowed() -> None:
+    mean = np.full((1, 1, 2), 0.3, np.float32)
+
+    def cost(plans: Candidates) -> Float32:
+        moves = np.abs(plans.skills).max(axis=(2, 3)) > 0.0
+        is_old = np.abs(plans.skills - mean[:, None]).max(axis=(2, 3)) < 1e-4
+        return np.where(is_old, 0.0, np.where(moves, np.inf, 99.0)).astype(np.float32)
+
+    config = PlannerConfig(planning_horizon=1)
+    mppi = Mppi(Model(linear_rollout, DISC), config, robot_rngs(0, 1))
+    plan = mppi.optimize(mean, np.zeros((1, 3)), cost)
+    assert not plan.stands[0] and not plan.is_blocked[0]
+
+
+def test_not_every_way_is_forbidden_where_one_was_allowed_at_any_time() -> None:
+    """Though the last candidates, close together, are all forbidden."""
+    calls = itertools.count()
+
+    def cost(plans: Candidates) -> Float32:
+        moves = np.abs(plans.skills).max(axis=(2, 3)) > 0.0
+        return np.where(moves, np.inf if next(calls) else 2.0, 1.0).astype(np.float32)
+
+    plan = make_planner(PlannerConfig()).plan(np.zeros((1, 3)), cost)
+    assert plan.stands[0] and not plan.is_blocked[0]
+
+
 @pytest.mark.parametrize("value", [np.inf, -np.inf])
 def test_where_even_standing_is_forbidden_or_all_is_perfect_there_is_a_plan(value: float) -> None:
     def cost(plans: Candidates) -> Float32:

@@ -5,7 +5,7 @@ import pytest
 
 from dads_ros.errors import PlanningError
 from dads_ros.planning.costs import Candidates
-from dads_ros.planning.obstacles import ObstacleCost, ObstacleMap, WayCost
+from dads_ros.planning.obstacles import ObstacleCost, ObstacleMap, Roads, WayCost
 from skill_models import candidates
 
 
@@ -137,6 +137,58 @@ def test_from_within_walls_no_way_leads() -> None:
     places = ([0.0, 0.0], [0.6, 0.0], [-3.0, 0.0], [2.4, 0.0], [9.0, 9.0])
     leads = [field.leads_from(np.array(place)) for place in places]
     assert leads == [False, False, True, True, True]
+
+
+@pytest.mark.parametrize("offset", range(5))
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_in_blocks_doors_stay_open_and_gaps_that_are_too_narrow_do_not_look_open(
+    offset: int, is_turned: bool
+) -> None:
+    """In a wall one cell thick, wherever the door lies in a block; the robot is 1 m wide."""
+    goal, there = np.array([20.0, 1.0]), np.array([20.0, 7.0])
+    for width, is_open in ((11, True), (10, False), (9, False)):
+        cells = np.zeros((80, 400), bool)
+        cells[40 + offset] = True
+        cells[40 + offset, 195 : 195 + width] = False
+        order = -1 if is_turned else 1
+        obstacles = ObstacleMap(cells.T if is_turned else cells, 0.1)
+        exact, found = (Roads(obstacles, 0.5, 0.5, side=side) for side in (1, 5))
+        lengths = found.way_to(goal[::order])
+        rows, columns = np.nonzero(obstacles.clearance_m > 0.5)
+        places = np.stack([columns, rows], axis=1) * 0.1 + 0.05
+        if is_open:
+            assert 6.0 < lengths(there[::order]) < 25.0
+        else:
+            behind = places[places[:, ::order][:, 1] > 4.0 + 0.1 * offset]
+            by_cells = exact.way_to(goal[::order])(behind)
+            assert (lengths(behind) > 0.85 * by_cells).all()
+            assert lengths(there[::order]) > 38.0
+
+
+def test_in_blocks_no_place_looks_nearer_to_the_goal_than_it_is() -> None:
+    """Where gaps in thin walls are wide enough or not; against the field on the cells."""
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        cells = np.zeros((230, 260), bool)
+        for at in range(20, 220, 40):
+            cells[at] = cells[:, at] = True
+        for at in range(20, 220, 40):  # gaps, of which those of less than 11 cells are too narrow
+            for first in range(0, 200, 40):
+                begin, width = first + rng.integers(2, 12), rng.integers(6, 18)
+                cells[at, begin : begin + width] = False
+                begin, width = first + rng.integers(2, 12), rng.integers(6, 18)
+                cells[begin : begin + width, at] = False
+        obstacles, goal = ObstacleMap(cells, 0.1), [12.0, 12.0]
+        exact, found = (Roads(obstacles, 0.5, 1.0, side=side).way_to(goal) for side in (1, 5))
+        places = np.argwhere(obstacles.clearance_m > 0.5)[:, ::-1] * 0.1 + 0.05
+        leads = [
+            np.array([way.leads_from(place) for place in places[::20]]) for way in (exact, found)
+        ]
+        assert not (leads[0] & ~leads[1]).any() and (leads[0] != leads[1]).mean() < 0.005
+        places = places[::20][leads[0]]
+        by_cells, by_blocks = exact(places), found(places)
+        assert (by_blocks + 1.0 > 0.65 * (by_cells + 1.0)).all()
+        assert np.quantile(by_blocks / (by_cells + 1.0), 0.99) < 1.3
 
 
 def plans_between(starts: np.ndarray, ends: np.ndarray) -> Candidates:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dads_ros.errors import PlanningError
+from dads_ros.planning import way_process
 from dads_ros.planning.obstacles import ObstacleMap
 from dads_ros.planning.way_process import Surroundings, WayFinder, WayProcess
 
@@ -197,6 +198,56 @@ def test_what_fails_is_told_once_and_what_was_there_holds(process: WayProcess) -
         finder.update(GOAL, 400.0)
     assert finder.update(GOAL, 400.0) == old
     assert after_update(process, finder, GOAL, 0.2).ways[0] is not old.ways[0]
+
+
+def test_of_a_known_map_all_is_prepared_before_there_is_a_goal(process: WayProcess) -> None:
+    finder = WayFinder(process, 0.3)
+    finder.prepare(0.1)
+    assert finder._preparing is None and process.pid is None
+    finder.use_map(process.measure(wall().tobytes(), 80, 80, 0.1, ORIGIN))
+    wait_for(process)
+    hanging = process.submit(HOLD, seconds=600)
+    finder.prepare(0.1)
+    preparing = finder._preparing
+    assert preparing is not None
+    for goal in (GOAL, OTHER, GOAL):  # a new goal cancels the search, not what all goals need
+        assert finder.update(goal, 0.1) is None
+    finder.prepare(0.1)
+    assert finder._preparing is preparing and not preparing.cancelled()
+    hanging.cancel()
+    assert after_update(process, finder, GOAL).ways[0].goal.tolist() == GOAL.tolist()
+    assert preparing.done() and finder._preparing is preparing
+    finder.prepare(3.0)  # another margin
+    assert finder._preparing is not preparing
+    finder.prepare(400.0)  # cannot be searched: who asks for a way is told
+    with pytest.raises(PlanningError, match="margin"):
+        finder.update(GOAL, 400.0)
+
+
+def warehouse() -> np.ndarray:
+    """1700 x 1900 cells with 13 rows of three shelves, and walls around."""
+    cells = np.zeros((1700, 1900), bool)
+    for row in range(100, 1650, 120):
+        for begin, end in ((120, 420), (580, 900), (1060, 1780)):
+            cells[row : row + 30, begin:end] = True
+    cells[:4] = cells[-4:] = cells[:, :4] = cells[:, -4:] = True
+    return cells
+
+
+def test_a_warehouse_of_small_cells_is_searched_in_blocks_made_once_for_all_goals() -> None:
+    cells = memoryview(warehouse()).cast("B")
+    of_roads = {"rows": 1700, "columns": 1900, "resolution_m": 0.03, "origin": (0.0, 0.0, 0.0)}
+    of_roads |= {"radius_m": 0.8, "margin_m": 1.2}
+    way_process.prepare(cells, **of_roads)
+    ways = [way_process.find_way(cells, goal, **of_roads) for goal in ([7.0, 2.0], [40.0, 49.0])]
+    made = way_process._roads.cache_info()
+    assert (made.misses, made.hits) == (1, 2)
+    for way in ways:
+        assert way["side"] == 5 and way["lengths"].size == way["leads"].size < 200_000
+    roadmap = way_process._known_roads(cells, **of_roads)._roadmap
+    assert roadmap is not None and roadmap.num_nodes < 250_000
+    way_process.measure_map(memoryview(bytes(4)), 2, 2, 0.1, ORIGIN)
+    assert way_process._roads.cache_info().currsize == 0  # memory for the new one
 
 
 @pytest.mark.slow

@@ -2,19 +2,18 @@
 
 import numpy as np
 import pytest
-from scipy.ndimage import label
+from scipy.ndimage import label, maximum_filter, minimum_filter
 
-from dads_ros.planning.way_search import to_nearest, way_lengths
+from dads_ros.planning.way_search import Roadmap, block_side, lengths_on_cells, to_nearest
 
 Array = np.ndarray
 GOAL_CELLS = np.zeros(1, np.float32)
 
 
 def lengths(is_free: Array, start: int, side: int, weights: Array | None = None) -> Array:
-    """Searched in blocks of this side."""
+    """Of every cell, searched in blocks of this side."""
     weights = np.ones(is_free.shape, np.float32) if weights is None else weights
-    max_nodes = -(-is_free.size // side**2)
-    return way_lengths(is_free, weights, np.array([start]), GOAL_CELLS, max_nodes)[0]
+    return lengths_on_cells(is_free, weights, side, np.array([start]), GOAL_CELLS)[0]
 
 
 def room_for_a_robot(obstacles: Array, radius: float) -> tuple[Array, Array]:
@@ -31,16 +30,27 @@ def test_a_way_is_there_just_where_one_leads_over_the_cells(
 ) -> None:
     """In mazes of ways one cell wide, where blocks have several parts."""
     rng = np.random.default_rng(side)
-    for _ in range(20):
+    for _ in range(10):
         is_free = rng.uniform(size=(41, 47)) < free_fraction
         start = int(rng.choice(np.flatnonzero(is_free)))
         parts, _ = label(is_free)
         is_reached = parts == parts.flat[start]
-        # Where no way leads, the nearest cell's length and twice the distance to that.
-        nearest, distance = to_nearest(is_reached)
+        # Where no way leads, beside the worst one; else that of the nearest cell; and twice the
+        # distance to that.
         found = lengths(is_free, start, side)
-        expected = np.where(is_reached, found, found[tuple(nearest)] + 2.0 * distance)
-        np.testing.assert_array_equal(found, expected)
+        reached = np.where(is_reached, found, -np.inf)
+        is_beside = maximum_filter(is_reached, 3) & ~is_reached
+        expected = np.where(is_beside, maximum_filter(reached, 3) + 2.0, reached)
+        nearest, distance = to_nearest(is_reached | is_beside)
+        expected = expected[tuple(nearest)] + 2.0 * distance
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        blocks, leads = Roadmap(is_free, np.ones(is_free.shape, np.float32), side).lengths(
+            np.array([start]), GOAL_CELLS
+        )
+        assert np.isfinite(blocks).all()
+        reached_blocks = np.pad(is_reached, ((0, -41 % side), (0, -47 % side)))
+        reached_blocks = reached_blocks.reshape(len(leads), side, -1, side).any(axis=(1, 3))
+        np.testing.assert_array_equal(leads, reached_blocks)
         exact = lengths(is_free, start, 1)[is_reached]
         assert (found[is_reached] <= 1.3 * exact + 2 * side).all()
         assert (found[is_reached] >= 0.7 * exact - side).all()
@@ -68,11 +78,30 @@ def test_whoever_goes_downhill_comes_to_the_goal(side: int) -> None:
     start = int(rng.choice(np.flatnonzero(is_free)))
     found = lengths(is_free, start, side, weights)
     parts, _ = label(is_free)
-    walls = np.pad(np.where(is_free, found, np.inf), 1, constant_values=np.inf)
-    beside = [walls[1:-1, 2:], walls[1:-1, :-2], walls[2:, 1:-1], walls[:-2, 1:-1]]
-    beside += [walls[2:, 2:], walls[2:, :-2], walls[:-2, 2:], walls[:-2, :-2]]
-    is_lowest = (np.min(beside, axis=0) >= found) & (parts == parts.flat[start])
+    is_lowest = lowest(found, is_free) & (parts == parts.flat[start])
     assert np.flatnonzero(is_lowest).tolist() == [start]
+
+
+@pytest.mark.parametrize("side", [2, 4, 7])
+def test_whoever_goes_downhill_from_block_to_block_comes_to_the_goal(side: int) -> None:
+    rng = np.random.default_rng(side)
+    obstacles = rng.uniform(size=(280, 280)) < 0.0015
+    is_free, weights = room_for_a_robot(obstacles, 8.0)
+    start = int(rng.choice(np.flatnonzero(is_free)))
+    roadmap = Roadmap(is_free, weights, side)
+    found, leads = roadmap.lengths(np.array([start]), GOAL_CELLS)
+    row, column = np.argwhere(lowest(found, leads)).T
+    goal = np.divmod(start, is_free.shape[1])
+    assert (row.tolist(), column.tolist()) == ([goal[0] // side], [goal[1] // side])
+
+
+def lowest(lengths: Array, is_there: Array) -> Array:
+    """Where no place beside, in eight directions, has less."""
+    found = np.where(is_there, lengths, np.inf)
+    beside = np.ones((3, 3), bool)
+    beside[1, 1] = False
+    around = minimum_filter(found, footprint=beside, mode="constant", cval=np.inf)
+    return is_there & (around >= found)
 
 
 @pytest.mark.parametrize("offset", range(4))
@@ -101,13 +130,15 @@ def test_several_starts_at_distances_of_their_own() -> None:
     is_free = np.ones((60, 60), bool)
     is_free[30] = False
     starts = np.array([0, 59 * 60 + 59])  # a corner on each side of the wall
-    for max_nodes in (10_000, 400):
-        found, leads = way_lengths(
-            is_free,
-            np.ones(is_free.shape, np.float32),
-            starts,
-            np.array([100.0, 7.0], np.float32),
-            max_nodes,
-        )
+    weights, distances = np.ones(is_free.shape, np.float32), np.array([100.0, 7.0], np.float32)
+    for side in (1, 3):
+        found, leads = lengths_on_cells(is_free, weights, side, starts, distances)
         np.testing.assert_allclose(found[[0, 0, 59, 59], [0, 20, 59, 40]], [100, 120, 7, 26])
         np.testing.assert_array_equal(leads, is_free)
+
+
+def test_blocks_are_as_large_as_it_takes_and_no_larger_than_they_may_be() -> None:
+    assert [block_side(num, 9) for num in (1, 200_000, 200_001, 3_600_000)] == [1, 1, 2, 5]
+    assert block_side(3_600_000, 3) == 3
+    assert block_side(3_600_000, 0) == 1  # cells of which there are too many to keep
+    assert block_side(25_000_000, 4) == 1
