@@ -164,8 +164,8 @@ def run_node(
 @contextmanager
 def ros(arguments: Sequence[str] = ()) -> Iterator[None]:
     """ROS is initialised within. Raises: ConfigError where it cannot be."""
-    _check_environment()
     with beginning():
+        _check_environment()
         rclpy.init(args=list(arguments), signal_handler_options=SignalHandlerOptions.NO)
     try:
         yield
@@ -181,6 +181,7 @@ def _check_environment() -> None:
         raise ConfigError(
             f"ROS_DOMAIN_ID is '{domain}'; expected a whole number, 0 to {MAX_DOMAIN}"
         )
+    os.getcwd().encode()  # it is part of what is said
     for name in SWITCHES:
         if (value := os.environ.get(name, "")) not in ("", "0", "1"):
             raise ConfigError(f"{name} is '{value}'; expected 0 or 1")
@@ -201,6 +202,8 @@ def beginning() -> Iterator[None]:
             f"ROS does not begin: {_first(error)}; check the environment, where these are set: "
             f"{', '.join(found)}"
         ) from error
+    except UnicodeError as error:
+        raise ConfigError(f"ROS takes UTF-8 alone: {error}; choose other names") from error
     except OSError as error:
         raise ConfigError(f"{error}; make room, or choose places that can be used") from error
 

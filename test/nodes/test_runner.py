@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -97,6 +98,7 @@ sys.exit(run_node(lambda: Node("nobody"), args=["--ros-args", *sys.argv[1:]]))
         ("-r __node:=a-b", "'-r __node:=a-b'"),
         ("-p ab", "'-p ab'"),
         ("-z", "-z"),
+        ("-p a:=\udcff", "UTF-8"),
         ("", "these are set: .*ROS_LOG_DIR=/dev/null/log"),
     ],
 )
@@ -110,4 +112,19 @@ def test_what_ros_cannot_begin_with_is_one_sentence(arguments: str, words: str) 
         check=False,
     )
     assert done.returncode == 2
-    assert re.fullmatch(f"ROS does not begin: .*{words}.*\\n", done.stderr)
+    assert re.fullmatch(f"ROS .*{words}.*\\n", done.stderr)
+
+
+def test_a_folder_whose_name_ros_cannot_say_is_one_sentence(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"\xff")
+    folder.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", NOBODY],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert re.fullmatch(r"ROS takes UTF-8 alone: .*\n", done.stderr)
