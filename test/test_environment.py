@@ -32,9 +32,9 @@ def run(
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_what_is_opened_never_becomes_input_or_output(closed: str, tmp_path: Path) -> None:
-    work = "file = open(sys.argv[1], 'w'); print('to nobody'); sys.stdout.flush(); "
-    work += "os.write(2, b'nor this'); file.write('kept'); sys.stdout.isatty(); "
-    work += "assert os.system('echo out; echo error >&2') == 0"
+    work = "file = open(sys.argv[1], 'w'); assert file.fileno() > 2; print('to nobody'); "
+    work += "sys.stdout.flush(); os.write(2, b'nor this'); file.write('kept'); "
+    work += "sys.stdout.isatty(); assert os.system('echo out; echo error >&2') == 0"
     shell = ["bash", "-c", f'exec "$@" {closed}', "bash"]
     done = run(*shell, sys.executable, "-c", BEGIN + work, tmp_path / "file")
     assert done.returncode == 0, done.stderr
@@ -51,7 +51,6 @@ def test_what_is_opened_never_becomes_input_or_output(closed: str, tmp_path: Pat
         ),
         ("PYTHONIOENCODING", "ascii", "print('Füße', os.fsdecode(b'\\xff'))"),
         ("MUJOCO_GL", "nonsense", "import mujoco"),
-        ("MUJOCO_GL", "egl", "import mujoco"),
         ("MPLBACKEND", "nonsense", "import matplotlib"),
         ("PYTHONPATH", f":{ROOT}", "assert '' not in sys.path and os.getcwd() not in sys.path"),
     ],
@@ -86,16 +85,14 @@ def test_nothing_is_imported_from_the_working_folder(
     assert "'no_such' was not found" in done.stderr
 
 
-@pytest.mark.parametrize("columns", ["0", "1", "-5", "abc", "100000"])
-@pytest.mark.parametrize("verb", [[], ["train"], ["plan"]])
-def test_help_fits_any_terminal(
-    columns: str, verb: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("columns", ["1", "-5", "abc"])
+def test_help_fits_any_terminal(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    try:
-        assert main([*verb, "--help"]) == 0
-    except SystemExit as leaving:
-        assert not leaving.code
+    for verb in ([], ["train"], ["plan"]):
+        try:
+            assert main([*verb, "--help"]) == 0
+        except SystemExit as leaving:
+            assert not leaving.code
 
 
 def test_a_log_on_a_full_disk_ends_nothing() -> None:

@@ -18,7 +18,7 @@ from ros_graph import NodeProcess, Probe, health, is_moving
 
 Start = Callable[..., NodeProcess]
 ANT = RobotSpec.load("ant")
-NORTH_RAD = 2.0
+NORTH_RAD = -1.0
 """Heading of the robot by the imu, which has a north of its own."""
 WILD_RAD_S = 1e6
 
