@@ -56,8 +56,11 @@ def begin(*, is_node: bool) -> None:
             signal.signal(number, signal.SIG_DFL)
     sys.path[:] = path_without_it()
     os.environ |= QUIET
-    if not os.environ.get("HOME") and (home := os.path.expanduser("~")).startswith("/"):
-        os.environ["HOME"] = home  # as of a service, where ROS wants it
+    if not os.environ.get("HOME"):  # as of a service, where ROS wants it
+        os.environ.pop("HOME", None)
+        home = os.path.expanduser("~")
+        if home != "~":  # the user is known
+            os.environ["HOME"] = home
     os.environ.pop("PYTHONWARNINGS", None)
     if sys.warnoptions:
         warnings.simplefilter("default")  # those of libraries may be seen, but end no program

@@ -52,6 +52,8 @@ def test_what_is_opened_never_becomes_input_or_output(closed: str, tmp_path: Pat
         ("PYTHONIOENCODING", "ascii", "print('Füße', os.fsdecode(b'\\xff'))"),
         ("MUJOCO_GL", "nonsense", "import mujoco"),
         ("MPLBACKEND", "nonsense", "import matplotlib"),
+        ("ORT_DISABLE_TELEMETRY", "0", "assert os.environ['ORT_DISABLE_TELEMETRY'] == '1'"),
+        ("HOME", "", "import pwd; assert os.environ['HOME'] == pwd.getpwuid(os.getuid()).pw_dir"),
         ("PYTHONPATH", f":{ROOT}", "assert '' not in sys.path and os.getcwd() not in sys.path"),
     ],
 )
