@@ -219,9 +219,11 @@ def source_commit() -> str:
     if not (here / ".git").exists():
         return "unknown"
     command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40"]
+    # Within a hook of git's, these name another repository.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     try:
         result = subprocess.run(
-            [*command, "--exclude=*"], capture_output=True, text=True, check=False
+            [*command, "--exclude=*"], capture_output=True, text=True, check=False, env=environment
         )
     except OSError:  # no git on this machine
         return "unknown"

@@ -15,13 +15,15 @@ from importlib import import_module
 from pathlib import Path
 
 from dads_ros.errors import DadsError
+from dads_ros.process import QUIET
+from dads_ros.working_folder import path_without_it
 
 MAX_TEXT = 240
 """Characters of a foreign library's message that are passed on."""
 WALL_FACTOR = 3
 """A busy machine may take so many times longer than the processor does."""
 _ASKED_TO_END = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
-_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MUJOCO_GL": "disable"}
+_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **QUIET}
 _REFUSED = 3  # exit code: stdout says why
 _START = """
 import os, pickle, sys
@@ -92,8 +94,8 @@ def import_path() -> list[str]:
     Not from the working folder, where anybody's files may lie, unless this package does.
     """
     package = str(Path(__file__).resolve().parent.parent)
-    here = [entry for entry in sys.path if os.path.isabs(entry) and not _is_here(entry)]
-    return [package, *(entry for entry in here if entry != package)]
+    others = [entry for entry in path_without_it() if os.path.isabs(entry)]
+    return [package, *(entry for entry in others if entry != package)]
 
 
 def one_line(text: object) -> str:
@@ -101,14 +103,6 @@ def one_line(text: object) -> str:
     line = " ".join(str(text)[: 10 * MAX_TEXT].split())
     printable = "".join(letter if letter.isprintable() else "?" for letter in line)
     return printable if len(printable) <= MAX_TEXT else printable[:MAX_TEXT] + " ..."
-
-
-def _is_here(folder: str) -> bool:
-    """Whether it is the working folder."""
-    try:
-        return os.path.samefile(folder, ".")
-    except OSError:  # one of them is gone
-        return False
 
 
 def _answer(

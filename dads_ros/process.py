@@ -1,4 +1,6 @@
-"""How this process ends: a signal sets a flag, and what does not end by itself is cut off.
+"""How this process begins, whatever it finds around it, and how it ends.
+
+A signal sets a flag, and what does not end by itself is cut off.
 
 Nothing is ever raised out of a signal: an exception inside of native code comes out as anything.
 """
@@ -12,8 +14,12 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from typing import Any, BinaryIO, TextIO, cast
+
+from dads_ros.errors import ConfigError
+from dads_ros.working_folder import path_without_it
 
 PARENT_PID = "DADS_ROS_PARENT_PID"
 """Environment variable: a node ends when this process has ended; launch files and demo set it."""
@@ -22,6 +28,9 @@ GRACE_S = 4.0
 """From the wish to end until the process is cut off."""
 ALARM_S = 0.5
 """After that, the kernel ends what even this could not."""
+QUIET = {"MPLBACKEND": "agg", "MUJOCO_GL": "disable", "ORT_DISABLE_TELEMETRY": "1"}
+"""Environment: pictures are only written, with other values matplotlib and MuJoCo may want a
+display, or libraries, or start a process; and onnxruntime reports to nobody."""
 ECHO_S = 0.5
 """So soon after the first signal a second one is its echo: a closed terminal sends two."""
 
@@ -31,19 +40,42 @@ def begin(*, is_node: bool) -> None:
 
     A signal ends it at once, until ``STOP`` catches it. Of a command it is the signal's default
     action, which no interpreter can delay; a node's exit code is 0.
+
+    Raises: ConfigError where the working folder is gone.
     """
+    for descriptor in (0, 1, 2):
+        _open_if_closed(descriptor)
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name) or os.fdopen(descriptor, "w", closefd=False)
+        stream.flush()
+        setattr(sys, name, _unbreakable(stream, is_given_up=name == "stderr"))
     if is_node:
         STOP.catch_signals(grace_s=0.0)
     else:
         for number in _signals_that_count():
             signal.signal(number, signal.SIG_DFL)
-    # Nothing is rendered here; where it might be, importing mujoco starts another process.
-    os.environ.setdefault("MUJOCO_GL", "disable")
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is not None:  # not closed by whoever started this
-            stream.flush()
-            setattr(sys, name, _unbreakable(stream))
+    sys.path[:] = path_without_it()
+    os.environ |= QUIET
+    if not os.environ.get("HOME"):  # as of a service, where ROS wants it
+        os.environ.pop("HOME", None)
+        home = os.path.expanduser("~")
+        if home != "~":  # the user is known
+            os.environ["HOME"] = home
+    os.environ.pop("PYTHONWARNINGS", None)
+    if sys.warnoptions:
+        warnings.simplefilter("default")  # those of libraries may be seen, but end no program
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise ConfigError("the current folder is gone; change to one that is there") from error
+
+
+def _open_if_closed(descriptor: int) -> None:
+    """Else the next file that is opened became this process's input or output."""
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number
 
 
 class Stop:
@@ -129,14 +161,15 @@ STOP = Stop()
 class _Output(io.FileIO):
     """A file descriptor that drops what nobody reads, and whatever follows a full disk."""
 
-    _has_failed = False
+    is_given_up = False
+    """Errors are dropped as well: one was raised, or nobody is left to be told."""
 
     def write(self, data: Any, /) -> int:  # noqa: ANN401
         try:
             return super().write(data)
         except OSError as error:
-            if error.errno not in (errno.EIO, errno.EPIPE) and not self._has_failed:
-                self._has_failed = True
+            if error.errno not in (errno.EIO, errno.EPIPE) and not self.is_given_up:
+                self.is_given_up = True
                 raise
             return memoryview(data).nbytes
 
@@ -146,14 +179,18 @@ def _signals_that_count() -> list[signal.Signals]:
     return [n for n in SIGNALS if n != signal.SIGHUP or signal.getsignal(n) != signal.SIG_IGN]
 
 
-def _unbreakable(stream: TextIO) -> TextIO:
-    """The same, but what is printed is dropped once its terminal or pipe has been closed."""
+def _unbreakable(stream: TextIO, *, is_given_up: bool) -> TextIO:
+    """The same, but what is printed is dropped once its terminal or pipe has been closed.
+
+    Letters that it cannot write are written as escapes.
+    """
     raw = _Output(stream.fileno(), "w", closefd=False)
+    raw.is_given_up = is_given_up
     is_direct = bool(getattr(stream, "write_through", False))  # PYTHONUNBUFFERED
     return io.TextIOWrapper(
         cast(BinaryIO, raw) if is_direct else io.BufferedWriter(raw),
         encoding=stream.encoding,
-        errors=stream.errors,
+        errors="backslashreplace" if stream.errors == "strict" else stream.errors,
         line_buffering=bool(stream.line_buffering),
         write_through=is_direct,
     )

@@ -7,9 +7,11 @@ ended here on the way out, and when this process is killed they notice it by the
 import argparse
 import contextlib
 import importlib.util
+import json
 import math
 import os
 import random
+import shlex
 import signal
 import socket
 import subprocess
@@ -28,15 +30,15 @@ from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.cli.arguments import check_numbers
 from dads_ros.envs.model import RobotModel
 from dads_ros.errors import ConfigError, DadsError
 from dads_ros.files import find_file, share_folder
+from dads_ros.isolation import import_path
 from dads_ros.nodes.conversions import MAX_GOAL_M, Frames, goal_message, to_ns
-from dads_ros.nodes.runner import LATCHED_QOS, RELIABLE_QOS, STATE_QOS
+from dads_ros.nodes.runner import LATCHED_QOS, RELIABLE_QOS, STATE_QOS, beginning, ros
 from dads_ros.process import PARENT_PID, STOP
 from dads_ros.robot import RobotSpec
 
@@ -114,19 +116,18 @@ def run(args: argparse.Namespace) -> int:
         flush=True,
     )
     results: list[GoalResult] = []
-    with running_nodes(args, robot, bundle) as processes, contextlib.suppress(StopAskedError):
-        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-        try:
+    with (
+        running_nodes(args, robot, bundle) as processes,
+        contextlib.suppress(StopAskedError),
+        ros(),
+    ):
+        with beginning():
             client = DemoClient(processes, silence_timeout_s(robot, args.speed))
-            client.wait_until_ready()
-            for i, goal in enumerate(goals):
-                results.append(
-                    client.drive_to(goal, f"goal {i + 1}/{len(goals)}", args.time_limit)
-                )
-                if client.is_in_trouble:  # a fallen robot does not get up
-                    break
-        finally:
-            rclpy.try_shutdown()
+        client.wait_until_ready()
+        for i, goal in enumerate(goals):
+            results.append(client.drive_to(goal, f"goal {i + 1}/{len(goals)}", args.time_limit))
+            if client.is_in_trouble:  # a fallen robot does not get up
+                break
     if STOP.is_asked:
         return STOP.exit_code
     print(table(results), flush=True)
@@ -135,7 +136,7 @@ def run(args: argparse.Namespace) -> int:
 
 def how_to_look_on(domain: str) -> str:
     """The command that starts RViz, and what it says that is no fault."""
-    view = share_folder() / "config" / "dads.rviz"
+    view = shlex.quote(str(share_folder() / "config" / "dads.rviz"))
     text = f"to look on, with ROS 2 installed: ROS_DOMAIN_ID={domain} rviz2 -d {view}"
     if importlib.util.find_spec("tf2_msgs") is None:
         text += (
@@ -343,8 +344,9 @@ class NodeProcess:
 
     def __init__(self, verb: str, parameters: dict[str, object]) -> None:
         """Start it."""
-        settings = [item for k, v in parameters.items() for item in ("-p", f"{k}:={v}")]
-        command = [sys.executable, "-m", "dads_ros", verb, "--ros-args", *settings]
+        settings = [item for k, v in parameters.items() for item in ("-p", f"{k}:={_yaml(v)}")]
+        # -P: nothing is imported from the folder that this was started in
+        command = [sys.executable, "-P", "-m", "dads_ros", verb, "--ros-args", *settings]
         self._verb = verb
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
         # A session of its own: Ctrl-C in the terminal reaches only the demo, which ends its nodes.
@@ -354,7 +356,8 @@ class NodeProcess:
             stdout=self._log,
             stderr=self._log,
             start_new_session=True,
-            env=os.environ | {PARENT_PID: str(os.getpid())},
+            env=os.environ
+            | {PARENT_PID: str(os.getpid()), "PYTHONPATH": os.pathsep.join(import_path())},
         )
 
     def check(self) -> None:
@@ -386,6 +389,11 @@ class NodeProcess:
         self._log.close()
 
 
+def _yaml(value: object) -> str:
+    """A parameter's value, as ROS reads it: a text may hold anything."""
+    return json.dumps(value, ensure_ascii=False)
+
+
 @contextmanager
 def running_nodes(
     args: argparse.Namespace, robot: RobotSpec, bundle: Path
@@ -395,10 +403,10 @@ def running_nodes(
     # In lock step a busy machine is slow, where in real time commands come late and robots fall.
     common: dict[str, object] = {
         "seed": args.seed,
-        "lock_step": "true",
+        "lock_step": True,
     }
     simulator = {"robot": args.robot, "speed": args.speed, "command_timeout_s": timeout_s}
-    planner = {"bundle": bundle, "use_sim_time": "true", "state_timeout_s": timeout_s}
+    planner = {"bundle": str(bundle), "use_sim_time": True, "state_timeout_s": timeout_s}
     processes: list[NodeProcess] = []
     try:
         for verb, parameters in (("simulate", simulator), ("plan", planner)):

@@ -57,14 +57,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     is_program = argv is None  # not called by a program of somebody else's
     argv = list(sys.argv[1:] if argv is None else argv)
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("dads_ros").setLevel(logging.INFO)
     name = argv[0] if argv else "--help"
-    if is_program:
-        begin(is_node=name in VERBS and VERBS[name].module == "node")
-    if name not in VERBS:
-        _parser().parse_args([name])  # prints help, version or an error, and leaves
     try:
+        if is_program:
+            begin(is_node=name in VERBS and VERBS[name].module == "node")
+        logging.basicConfig(format="%(message)s")
+        logging.getLogger("dads_ros").setLevel(logging.INFO)
+        if name not in VERBS:
+            _parser().parse_args([name])  # prints help, version or an error, and leaves
         status = _run(name, argv)
         if is_program:
             STOP.leave_if_asked(status)
@@ -73,6 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error))
     except OSError as error:
         return _fail(f"{error}; free some space, or choose a place that can be read and written")
+    except UnicodeError as error:
+        return _fail(f"{error}; choose other names, or a locale that has them: LC_ALL=C.UTF-8")
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] == "dads_ros":
             raise
@@ -95,6 +97,10 @@ class _Parser(argparse.ArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init__(*args, **{"formatter_class": _Formatter} | kwargs)
+
+    def _print_message(self, message: str, file: Any = None) -> None:  # noqa: ANN401
+        """Of help and version; argparse itself drops what cannot be written."""
+        print(message, end="", file=file, flush=True)
 
     def error(self, message: str) -> NoReturn:
         self.exit(_fail(f"{message}; '{self.prog} --help' shows how"))

@@ -1,6 +1,7 @@
 """dads-ros refit: the skill dynamics of a bundle, refitted to what its policy does."""
 
 import argparse
+import shlex
 import sys
 from typing import Any
 
@@ -32,5 +33,5 @@ def run(args: argparse.Namespace) -> int:
     source = find_file(args.bundle, folder="models")
     print(f"watching the skills of {source}", file=sys.stderr, flush=True)
     refit_bundle(source, args.out, robot=robot, seed=args.seed)
-    print(f"wrote {args.out}; its figures: dads-ros evaluate {args.out} --save")
+    print(f"wrote {args.out}; its figures: dads-ros evaluate {shlex.quote(str(args.out))} --save")
     return 0

@@ -1,21 +1,13 @@
-"""dads-ros train: run or resume a training run, with a progress bar."""
+"""dads-ros train: run or resume a training run."""
 
 import argparse
 import dataclasses
 import sys
 from pathlib import Path
 
-from tqdm import tqdm
-
 from dads_ros.errors import ConfigError
-from dads_ros.files import atomic_write, find_file, only_trainer, user_path
+from dads_ros.files import find_file, only_trainer, user_path
 from dads_ros.learning.config import TrainConfig
-from dads_ros.learning.export import export_bundle
-from dads_ros.learning.metrics import MetricsWriter, evaluation_line
-from dads_ros.learning.trainer import Trainer
-from dads_ros.process import STOP
-
-SHOWN = {"reward": "reward", "mean_displacement_m": "m", "sectors_3m": "sectors"}
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -55,53 +47,7 @@ def run(args: argparse.Namespace) -> int:
         config = dataclasses.replace(config, num_iterations=args.iterations)
     out = args.out or Path("runs") / f"{name}-seed{config.seed}"
     with only_trainer(out):
-        return _train(config, out, resume=args.resume)
+        print("loading torch", file=sys.stderr, flush=True)
+        from dads_ros.cli.training import train  # takes seconds; what is wrong is said before
 
-
-def _train(config: TrainConfig, out: Path, *, resume: bool) -> int:
-    trainer = Trainer(config, out, resume=resume)
-    with atomic_write(out / "config.yaml") as temporary:
-        config.with_robot_from(out).to_yaml(temporary)
-    if trainer.iteration >= config.num_iterations:
-        print(
-            f"{trainer.iteration} of {config.num_iterations} iterations are done already: no "
-            "more training; raise --iterations to go on",
-            file=sys.stderr,
-        )
-    STOP.catch_signals(is_command=True)
-    shown: dict[str, str] = {}
-    with (
-        MetricsWriter(out, trainer.robot, first_iteration=trainer.iteration + 1) as writer,
-        tqdm(
-            total=config.num_iterations,
-            initial=trainer.iteration,
-            unit="it",
-            mininterval=0.5 if sys.stderr.isatty() else 15.0,
-            dynamic_ncols=True,
-            file=sys.stderr,
-        ) as bar,
-    ):
-        for metrics in trainer.iterations():
-            writer.write(metrics)
-            if "mean_displacement_m" in metrics.values:
-                tqdm.write(evaluation_line(metrics, trainer.robot), file=sys.stderr)
-            shown |= {
-                label: f"{metrics.values[name]:.3g}"
-                for name, label in SHOWN.items()
-                if name in metrics.values
-            }
-            bar.set_postfix(shown, refresh=False)
-            bar.update()
-            if STOP.is_asked:
-                break
-    if STOP.is_asked:
-        trainer.save_checkpoint()
-        print(
-            f"stopped at iteration {trainer.iteration}; go on with: dads-ros train --resume "
-            f"--out {out}",
-            file=sys.stderr,
-        )
-        return STOP.exit_code
-    export_bundle(trainer, out / "bundle")
-    print(f"skills exported to {out / 'bundle'}")
-    return STOP.exit_code
+        return train(config, out, resume=args.resume)

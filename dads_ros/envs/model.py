@@ -309,7 +309,8 @@ def load_mjcf(path: Path) -> mujoco.MjModel:
     name = one_line(path)
     try:
         status = path.stat()
-    except (OSError, ValueError) as error:  # ValueError: of a NUL in it
+        str(path).encode()  # MuJoCo takes no others
+    except (OSError, ValueError) as error:  # ValueError: of a NUL in it, or no UTF-8
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"MJCF '{name}' does not load ({reason}); check the path") from error
     if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_MJCF_BYTES:

@@ -4,6 +4,7 @@ Shapes: B batch, F features, A actuators.
 """
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -106,7 +107,7 @@ class Sac:
             "actor": self._actor_gradients,
         }
         if config.compile:
-            self._gradients = {k: Compiled(f) for k, f in self._gradients.items()}
+            self._gradients = {k: Compiled(f, k) for k, f in self._gradients.items()}
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """Set the step size of all optimisers."""
@@ -211,13 +212,13 @@ class Sac:
 class Compiled:
     """A gradient function through torch.compile; as it is where compiling fails."""
 
-    def __init__(self, function: GradientFunction) -> None:
-        """Compiling comes with the first call."""
+    def __init__(self, function: GradientFunction, name: str) -> None:
+        """Compiling comes with the first call; the name is for people."""
         # Forward and backward become one graph, instead of a break at torch.autograd.grad
         # (measured: x 1.25 updates per second).
         if hasattr(torch._dynamo.config, "trace_autograd_ops"):
             torch._dynamo.config.trace_autograd_ops = True
-        self._eager = function
+        self._eager, self._name, self._is_new = function, name, True
         self._compiled: GradientFunction = torch.compile(function, dynamic=False)
         self.is_used = True
         """False after compiling failed."""
@@ -226,9 +227,19 @@ class Compiled:
         """What the function returns."""
         if self.is_used:
             try:
+                if self._is_new:
+                    return self._compile(batch, noise, temperature)
                 return self._compiled(batch, noise, temperature)
             except RuntimeError as error:  # torch's own, from a missing compiler on
                 self.is_used = False
                 reason = str(error).strip().splitlines()[0]
                 logger.warning("training goes on without torch.compile: %s", reason)
         return self._eager(batch, noise, temperature)
+
+    def _compile(self, *inputs: Any) -> Gradients:  # noqa: ANN401
+        """The first call, which takes long."""
+        logger.info("compiling the update of the %s", self._name)
+        begin, self._is_new = time.monotonic(), False
+        gradients = self._compiled(*inputs)
+        logger.info("compiled it in %.0f s", time.monotonic() - begin)
+        return gradients

@@ -4,14 +4,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import rclpy
 from nav_msgs.msg import Odometry
 from rcl_interfaces.srv import GetParameters
 from rclpy.exceptions import InvalidNamespaceException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
-from rclpy.signals import SignalHandlerOptions
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Imu, JointState
@@ -24,7 +22,7 @@ from dads_ros.diagnosis.records import Arrival, Endpoint, Heard, PlannerSettings
 from dads_ros.errors import ConfigError
 from dads_ros.nodes.conversions import COMMAND_TYPES, to_ns
 from dads_ros.nodes.hearing import Hearing, command_record
-from dads_ros.nodes.runner import STATE_QOS, WAKE_S
+from dads_ros.nodes.runner import STATE_QOS, WAKE_S, beginning, ros
 from dads_ros.planning.guard import IS_GUARD
 from dads_ros.process import STOP
 
@@ -45,19 +43,17 @@ def listen(namespace: str, seconds: float) -> Heard | None:
 
     Raises: ConfigError for a namespace that is none.
     """
-    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-    try:
-        node = DoctorNode(namespace)
+    with ros():
+        with beginning():
+            try:
+                node = DoctorNode(namespace)
+            except InvalidNamespaceException as error:
+                raise ConfigError(
+                    f"--namespace is '{namespace}': {error}; give one such as robot1"
+                ) from error
         heard = node.listen(seconds)
         node.destroy_node()
         return heard
-    except InvalidNamespaceException as error:
-        text = " ".join(str(error).split())
-        raise ConfigError(
-            f"--namespace is '{namespace}': {text}; give one such as robot1"
-        ) from error
-    finally:
-        rclpy.try_shutdown()
 
 
 class DoctorNode(Node):

@@ -9,7 +9,8 @@ import reprlib
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,7 +18,9 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+from rclpy.exceptions import NameValidationException
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -52,6 +55,20 @@ OK, WARN, ERROR = (
     for level in (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR)
 )
 NodeT = TypeVar("NodeT", bound=Node)
+USAGE = "use --ros-args -p NAME:=VALUE or --params-file FILE"
+_OF_ARGUMENTS, _BY_ROS = (
+    tuple(getattr(rclpy_implementation, f"{name}Error") for name in names)
+    for names in (("RCLInvalidROSArgs", "UnknownROSArgs"), ("RCL", "RCUtils", "RMW"))
+)
+MAX_DOMAIN = 232
+"""Above there are no UDP ports for it."""
+SWITCHES = (
+    "RCUTILS_COLORIZED_OUTPUT",
+    "RCUTILS_LOGGING_BUFFERED_STREAM",
+    "RCUTILS_LOGGING_USE_STDOUT",
+)
+"""Environment variables of ROS's own log."""
+_OF_ROS = ("FASTDDS_", "FASTRTPS_", "HOME", "RCUTILS_", "RMW_", "ROS_")
 _M_MMAP_THRESHOLD = -3  # of malloc.h
 LARGE_BLOCK = 256 * 1024
 """Bytes; what the control step allocates is smaller."""
@@ -133,22 +150,81 @@ def run_node(
     _return_memory()
     arguments = [sys.argv[0], *(sys.argv[1:] if args is None else args)]
     try:
-        unknown = remove_ros_args(arguments)[1:]
-        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    except Exception as error:  # of a private type
-        text = " ".join(str(error).split())
-        sys.stderr.write(f"{text}; use --ros-args -p NAME:=VALUE or --params-file FILE\n")
+        with beginning():
+            unknown = remove_ros_args(arguments)[1:]
+        if unknown:
+            raise ConfigError(f"unknown argument {unknown[0]}; {USAGE}")
+        with ros(arguments):
+            return _run(make, spin)
+    except DadsError as error:
+        sys.stderr.write(f"{error}\n")
         return 2
-    if unknown:
-        sys.stderr.write(f"unknown argument {unknown[0]}; use --ros-args -p NAME:=VALUE\n")
-        return 2
+
+
+@contextmanager
+def ros(arguments: Sequence[str] = ()) -> Iterator[None]:
+    """ROS is initialised within. Raises: ConfigError where it cannot be."""
+    with beginning():
+        _check_environment()
+        rclpy.init(args=list(arguments), signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        yield
+    finally:
+        rclpy.try_shutdown()
+
+
+def _check_environment() -> None:
+    """What ROS answers by ending the process, by pages of text, or not at all."""
+    domain = os.environ.get("ROS_DOMAIN_ID", "")
+    is_number = domain.isascii() and domain.isdecimal()
+    if domain and not (is_number and int(domain[:9]) <= MAX_DOMAIN):
+        raise ConfigError(
+            f"ROS_DOMAIN_ID is '{domain}'; expected a whole number, 0 to {MAX_DOMAIN}"
+        )
+    os.getcwd().encode()  # it is part of what is said
+    for name in SWITCHES:
+        if (value := os.environ.get(name, "")) not in ("", "0", "1"):
+            raise ConfigError(f"{name} is '{value}'; expected 0 or 1")
+    if not any(os.environ.get(name) for name in ("HOME", "ROS_HOME", "ROS_LOG_DIR")):
+        raise ConfigError("HOME is not set, where ROS keeps its logs; set it, or ROS_LOG_DIR")
+
+
+@contextmanager
+def beginning() -> Iterator[None]:
+    """Turn what ROS, DDS or the system has against a node's begin into a ConfigError."""
+    try:
+        yield
+    except (*_OF_ARGUMENTS, NameValidationException) as error:
+        raise ConfigError(f"ROS does not begin: {_first(error)}; {USAGE}") from error
+    except _BY_ROS as error:
+        found = [f"{k}={v}" for k, v in sorted(os.environ.items()) if k.startswith(_OF_ROS)]
+        raise ConfigError(
+            f"ROS does not begin: {_first(error)}; check the environment, where these are set: "
+            f"{', '.join(found)}"
+        ) from error
+    except UnicodeError as error:
+        raise ConfigError(f"ROS takes UTF-8 alone: {error}; choose other names") from error
+    except OSError as error:
+        raise ConfigError(f"{error}; make room, or choose places that can be used") from error
+
+
+def _first(error: Exception) -> str:
+    """What ROS says, without the places in its source."""
+    return str(error).split(", at ")[0]
+
+
+def _run(make: Callable[[], NodeT], spin: Callable[[NodeT], None]) -> int:
+    """Returns: the exit code."""
     node = None
     try:
-        node = make()
+        with beginning():
+            node = make()
         spin(node)
     except ExternalShutdownException:
         pass
     except DadsError as error:
+        if STOP.is_asked:  # Ctrl-C also ends what was started to make the node
+            return 0
         get_logger("dads_ros").fatal(str(error))
         return 2
     finally:
@@ -160,7 +236,6 @@ def run_node(
             # A node is part of cycles; DDS announces its end only once it is collected.
             node = None
             gc.collect()
-        rclpy.try_shutdown()
     return 0
 
 

@@ -4,6 +4,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from dads_ros.errors import DadsError
 from dads_ros.process import STOP, begin
 
 
@@ -23,9 +24,12 @@ def skill_trainer(args: Sequence[str] | None = None) -> int:
 
 
 def _run(module: str, args: Sequence[str] | None) -> int:
-    begin(is_node=True)
     try:
+        begin(is_node=True)
         node = importlib.import_module(f"dads_ros.nodes.{module}")
+    except DadsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] == "dads_ros":
             raise

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import logging
 import queue
 import sys
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.node import Node
 from rclpy.task import Future
 from std_msgs.msg import Float64MultiArray
@@ -22,6 +24,7 @@ from dads_ros.files import atomic_write, find_file, only_trainer, user_path
 from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.export import export_bundle
 from dads_ros.learning.metrics import MetricsWriter, evaluation_line
+from dads_ros.learning.progress import LINE_S, Progress, begin_line
 from dads_ros.learning.trainer import NUM_SHOWN_SKILLS, IterationMetrics, Trainer
 from dads_ros.nodes.conversions import Frames, labelled_array
 from dads_ros.nodes.markers import skill_fan_markers
@@ -43,6 +46,23 @@ from dads_ros.process import STOP
 
 END_DELAY_S = 0.2  # until the answer to ~/stop has left
 FAN_POINT_STEPS = 5  # control steps between the points of a track that is shown
+TRAINING: tuple[Level, str] = OK, "training"
+
+
+class _ToLog(logging.Handler):
+    """What the trainer itself says, such as that it compiles, is said by the node."""
+
+    def __init__(self, log: RcutilsLogger) -> None:
+        """Begin."""
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say it."""
+        if record.levelno >= logging.WARNING:
+            self._log.warning(record.getMessage())
+        else:
+            self._log.info(record.getMessage())
 
 
 class Job:
@@ -79,12 +99,16 @@ class SkillTrainerNode(Node):
             stack.enter_context(only_trainer(self._out))
             self._trainer = Trainer(train, self._out, resume=config.resume)
             self._hold = stack.pop_all()  # until this process ends
+        user_path(config.export_folder)  # what is wrong with it is said now
+        self._progress = Progress(self._trainer.iteration, train.num_iterations)
+        logging.getLogger("dads_ros").setLevel(logging.INFO)
+        logging.getLogger("dads_ros").addHandler(_ToLog(self.get_logger()))
         self._frames = Frames.of(config.frame_prefix)
         self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._jobs_lock = threading.Lock()  # guards who runs a job
         self._takes_jobs = True
         self._is_paused = self._must_stop = False
-        self._status: tuple[Level, str] = OK, "training"
+        self._status: tuple[Level, str] = TRAINING
         self._values: dict[str, float] = {}
         self._iteration_time = time.monotonic()
         self._metrics_publisher = self.create_publisher(
@@ -96,6 +120,7 @@ class SkillTrainerNode(Node):
         self.create_service(SetBool, "~/set_pause", self._set_pause, **beside)
         self.create_service(Trigger, "~/export", self._export, **beside)
         self.create_service(Trigger, "~/stop", self._stop, **beside)
+        self.create_timer(LINE_S, self._say_progress, clock=STEADY)
         self._diagnostics = Diagnostics(
             self, "training", self._health, lambda: self._trainer.robot.name
         )
@@ -122,14 +147,12 @@ class SkillTrainerNode(Node):
             with atomic_write(self._out / "config.yaml") as temporary:
                 self._trainer.config.with_robot_from(self._out).to_yaml(temporary)
             first, robot = self._trainer.iteration + 1, self._trainer.robot
-            self.get_logger().info(
-                f"training '{robot.name}' in '{self._out}', iteration {first} of "
-                f"{self._trainer.config.num_iterations}"
-            )
+            self.get_logger().info(begin_line(self._trainer))
             with MetricsWriter(self._out, robot, first_iteration=first) as writer:
                 self._iterate(writer)
             if self._trainer.iteration >= self._trainer.config.num_iterations:
                 self._status = OK, f"trained; exporting to '{self._bundle_folder}'"
+                self.get_logger().info(self._status[1])
                 export_bundle(self._trainer, self._bundle_folder)
                 self._status = OK, f"finished; exported to '{self._bundle_folder}'"
             else:
@@ -149,7 +172,7 @@ class SkillTrainerNode(Node):
     @property
     def _bundle_folder(self) -> Path:
         folder = self._settings.config.export_folder
-        return Path(folder).expanduser() if folder else self._out / "bundle"
+        return user_path(folder) if folder else self._out / "bundle"
 
     def _iterate(self, writer: MetricsWriter) -> None:
         """Iterations with jobs between them; while paused, only jobs."""
@@ -179,6 +202,7 @@ class SkillTrainerNode(Node):
 
     def _report(self, metrics: IterationMetrics) -> None:
         self._iteration_time = time.monotonic()
+        self._progress.take(metrics)
         self._values |= {"iteration": float(metrics.iteration)} | metrics.to_dict()
         values = np.array(list(self._values.values()), float)
         self._metrics_publisher.publish(labelled_array(values, ",".join(self._values)))
@@ -191,6 +215,10 @@ class SkillTrainerNode(Node):
             stamp = self.get_clock().now().to_msg()
             markers = skill_fan_markers(tracks, stamp=stamp, frame=self._frames.odom)
             self._fan_publisher.publish(markers)
+
+    def _say_progress(self) -> None:
+        if self._status == TRAINING and not self._is_paused:
+            self.get_logger().info(self._progress.line())
 
     async def _set_pause(
         self, request: SetBool.Request, response: SetBool.Response
@@ -225,7 +253,7 @@ class SkillTrainerNode(Node):
 
     def _health(self) -> tuple[Level, str, Mapping[str, object]]:
         level, text = self._status
-        if self._is_paused and text == "training":
+        if self._is_paused and self._status == TRAINING:
             text = "paused"
         age = time.monotonic() - self._iteration_time
         return level, text, {"out": self._out, "seconds since iteration": age, **self._values}

@@ -4,7 +4,6 @@ Shapes: R robots, M points of a path, D skill dimensions.
 """
 
 import importlib
-import os
 import sys
 from dataclasses import dataclass, field
 from typing import cast
@@ -26,6 +25,7 @@ from dads_ros.planning.costs import (
     turned,
 )
 from dads_ros.planning.obstacles import ObstacleCost, ObstacleMap, WayCost, WayField
+from dads_ros.working_folder import path_without_it
 
 
 @dataclass
@@ -128,8 +128,8 @@ def load_cost(name: str) -> Cost | None:
     if not name:
         return None
     module, _, attribute = name.partition(":")
-    before, here = sys.path[:], os.getcwd()
-    sys.path[:] = [place for place in before if place and os.path.realpath(place) != here]
+    before = sys.path[:]
+    sys.path[:] = path_without_it()
     try:
         kind = getattr(importlib.import_module(module), attribute)
         if not isinstance(kind, type):

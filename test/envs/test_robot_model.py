@@ -1,6 +1,7 @@
 """RobotModel: frames against MuJoCo's own, orders, symmetry, and what is refused."""
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -284,3 +285,10 @@ def test_models_of_one_file_share_nothing() -> None:
     one, two = RobotModel(spec), RobotModel(spec)
     one.mj_model.body_mass[:] = 7.0
     assert not np.any(two.mj_model.body_mass == 7.0)
+
+
+def test_a_path_that_is_no_utf_8_is_named(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"\xff.xml")
+    path.write_text("<mujoco/>")
+    with pytest.raises(ConfigError, match=r"does not load \('utf-8' codec .*check the path"):
+        load_mjcf(path)

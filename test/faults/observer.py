@@ -14,6 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory
 
 from dads_ros.nodes.conversions import answered_stamp_ns, to_ns
 from dads_ros.nodes.runner import NO_SUBSCRIPTION_EVENTS
@@ -48,7 +49,13 @@ class Report(NamedTuple):
 class Observer(Probe):
     """Hears states, commands and reports of one robot."""
 
-    def __init__(self, low: np.ndarray, high: np.ndarray, safe: np.ndarray) -> None:
+    def __init__(
+        self,
+        low: np.ndarray,
+        high: np.ndarray,
+        safe: np.ndarray,
+        command_type: type = Float64MultiArray,
+    ) -> None:
         """Hear from now on; commands must lie within limits. Shape (A,)."""
         super().__init__()
         self._low, self._high, self._safe = low, high, safe
@@ -58,7 +65,8 @@ class Observer(Probe):
         self.reports: list[Report] = []
         self.published: dict[int, list[float]] = defaultdict(list)
         self._halves: dict[type, dict[int, float]] = {JointState: {}, Odometry: {}}
-        self._hear(Float64MultiArray, "joint_commands", self._take_command)
+        self._says_what_it_answers = command_type is Float64MultiArray
+        self._hear(command_type, "joint_commands", self._take_command)
         self._hear(JointState, "joint_states", self._take_state)
         self._hear(Odometry, "odom", self._take_state)
         self._hear(DiagnosticArray, "/diagnostics", self._take_report)
@@ -153,7 +161,13 @@ class Observer(Probe):
             kind, topic, callback, EVERY_MESSAGE, event_callbacks=NO_SUBSCRIPTION_EVENTS
         )
 
-    def _take_command(self, message: Float64MultiArray, sent: float, received: float) -> None:
+    def _take_command(
+        self, message: Float64MultiArray | JointTrajectory, sent: float, received: float
+    ) -> None:
+        if isinstance(message, JointTrajectory):
+            numbers = message.points[0].positions if message.points else ()
+            self.commands.append(Command(sent, received, np.array(numbers), None))
+            return
         if any(dimension.label == INTRUDER for dimension in message.layout.dim):
             return
         data, stamp_ns = np.array(message.data), answered_stamp_ns(message)
@@ -185,6 +199,9 @@ class Observer(Probe):
 
     def _age_s(self, command: Command) -> float:
         """How old the state was that a command answers when it was sent, by all that is known."""
+        if not self._says_what_it_answers:  # no older than the newest
+            times = [t for times in self.published.values() for t in times if t <= command.sent]
+            return command.sent - max(times, default=-np.inf)
         if command.stamp_ns is None:
             return np.inf
         by_stamp = command.sent - command.stamp_ns / 1e9 if self.stamps_are_wall_time else 0.0

@@ -492,6 +492,7 @@ def then(*actions: Action) -> Action:
 
 MADE = Setup(robot="ant", is_simulated=False)
 OWN_TIME = replace(MADE, has_wall_time=False)
+TRAJECTORIES = replace(MADE, command_type="joint_trajectory")
 ANT = Setup(robot="ant")
 BUSY = Setup(burns=True)
 STOP, REST, END, DRIVE, ANSWER, COMMAND = Must
@@ -593,6 +594,20 @@ PROCESSES = [
         STOP,
         repair=new_simulator,
         setup=ANT,
+    ),
+    Row(
+        "trajectories: planner killed",
+        send(signal.SIGKILL),
+        STOP,
+        repair=new_planner,
+        setup=TRAJECTORIES,
+    ),
+    Row(
+        "trajectories: planner stopped",
+        send(signal.SIGSTOP),
+        STOP,
+        repair=send(signal.SIGCONT),
+        setup=TRAJECTORIES,
     ),
     Row("all cores busy: drives", nothing, COMMAND, setup=BUSY, lasts_s=4.0),
     Row(

@@ -32,7 +32,12 @@ from std_msgs.msg import Float64MultiArray, MultiArrayDimension
 from std_srvs.srv import Trigger
 
 from bundles import write_bundle
-from dads_ros.nodes.conversions import Frames, joint_state_message, odometry_message
+from dads_ros.nodes.conversions import (
+    COMMAND_TYPES,
+    Frames,
+    joint_state_message,
+    odometry_message,
+)
 from dads_ros.nodes.runner import RELIABLE_QOS
 from dads_ros.observation import RobotState
 from dads_ros.robot import RobotSpec
@@ -70,6 +75,8 @@ class Setup:
     """The planner writes on a terminal, which a row can hold."""
     cost: str = ""
     """A class of costs/misbehaves.py as costs.custom."""
+    command_type: str = "float64_multi_array"
+    """Of joint_commands; the simulator takes no other."""
     simulator: Mapping[str, object] = field(default_factory=dict)
     """Parameters of the simulator."""
 
@@ -168,7 +175,8 @@ class Stage:
         self._stack.callback(sweep_shared_memory, time.time())  # last of all
         setup = self.setup
         low, high = self.robot.command_limits
-        self.observer = Observer(low, high, np.array(self.robot.safe_command))
+        safe = np.array(self.robot.safe_command)
+        self.observer = Observer(low, high, safe, COMMAND_TYPES[setup.command_type])
         self._stack.callback(self.observer.close)
         self.bundle = self._bundle(self.home / "bundle")
         self.meter = DelayMeter(self.folder)
@@ -197,6 +205,7 @@ class Stage:
             "bundle": self.bundle,
             "use_sim_time": self.setup.is_simulated,
             "state_timeout_s": STATE_TIMEOUT_S,
+            "command_type": self.setup.command_type,
             **cost,
         }
         if self.setup.without:

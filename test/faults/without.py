@@ -221,6 +221,7 @@ OF_ROWS: dict[Callable[[], None], tuple[str, ...]] = {
         "planner: SIGSEGV",
         "planner: SIGABRT",
         "Ant: planner killed",
+        "trajectories:",
         "all cores busy: planner killed",
         "cost of the user's own holds",
         "cost of the user's own ends",

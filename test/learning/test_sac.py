@@ -1,3 +1,4 @@
+import logging
 import math
 import os
 import shutil
@@ -168,11 +169,14 @@ def test_layer_norm_bounds_the_critics_where_there_is_no_data() -> None:
     assert spread[True] < 5.0 < 100.0 < spread[False]
 
 
-def test_a_compiled_update_equals_an_eager_one() -> None:
+def test_a_compiled_update_equals_an_eager_one(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     settings = {"critic_layer_norm": True, "learn_temperature": True, "policy_average": 0.9}
     eager, compiled = make(**settings), make(**settings, compile=True)
     data, noise = batch(), torch.randn(2, 32, 2)
     metrics = [sac.update(data, noise) for sac in (eager, compiled)]
+    for name in ("critic", "actor"):
+        assert f"compiling the update of the {name}" in caplog.text
     can_compile = shutil.which(os.environ.get("CXX", "g++")) is not None
     assert compiled._gradients["critic"].is_used == can_compile
     assert compiled._gradients["actor"].is_used == can_compile

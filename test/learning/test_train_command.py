@@ -94,7 +94,8 @@ def test_a_run_killed_with_9_resumes_to_the_end_of_an_uninterrupted_one(tmp_path
     config = write_config(tmp_path)
     output = finish(train(config, tmp_path / "whole"))
     assert "12 sectors" in output
-    assert "it/s" in output
+    assert f"training 'point_mass' in '{tmp_path / 'whole'}', iteration 1 of 60, on cpu" in output
+    assert "iteration 60 of 60, " in output and " it/s, 0 s left, reward " in output
     assert (tmp_path / "whole" / "bundle" / "bundle.yaml").exists()
     assert any(p.name.startswith("events.out") for p in (tmp_path / "whole").iterdir())
     assert (tmp_path / "whole" / "skills.png").read_bytes().startswith(b"\x89PNG")
@@ -145,7 +146,7 @@ def test_a_signal_at_any_moment_leaves_a_run_that_can_be_resumed(tmp_path: Path)
         assert process.returncode in (128 + number, -number), errors
         assert "Traceback" not in output + errors
         process = train(config, run, "--resume", "--iterations", "100000")
-        wait_for_text(process, "it/s")
+        wait_for_text(process, "training 'point_mass' in")
     process.send_signal(number)
     process.communicate(timeout=60)
     assert process.returncode == 128 + number

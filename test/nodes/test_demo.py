@@ -15,8 +15,14 @@ import pytest
 
 from dads_ros.bundle.manifest import BundleManifest
 from dads_ros.bundle.runtime import SkillBundle
-from dads_ros.cli.demo import draw_goals, how_to_look_on, parse_goals, warn_of_other_model
-from dads_ros.errors import ConfigError
+from dads_ros.cli.demo import (
+    NodeProcess,
+    draw_goals,
+    how_to_look_on,
+    parse_goals,
+    warn_of_other_model,
+)
+from dads_ros.errors import ConfigError, DadsError
 from dads_ros.process import PARENT_PID
 from dads_ros.robot import RobotSpec
 from ros_graph import ROOT
@@ -144,6 +150,19 @@ def test_a_node_that_ends_is_named_with_the_reason(point_mass_bundle: Path, verb
     assert f"'{verb}' ended by SIGSEGV" in err
     assert len(err.strip().splitlines()) == 1
     assert not nodes_of(demo)
+
+
+def test_a_node_is_told_any_text_and_imports_nothing_from_the_working_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    robot = "a: b #c '\"%ä\n- [true"
+    (tmp_path / "random.py").write_text("raise SystemExit('mine')")
+    monkeypatch.chdir(tmp_path)
+    process = NodeProcess("simulate", {"robot": robot})
+    process._process.wait(60)
+    with pytest.raises(DadsError) as caught:
+        process.check()
+    assert f"'{' '.join(robot.split())}' was not found" in str(caught.value)
 
 
 def test_bad_bundle_is_one_sentence_and_exit_code_two(tmp_path: Path) -> None:
