@@ -216,7 +216,7 @@ class TaskInbox:
         if errand is not None and _is_same_goal(errand.task, task):
             return
         if errand is None or errand.task.goals is None or not self._move(position, task):
-            heading = f"heading {yaw:.2f} rad" if has_yaw else "any heading, as none is predicted"
+            heading = f"heading {yaw:.2f} rad" if has_yaw else "heading ignored (no yaw predicted)"
             self._turn_to(Errand(task, GoalWatch(position)), position, after=f", {heading}")
         if self._memory is not None:
             self._memory.keep("goal_pose", transform, serialize_message(message))

@@ -124,7 +124,7 @@ def test_a_goal_that_the_robot_sees_is_where_it_was_seen(robot: Robot) -> None:
     np.testing.assert_allclose([place.x, place.y], stands + np.array([-2.0, 1.0]), atol=0.1)
     probe.wait_for(lambda: not has_reached(probe))
     probe.wait_for(lambda: has_reached(probe))
-    assert "any heading, as none is predicted" in robot.planner.said()
+    assert "heading ignored (no yaw predicted)" in robot.planner.said()
 
 
 @pytest.mark.skipif(tf2_ros is None, reason="tf2_ros is not installed; PyPI has it not")
