@@ -11,7 +11,7 @@ Array = NDArray[np.float64]
 
 
 class Transform(NamedTuple):
-    """A frame's origin (m) and orientation (unit quaternion) in another frame; here: that itself.
+    """A frame's origin (m) and orientation (unit quaternion) in another frame; default: the same.
 
     Seven numbers, in the order of a ROS message.
     """
@@ -29,7 +29,7 @@ class Transform(NamedTuple):
         """Of an upright frame at height 0. m, rad."""
         return cls(x, y, qz=float(np.sin(yaw / 2)), qw=float(np.cos(yaw / 2)))
 
-    def place(self, places: Array) -> Array:
+    def apply(self, places: Array) -> Array:
         """Positions and quaternions (x, y, z, w) of its frame, in the other one. Shape (N, 7)."""
         if self == Transform():
             return places

@@ -11,7 +11,7 @@ def test_places_are_where_scipy_has_them() -> None:
     turn, turns = Rotation.random(random_state=1), Rotation.random(9, random_state=2)
     origin, positions = rng.normal(size=3), rng.normal(size=(9, 3))
     transform = Transform(*origin, *turn.as_quat())
-    found = transform.place(np.hstack([positions, turns.as_quat()]))
+    found = transform.apply(np.hstack([positions, turns.as_quat()]))
     np.testing.assert_allclose(found[:, :3], turn.apply(positions) + origin)
     np.testing.assert_allclose(
         Rotation.from_quat(found[:, 3:]).as_matrix(), (turn * turns).as_matrix(), atol=1e-12

@@ -354,7 +354,7 @@ def labelled_array(values: NDArray[np.floating], label: str) -> Float64MultiArra
     return message
 
 
-def header_of(serialised: bytes) -> Header:
+def header_of(serialised: bytes, what: str) -> Header:
     """Of a serialised message that begins with one, without reading the rest.
 
     Raises: MessageError.
@@ -362,7 +362,10 @@ def header_of(serialised: bytes) -> Header:
     try:
         return deserialize_message(serialised[:_MAX_HEADER_BYTES], Header)
     except RuntimeError as error:
-        raise MessageError(f"refused: a message without a header ({error})") from error
+        raise MessageError(
+            f"{what} refused: its header cannot be read; it is damaged, or the name of its frame "
+            f"is longer than {_MAX_HEADER_BYTES} letters"
+        ) from error
 
 
 def goal_of(message: PoseStamped, transform: Transform, what: str = "goal") -> Array:
@@ -415,7 +418,7 @@ def _places(poses: Sequence[Pose], transform: Transform, what: str) -> Array:
         raise MessageError(
             f"{what} refused: x {x}, y {y}, z {z} and its orientation must be finite numbers"
         )
-    numbers = transform.place(numbers)
+    numbers = transform.apply(numbers)
     x, y = numbers[np.abs(numbers[:, :2]).max(axis=1).argmax(), :2]
     if not max(abs(x), abs(y)) <= MAX_GOAL_M:
         raise MessageError(

@@ -256,7 +256,7 @@ class SkillPlannerNode(SteadyLifecycleNode):
         """One policy step and one command for each complete state."""
         controller = self._controller
         assert controller is not None  # states come only while the node is active
-        self._inbox.update(np.append(state.position[:2], state.yaw()))
+        self._inbox.update(np.append(state.position[:2], state.yaw()), stamp_ns)
         topic = self._states.second_voice()
         controller.object("state", f"two publishers on {topic} say the same" if topic else "")
         step = controller.step(state[None], stamp_ns, measured)
@@ -305,6 +305,7 @@ class SkillPlannerNode(SteadyLifecycleNode):
     def _look_around(self) -> None:
         """Guard and rivals, once a second; a dry run needs no guard and has no rivals."""
         self._look_for_other_type()
+        self._inbox.try_waiting()
         if self._settings.config.dry_run:
             return
         if self._is_active and self._controller is not None:
@@ -438,6 +439,8 @@ class SkillPlannerNode(SteadyLifecycleNode):
                     "the stamps are not of this node's clock, so that only DDS says how old a "
                     f"state is; {cure}"
                 )
+            elif self._inbox.complaint:
+                level, detail = max(level, WARN), self._inbox.complaint
         if self._settings.config.dry_run:
             text = f"dry run, nothing goes to the robot: {text}"
         found = {"bundle": bundle.folder, **values}

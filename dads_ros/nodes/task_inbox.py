@@ -53,8 +53,8 @@ _Placed = tuple[bytes, Transform]
 """A serialised message, and where its frame is in odom."""
 MAX_MESSAGE_BYTES = 64 << 20
 """Of a path or a map; a map of 4000 x 4000 cells has 16 MB."""
-MAP_MOVED_M, MAP_REACH_M = 0.02, 20.0
-"""A map that comes again is worked on again when its frame has moved, within this reach."""
+MAP_MOVED_M, MAP_REACH_M = 0.1, 20.0
+"""A map that comes again is worked on again when its frame has moved so far within this reach."""
 JUDGE_S = 0.2
 """So often it is looked whether the robot is in an obstacle, or walled in."""
 
@@ -155,21 +155,32 @@ class TaskInbox:
         """Turn to the task that was kept when the process ended, once."""
         self._attempt(self._recall)
 
-    def update(self, base: Array) -> None:
+    def update(self, base: Array, stamp_ns: int) -> None:
         """Take over what has been read and found meanwhile; once in every control step.
 
         Args:
             base: x, y (m) and yaw (rad) of the robot, world frame. Shape (3,).
+            stamp_ns: of the state.
         """
         self._position = base[:2]
-        self._transforms.see(Transform.on_ground(*base.tolist()))
-        for what in self._transforms.waiting:
-            self._attempt(self._transforms.try_again, what)
+        if np.isfinite(base).all():
+            self._transforms.set_base(stamp_ns, Transform.on_ground(*base.tolist()))
+        self.try_waiting()
         if self._path is not None and self._path[0].done():
             self._attempt(self._use_path)
         self._read_map()
         if self._finder is not None:
             self._attempt(self._look_for_ways)
+
+    def try_waiting(self) -> None:
+        """Use what waits for its frame, or refuse it in the end; also while no states come."""
+        for what in self._transforms.waiting:
+            self._attempt(self._transforms.try_again, what)
+
+    @property
+    def complaint(self) -> str:
+        """What the map waits for."""
+        return self._transforms.complaint
 
     def _guarded(self, use: Callable[[Any], None]) -> Callable[[Any], None]:
         return lambda message: self._attempt(use, message)
@@ -180,8 +191,10 @@ class TaskInbox:
             use(*arguments)
         except DadsError as error:
             is_idle = self._errand is None
-            kept = "the robot stays without a task" if is_idle else "the old task stays"
-            self._node.get_logger().warning(f"{error}; {kept}", throttle_duration_sec=1.0)
+            kept = "; the robot stays without a task" if is_idle else "; the old task stays"
+            if "map" in str(error).split()[:2]:
+                kept = ""
+            self._node.get_logger().warning(f"{error}{kept}", throttle_duration_sec=1.0)
 
     @property
     def _errand(self) -> Errand | None:
@@ -190,19 +203,22 @@ class TaskInbox:
 
     def _hear_goal(self, message: PoseStamped) -> None:
         self._active("goal")
-        self._transforms.wait("goal", message.header, functools.partial(self._use_goal, message))
+        self._transforms.forget("path")  # the newest counts
+        use = functools.partial(self._use_goal, message)
+        self._transforms.use_when_known("goal", message.header, use)
 
     def _hear_path(self, serialised: bytes) -> None:
         self._active("path")
         _check_size("path", serialised)
+        self._transforms.forget("goal")
         use = functools.partial(self._read_path, serialised)
-        self._transforms.wait("path", header_of(serialised), use)
+        self._transforms.use_when_known("path", header_of(serialised, "path"), use)
 
     def _hear_map(self, serialised: bytes) -> None:
         """A latched map comes once, perhaps before the node is active."""
         _check_size("map", serialised)
         use = functools.partial(self._keep_map, serialised)
-        self._transforms.wait("map", header_of(serialised), use, or_newest=True)
+        self._transforms.use_when_known("map", header_of(serialised, "map"), use)
 
     def _use_goal(self, message: PoseStamped, transform: Transform) -> None:
         x, y, yaw = goal_of(message, transform).tolist()
@@ -312,6 +328,7 @@ class TaskInbox:
         velocities = self._on_ground(bundle, velocity[None, :2], "cmd_vel")
         rates = velocity[2:] if "yaw" in bundle.fields else None
         errand = self._errand
+        self._transforms.forget("goal", "path")
         if errand is not None and errand.task.velocities is not None:
             errand.task.velocities, errand.task.yaw_rates = velocities, rates
             errand.received = received

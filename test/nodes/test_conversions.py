@@ -249,10 +249,10 @@ def test_map_is_turned_into_odom() -> None:
 def test_header_is_read_from_the_first_bytes_of_a_message() -> None:
     header = Header(frame_id="map", stamp=Time(sec=3, nanosec=4))
     serialised = serialize_message(OccupancyGrid(header=header, data=[0] * 100_000))
-    assert header_of(serialised) == header
+    assert header_of(serialised, "map") == header
     for broken in (b"", serialised[:13], serialise_frame("f" * 3000)):
-        with pytest.raises(MessageError, match="a message without a header"):
-            header_of(broken)
+        with pytest.raises(MessageError, match="map refused: its header cannot be read"):
+            header_of(broken, "map")
 
 
 def serialise_frame(name: str) -> bytes:
