@@ -268,7 +268,7 @@ class SkillPlannerNode(SteadyLifecycleNode):
         self._send(step.result, stamp_ns if step.is_answer else None)
         if step.is_silent:
             self._reached_publisher.publish(Bool(data=False))
-            self.get_logger().info("cmd_vel is silent: the robot stands")
+            self.get_logger().info("cmd_vel or ~/skill_by_hand is silent: the robot stands")
         if step.is_reached:
             self._reached_publisher.publish(Bool(data=True))
             self._inbox.forget()
@@ -437,7 +437,13 @@ class SkillPlannerNode(SteadyLifecycleNode):
                 )
         if self._settings.config.dry_run:
             text = f"dry run, nothing goes to the robot: {text}"
-        found = {"bundle": bundle.folder, **values}
+        prior = bundle.skill_space.config
+        found = {
+            "bundle": bundle.folder,
+            "skill prior": prior.kind,
+            "skill dimensions": prior.dim,
+            **values,
+        }
         return level, f"{text}{'; ' if detail else ''}{detail}", found
 
 

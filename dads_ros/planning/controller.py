@@ -40,6 +40,8 @@ OK, WARN, ERROR = 0, 1, 2
 """Levels of a status, as in diagnostic_msgs."""
 LOOKING = "looking for a way"
 """What a task waits for while the way to its goal is being found."""
+BY_HAND = "skill by hand"
+"""What is going on while nothing is planned."""
 
 
 @dataclass(eq=False)
@@ -81,8 +83,8 @@ class Errand:
         return bool(np.linalg.norm(self.watch.goal - other.watch.goal) <= distance_m)
 
     def is_silent(self, now: float, config: ControlConfig) -> bool:
-        """It is a velocity, and nobody has sent one for too long."""
-        return self.task.velocities is not None and now - self.received > config.cmd_vel_timeout_s
+        """It must be repeated, as a velocity, and nobody has done so for too long."""
+        return self.task.is_repeated and now - self.received > config.cmd_vel_timeout_s
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class Step(NamedTuple):
     is_reached: bool = False
     """The goal is reached with this state."""
     is_silent: bool = False
-    """A velocity was dropped with this state: nobody sends it any longer."""
+    """A velocity or a skill by hand was dropped with this state: nobody sends it any longer."""
 
 
 class SkillController:
@@ -357,9 +359,14 @@ class SkillController:
     ) -> PlanRequest | None:
         """What is to be planned from this state, if anything; in lock step it is planned here.
 
-        A plan that is late is not waited for.
+        A plan that is late is not waited for, and a skill by hand is not planned.
         """
-        request = None
+        request, by_hand = None, errand.task.skill
+        if by_hand is not None:
+            with self._lock:
+                loop.hold_by_hand(by_hand)
+                self._due_ns, self._is_late = None, False
+            return None
         if loop.plan_due:
             if self._due_ns is None:
                 self._due_ns = stamp_ns
@@ -507,6 +514,8 @@ class SkillController:
         if not errand.is_ready:
             level = OK if errand.waits_for == LOOKING else WARN
             return level, f"{errand.waits_for}: standing command"
+        if errand.task.skill is not None:
+            return OK, BY_HAND
         if self._is_blocked:
             return WARN, "every way is forbidden (obstacles, bounds): standing command"
         has_reached = errand.watch is not None and errand.watch.has_reached
