@@ -101,8 +101,15 @@ class PageClient:
         ]
 
     def position(self, name: str) -> tuple[float, ...]:
-        """Where a node of the scene is."""
-        return tuple(self.named(name, "SetPosition")[-1]["position"])
+        """Where a node of the scene is: at the origin until something else is said."""
+        said = self.named(name, "SetPosition")
+        return tuple(said[-1]["position"]) if said else (0.0, 0.0, 0.0)
+
+    def titles(self) -> list[str]:
+        """Of the plots that there have been."""
+        return [
+            m["props"]["title"] for m in list(self.messages) if m.get("props", {}).get("title")
+        ]
 
     def text(self) -> str:
         """All HTML that it was told last."""

@@ -5,6 +5,8 @@ is done for a picture is bounded, however many messages come and whatever their 
 Shapes: N points, J joints.
 """
 
+import math
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -67,7 +69,8 @@ class RobotSight:
         self._rollouts: Subscription | None = None
         self.frame = "odom"
         """In which odom says that it is."""
-        self.has_state = False
+        self.seen_since = math.inf
+        """When its first state was drawn, s; steady clock."""
         self.distance_m = np.nan
         """From the goal, where there is one."""
         self.skill: Array = np.empty(0)
@@ -98,6 +101,11 @@ class RobotSight:
     def remark(self) -> str:
         """What cannot be drawn, and why."""
         return "; ".join(text for text in self._remarks.values() if text)
+
+    @property
+    def has_state(self) -> bool:
+        """It has been seen."""
+        return self.seen_since < math.inf
 
     @property
     def has_model(self) -> bool:
@@ -179,7 +187,8 @@ class RobotSight:
 
     def _draw_state(self, serialised: bytes) -> None:
         odometry: Odometry = deserialize_message(serialised, Odometry)
-        self.frame, self.has_state = odometry.header.frame_id or "odom", True
+        self.frame = odometry.header.frame_id or "odom"
+        self.seen_since = min(self.seen_since, time.monotonic())
         pose = odometry.pose.pose
         place, turn = pose.position, pose.orientation
         base = np.array([place.x, place.y, place.z])

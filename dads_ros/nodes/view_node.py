@@ -181,7 +181,7 @@ class ViewNode(Node):
             lines.append(StatusLine("view", WARN, "no robot is heard: same ROS_DOMAIN_ID?"))
         elif self._values(robot, PLANNER) and not robot.sight.has_state:
             lines.append(StatusLine("view", WARN, "no odom yet: the robot is not drawn"))
-        if robot.sight.has_state and not robot.sight.has_model:
+        if now - robot.sight.seen_since > SILENT_S and not robot.sight.has_model:
             text = "it is not known what the robot looks like; give the parameter 'robot'"
             lines.append(StatusLine("view", WARN, text))
         if robot.sight.remark:

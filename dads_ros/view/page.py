@@ -51,8 +51,6 @@ class Page:
             cell_size=1.0,
             section_size=5.0,
             fade_distance=60.0,
-            plane_color=(235, 238, 242),
-            plane_opacity=1.0,
             shadow_opacity=0.0,
         )
         self.panel = Panel(server.gui, self._ask)

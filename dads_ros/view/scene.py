@@ -16,7 +16,7 @@ from dads_ros.view.ground import segments, thinned
 Array = NDArray[np.floating]
 Rgb = tuple[float, float, float]
 PLAN, PATH, TRAIL, GOAL = (0.1, 0.45, 1.0), (0.6, 0.3, 0.8), (0.35, 0.35, 0.4), (0.0, 0.7, 0.3)
-NEAR_GROUND_M = 0.02
+NEAR_GROUND_M, UNDER_GRID_M = 0.02, -0.01
 TRAIL_STEP_M, MAX_TRAIL = 0.05, 2000
 MAX_POINTS = 1000
 """Of a line that is shown."""
@@ -147,7 +147,7 @@ class RobotScene:
         x, y, yaw = corner
         c, s = np.cos(yaw), np.sin(yaw)
         half = 0.5 * np.asarray(size, float)
-        centre = (x + c * half[0] - s * half[1], y + s * half[0] + c * half[1], 0.01)
+        centre = (x + c * half[0] - s * half[1], y + s * half[0] + c * half[1], UNDER_GRID_M)
         self._shown["map"] = self._scene.add_image(
             f"{self._root}/map",
             picture,

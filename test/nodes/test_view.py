@@ -24,6 +24,14 @@ from ros_graph import (
     send_goal_ahead,
 )
 
+SHORT_RUN = """
+robot: point_mass
+evaluate_every: 5
+prediction: {steps: 5}
+skill_dynamics: {hidden: [16, 16], gradient_steps: 2}
+sac: {hidden: [16, 16], gradient_steps: 2}
+collect: {num_envs: 16, steps_per_iteration: 20, warmup_steps: 600, episode_steps: 50}
+"""
 ROLLOUTS = "/skill_planner/rollouts"
 
 
@@ -58,7 +66,8 @@ def test_the_robot_is_shown_where_odom_has_it_and_a_click_sends_it_elsewhere(
     probe = shared.probe
     probe.listen(PoseStamped, "goal_pose")
     probe.wait_for(lambda: np.linalg.norm(shown_at(page) - position(probe)) < 0.05)
-    np.testing.assert_allclose(page.position("/world/robot/body1")[:2], position(probe), atol=0.1)
+    shown = page.position("/world/robot/body1")[:2]
+    np.testing.assert_allclose(shown, position(probe), atol=0.1)
     goal = shown_at(page) + np.array([1.5, -1.0])
     page.click(1.5, -1.0)  # in the scene, whose middle is the robot
     sent = probe.wait_for_next("goal_pose")
@@ -170,6 +179,21 @@ def test_robots_in_namespaces_share_one_page(
         page.set("Robot", "robot2")
         page.click(2.0, 0.0)
         assert probe.wait_for_next("/robot2/goal_pose").header.frame_id == "robot2/odom"
+
+
+@pytest.mark.slow
+def test_the_fan_of_skills_of_a_training_run_grows_on_the_page(
+    start: Callable[..., NodeProcess], probe: Probe, tmp_path: Path
+) -> None:
+    (tmp_path / "short.yaml").write_text(SHORT_RUN)
+    out, names = tmp_path / "run", {"namespace": "training"}
+    start("skill_trainer", config_file=tmp_path / "short.yaml", out=out, **names)
+    view = start("view", **names)
+    fan = "/world/robot/fan"
+    with PageClient(port_of(view, probe)) as page:
+        probe.wait_for(lambda: len(page.named(fan, "LineSegments")) > 1, 120.0)
+        probe.wait_for(lambda: "reward" in page.titles())
+        probe.wait_for(lambda: "training/skill_trainer" in page.text())
 
 
 def test_a_bad_robot_or_host_is_one_sentence(tmp_path: Path) -> None:
