@@ -1,7 +1,9 @@
 """Page: what people see in their browsers, and what they ask for there."""
 
 import contextlib
+import math
 import queue
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -14,6 +16,8 @@ from dads_ros.view.scene import WORLD_FRAME, RobotScene
 from dads_ros.view.server import start_server
 
 MAX_ASKS = 100
+HELD_S = 0.25
+"""So long ago a button was held down that may since have been let go."""
 CAMERA, LOOK_AT = (-4.5, -4.5, 3.5), (0.0, 0.0, 0.3)
 GROUND_M = 400.0
 
@@ -27,6 +31,8 @@ class Ask(NamedTuple):
     """Its namespace."""
     numbers: tuple[float, ...] = ()
     """Of a goal x, y in metres; of a skill its dimensions."""
+    at: float = math.inf
+    """When, s; steady clock."""
 
 
 class Page:
@@ -72,10 +78,12 @@ class Page:
         return RobotScene(self._server.scene, name)
 
     def asks(self) -> Iterator[Ask]:
-        """What has been asked for since the last time."""
+        """What has been asked for since the last time; a skill only while it is held."""
         with contextlib.suppress(queue.Empty):
             while True:
-                yield self._asks.get_nowait()
+                ask = self._asks.get_nowait()
+                if ask.what != "skill" or time.monotonic() - ask.at < HELD_S:
+                    yield ask
 
     @contextlib.contextmanager
     def one_picture(self) -> Iterator[None]:
@@ -96,4 +104,4 @@ class Page:
     def _ask(self, what: str, *numbers: float) -> None:
         """From any thread; more than anybody can want is dropped."""
         with contextlib.suppress(queue.Full):
-            self._asks.put_nowait(Ask(what, self.panel.robot, numbers))
+            self._asks.put_nowait(Ask(what, self.panel.robot, numbers, time.monotonic()))
