@@ -1,5 +1,4 @@
-# demo       a simulated robot walks to goals, shown in a browser (VIEW=0: not):
-#            make demo GOALS="5,5 -8,2" SPEED=2 SEED=1 ROBOT=ant
+# demo       a robot walks to goals, in a browser:  make demo GOALS="5,5 -8,2" SPEED=2 ROBOT=ant VIEW=0
 # test       every test;  test-fast: without the slow ones
 # faults     does every fault to real processes, five times:  make faults ROWS=guard REPEAT=1
 # soak       an hour at the highest speed, with a look at memory:  make soak MINUTES=10

@@ -131,21 +131,25 @@ def view(robot: Robot, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nod
         yield view
 
 
+@pytest.fixture(scope="module")
+def canvas(browser: webdriver.Chrome, view: NodeProcess, robot: Robot) -> Any:  # noqa: ANN401
+    """Of the open page, on which something is drawn."""
+    probe = robot.probe
+    browser.get(f"http://127.0.0.1:{port_of(view, probe)}")
+    probe.wait_for(lambda: browser.find_elements(By.TAG_NAME, "canvas"), 60.0)
+    canvas = browser.find_element(By.TAG_NAME, "canvas")
+    probe.wait_for(lambda: is_seen(probe) and picture(canvas).std() > 5.0, 60.0)
+    return canvas
+
+
 @pytest.fixture
-def page(browser: webdriver.Chrome, view: NodeProcess, robot: Robot) -> Iterator[Any]:
-    """The canvas of the open page, which shows a robot that stands."""
+def page(canvas: Any, robot: Robot) -> Any:  # noqa: ANN401
+    """It shows a robot that stands at the origin."""
     probe = robot.probe
     probe.call(Trigger, "skill_planner/cancel")
     probe.call(Trigger, "simulator/reset_world")
     probe.wait_for(lambda: not is_moving(probe) and np.linalg.norm(position(probe)) < 0.2)
-    browser.get(f"http://127.0.0.1:{port_of(view, probe)}")
-    probe.wait_for(lambda: is_seen(probe))
-    probe.wait_for(lambda: browser.find_elements(By.TAG_NAME, "canvas"), 60.0)
-    canvas = browser.find_element(By.TAG_NAME, "canvas")
-    probe.wait_for(lambda: picture(canvas).std() > 5.0, 60.0)
-    yield canvas
-    browser.get("about:blank")
-    probe.wait_for(lambda: not is_seen(probe))
+    return canvas
 
 
 def is_seen(probe: Probe) -> bool:
