@@ -7,6 +7,7 @@ robot does not notice: a skill that is driven by hand ends when its messages do.
 
 import functools
 import math
+import os
 import random
 import sys
 import time
@@ -46,6 +47,8 @@ from dads_ros.view.panel import StatusLine
 from dads_ros.view.server import is_local
 
 FRAME_S, LOOK_AROUND_S, PLOT_S = 0.05, 1.0, 0.5
+NICENESS = 10
+"""Of this process: pictures give way to whatever drives a robot on the same machine."""
 MAX_ROBOTS = 16
 SILENT_S = 3.5
 """After so long without its report, once a second, a node counts as silent."""
@@ -324,6 +327,7 @@ def _number(text: str | None, default: float = math.nan) -> float:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until a signal. Returns: the exit code."""
+    os.nice(NICENESS)
     return run_node(ViewNode, args=args)
 
 
