@@ -47,6 +47,7 @@ from dads_ros.observation import RobotState
 from dads_ros.planning.command_gate import GateResult
 from dads_ros.planning.controller import Errand, PlanRequest, SkillController
 from dads_ros.planning.planning_thread import PlanningThread
+from dads_ros.planning.skill_planner import Plan
 from dads_ros.planning.tasks import load_cost
 from dads_ros.process import STOP
 
@@ -276,6 +277,8 @@ class SkillPlannerNode(SteadyLifecycleNode):
         if step.request is not None and self._planning is not None:
             # Only now, so that planning does not compete with the command for the interpreter.
             controller.num_replaced += not self._planning.submit(step.request)
+        if step.request is not None and step.plan is not None:
+            self._show(step.plan, step.request)
 
     def _refuse_state(self, text: str) -> None:
         if self._controller is not None:
@@ -340,11 +343,14 @@ class SkillPlannerNode(SteadyLifecycleNode):
 
     def _plan(self, request: PlanRequest) -> None:
         """Make one plan and show it; runs in the planning thread."""
-        controller, bundle = self._controller, self._bundle
-        if controller is None or bundle is None:
-            return
-        plan = controller.plan(request)
+        controller = self._controller
+        plan = None if controller is None else controller.plan(request)
         if plan is not None:
+            self._show(plan, request)
+
+    def _show(self, plan: Plan, request: PlanRequest) -> None:
+        bundle = self._bundle
+        if bundle is not None:
             height = float(request.state.position[0, 2])
             self._display.show(plan, bundle, self._settings.config, height, request.stamp_ns)
 

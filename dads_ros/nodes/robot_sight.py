@@ -32,8 +32,8 @@ from dads_ros.nodes.runner import (
     RELIABLE_QOS,
     STATE_QOS,
 )
-from dads_ros.view.ground import map_picture, thinned
-from dads_ros.view.scene import MAX_POINTS, RobotScene, Strip
+from dads_ros.view.ground import laid, map_picture, thinned
+from dads_ros.view.scene import MAX_POINTS, NEAR_GROUND_M, RobotScene, Strip
 
 Array = NDArray[np.float64]
 MAX_BYTES = {"map": 64 << 20, "goal_path": 1 << 18}
@@ -225,8 +225,7 @@ class RobotSight:
                 f"goal_path is not drawn: its frame is '{path.header.frame_id}', that of odom "
                 f"'{self.frame}'"
             )
-        points = _points_of(path)
-        self._scene.show_path(points + np.array([0.0, 0.0, 0.03]))
+        self._scene.show_path(_points_of(path))
 
     def _draw_goal(self, serialised: bytes) -> None:
         disc: Marker = deserialize_message(serialised, Marker)
@@ -243,7 +242,7 @@ class RobotSight:
         message: MarkerArray = deserialize_message(serialised, MarkerArray)
         strips = [
             Strip(
-                thinned(_points(marker.points), MAX_POINTS),
+                laid(thinned(_points(marker.points), MAX_POINTS), NEAR_GROUND_M),
                 (marker.color.r, marker.color.g, marker.color.b),
                 marker.scale.x,
             )

@@ -106,6 +106,8 @@ class Step(NamedTuple):
     result: GateResult
     request: PlanRequest | None = None
     """To be planned beside the control steps: pass it to ``plan``."""
+    plan: Plan | None = None
+    """What was made of it within this step, in lock step."""
     is_answer: bool = True
     """To this state; not so where it is too old to be answered."""
     is_repeated: bool = False
@@ -336,18 +338,18 @@ class SkillController:
             return Step(self._judge(None, error="the state is not finite"))
         if not is_finite.all():
             state = _with_zeros(state)
-        errand, request, is_reached = self._errand, None, False
+        errand, request, plan, is_reached = self._errand, None, None, False
         is_silent = errand is not None and errand.is_silent(now, config)
         if is_silent:
             self.turn_to(None)
         elif errand is not None:
             is_reached = errand.update(state, stamp_ns, config)
             if errand.is_ready:
-                request = self._follow(errand, loop, state, stamp_ns, config)
+                request, plan = self._follow(errand, loop, state, stamp_ns, config)
         has_fallen = state.has_fallen(loop.robot)
         command = loop.command(state, self._last_command, has_fallen)
         result = self._judge(command, is_state_finite=is_finite, has_fallen=has_fallen)
-        return Step(result, request, is_reached=is_reached, is_silent=is_silent)
+        return Step(result, request, plan, is_reached=is_reached, is_silent=is_silent)
 
     def _follow(
         self,
@@ -356,29 +358,29 @@ class SkillController:
         state: RobotState,
         stamp_ns: int,
         config: ControlConfig,
-    ) -> PlanRequest | None:
+    ) -> tuple[PlanRequest | None, Plan | None]:
         """What is to be planned from this state, if anything; in lock step it is planned here.
 
         A plan that is late is not waited for, and a skill by hand is not planned.
         """
-        request, by_hand = None, errand.task.skill
+        request, plan, by_hand = None, None, errand.task.skill
         if by_hand is not None:
             with self._lock:
                 loop.hold_by_hand(by_hand)
                 self._due_ns, self._is_late = None, False
-            return None
+            return None, None
         if loop.plan_due:
             if self._due_ns is None:
                 self._due_ns = stamp_ns
             request = PlanRequest(loop, errand, state, self._last_command, stamp_ns)
             if config.lock_step:
-                self.plan(request)
+                plan = self.plan(request)
         with self._lock:
             waited_s = 0.0 if self._due_ns is None else (stamp_ns - self._due_ns) / 1e9
             self._is_late = waited_s > config.skill_timeout_s
             if self._is_late:
                 loop.skill = None
-        return request
+        return request, plan
 
     def _judge(
         self,

@@ -32,6 +32,11 @@ def thinned(points: Array, num: int) -> Array:
     return points[np.linspace(0, len(points) - 1, num).astype(int)]
 
 
+def laid(points: Array, height_m: float) -> Array:
+    """The points at that height. Shape (N, 3)."""
+    return points * np.array([1.0, 1.0, 0.0]) + np.array([0.0, 0.0, height_m])
+
+
 def segments(points: Array) -> Array:
     """The pieces of a polyline. Shapes (N, 3) -> (N - 1, 2, 3)."""
     return np.stack([points[:-1], points[1:]], axis=1)

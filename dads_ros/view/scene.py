@@ -11,12 +11,13 @@ import viser
 from numpy.typing import NDArray
 
 from dads_ros.envs.bodies import WORLD, RobotBodies
-from dads_ros.view.ground import segments, thinned
+from dads_ros.view.ground import laid, segments, thinned
 
 Array = NDArray[np.floating]
 Rgb = tuple[float, float, float]
 PLAN, PATH, TRAIL, GOAL = (0.1, 0.45, 1.0), (0.6, 0.3, 0.8), (0.35, 0.35, 0.4), (0.0, 0.7, 0.3)
-NEAR_GROUND_M, UNDER_GRID_M = 0.02, -0.01
+PLAN_M, NEAR_GROUND_M, UNDER_GRID_M = 0.05, 0.02, -0.01
+"""Heights of what lies on the ground; at that of its body a robot hides its plans."""
 TRAIL_STEP_M, MAX_TRAIL = 0.05, 2000
 MAX_POINTS = 1000
 """Of a line that is shown."""
@@ -89,12 +90,12 @@ class RobotScene:
             self._show_line("trail", np.array(self._trail), TRAIL, 0.02)
 
     def show_plan(self, points: Array) -> None:
-        """The way that is planned. Shape (N, 3), metres."""
-        self._show_line("plan", points, PLAN, 0.06)
+        """The way that is planned, on the ground. Shape (N, 3), metres."""
+        self._show_line("plan", laid(points, PLAN_M), PLAN, 0.06)
 
     def show_path(self, points: Array) -> None:
-        """The way that is asked for. Shape (N, 3), metres."""
-        self._show_line("path", points, PATH, 0.05)
+        """The way that is asked for, on the ground. Shape (N, 3), metres."""
+        self._show_line("path", laid(points, NEAR_GROUND_M), PATH, 0.05)
 
     def show_strips(self, name: str, strips: Sequence[Strip]) -> None:
         """Many lines at once, such as candidates of a plan or tracks of skills."""
@@ -110,12 +111,14 @@ class RobotScene:
 
     def show_pieces(self, name: str, pieces: Array, colours: Array, width_m: float) -> None:
         """Straight lines, each of a colour. Shapes (N, 2, 3), metres, and (N, 3), 0 to 1."""
-        self._shown[name] = self._scene.add_line_segments(
-            f"{self._root}/{name}",
-            pieces,
-            np.repeat(colours[:, None], 2, axis=1),
-            thickness=width_m,
-        )
+        colours = np.round(255.0 * np.repeat(colours[:, None], 2, axis=1)).astype(np.uint8)
+        shown = self._shown.get(name)
+        if shown is None:
+            self._shown[name] = self._scene.add_line_segments(
+                f"{self._root}/{name}", pieces, colours, thickness=width_m
+            )
+        else:
+            shown.points, shown.colors, shown.thickness = pieces, colours, width_m
 
     def show_goal(self, goal: Array | None, radius_m: float) -> None:
         """A disc where a goal x, y counts as reached, in metres; None for no goal. Shape (2,)."""

@@ -51,7 +51,7 @@ OF_THE_WHEELS = ("LD_LIBRARY_PATH", "_ROS_WHEELS_BOOTSTRAP_COMPLETE")
 """Set for every Python of an environment with ROS 2 from PyPI; no browser is to inherit them."""
 OF_ITS_MAKER = (".google.com", "-pa.googleapis.com", "content-autofill.googleapis.com")
 """Hosts that a browser asks whatever page it shows, also none."""
-NUM_VISITS = 6
+NUM_VISITS = 4
 
 pytestmark = pytest.mark.slow
 
@@ -226,6 +226,6 @@ def test_opening_and_closing_the_page_leaks_nothing(
         files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
         found.append((threads, files, pages * os.sysconf("SC_PAGE_SIZE") / 2**20))
     threads, files, memory_mb = (list(column) for column in zip(*found, strict=True))
-    assert threads[-1] == threads[1], found
-    assert min(files[3:]) <= max(files[:3]), found  # the last sockets of a visit close later
-    assert memory_mb[-1] - memory_mb[1] < 8.0, found
+    assert threads[-1] == threads[0], found
+    assert min(files[2:]) <= max(files[:2]), found  # the last sockets of a visit close later
+    assert memory_mb[-1] - memory_mb[0] < 8.0, found

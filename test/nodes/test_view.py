@@ -200,7 +200,8 @@ def test_the_fan_of_skills_of_a_training_run_grows_on_the_page(
     view = start("view", **names)
     fan = "/world/robot/fan"
     with PageClient(port_of(view, probe)) as page:
-        probe.wait_for(lambda: len(page.named(fan, "LineSegments")) > 1, 120.0)
+        probe.wait_for(lambda: page.named(fan, "LineSegments"), 120.0)
+        probe.wait_for(lambda: page.named(fan, "SceneNodeUpdate"), 60.0)  # another fan
         probe.wait_for(lambda: "reward" in page.titles())
         probe.wait_for(lambda: "training/skill_trainer" in page.text())
 

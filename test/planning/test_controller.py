@@ -103,7 +103,9 @@ def test_it_stands_without_a_task_and_drives_once_a_plan_is_handed_over(bench: B
 def test_in_lock_step_the_plan_is_made_within_the_step(point_mass_bundle: Path) -> None:
     bench = Bench(point_mass_bundle, lock_step=True)
     bench.go()
-    assert bench.is_driving(bench.tick())
+    step = bench.tick()
+    assert bench.is_driving(step) and step.plan is not None  # to be shown after the command
+    assert bench.tick().plan is None
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,14 @@ import time
 import numpy as np
 import pytest
 
-from dads_ros.view.ground import MAX_PICTURE_CELLS, ground_point, map_picture, segments, thinned
+from dads_ros.view.ground import (
+    MAX_PICTURE_CELLS,
+    ground_point,
+    laid,
+    map_picture,
+    segments,
+    thinned,
+)
 
 
 def test_a_click_hits_the_ground_where_the_ray_does() -> None:
@@ -27,6 +34,10 @@ def test_a_thinned_line_keeps_its_ends() -> None:
     assert len(few) == 4
     np.testing.assert_array_equal(few[[0, -1]], points[[0, -1]])
     np.testing.assert_array_equal(segments(few)[:, 1], few[1:])
+
+
+def test_a_line_is_laid_on_the_ground() -> None:
+    np.testing.assert_array_equal(laid(np.array([[1.0, 2.0, 7.0]]), 0.1), [[1.0, 2.0, 0.1]])
 
 
 def test_a_map_keeps_its_rows_and_tells_free_full_and_unknown_apart() -> None:
