@@ -1,4 +1,4 @@
-# demo       a simulated robot walks to goals:  make demo GOALS="5,5 -8,2" SPEED=2 SEED=1 ROBOT=ant
+# demo       a robot walks to goals, in a browser:  make demo GOALS="5,5 -8,2" SPEED=2 ROBOT=ant VIEW=0
 # test       every test;  test-fast: without the slow ones
 # faults     does every fault to real processes, five times:  make faults ROWS=guard REPEAT=1
 # soak       an hour at the highest speed, with a look at memory:  make soak MINUTES=10
@@ -31,7 +31,7 @@ help:
 demo: $(VENV)/.run-time
 	@$(RUN) -m dads_ros demo $(if $(ROBOT),--robot="$(ROBOT)") $(if $(GOALS),--goals="$(GOALS)") \
 	  $(if $(SPEED),--speed="$(SPEED)") $(if $(SEED),--seed="$(SEED)") \
-	  $(if $(BUNDLE),--bundle="$(BUNDLE)")
+	  $(if $(BUNDLE),--bundle="$(BUNDLE)") $(if $(filter 0,$(VIEW)),--no-view)
 
 # Two processes: the tests of nodes in one, the others in the other.
 test: $(VENV)/.complete
@@ -82,11 +82,11 @@ $(VENV)/.created:
 	@touch $@
 
 $(VENV)/.run-time: $(VENV)/.created setup.py constraints.txt
-	@echo "Installing simulator, ROS 2 and runtime into $(VENV) (once, about 500 MB) ..."
-	@$(PIP_INSTALL) --editable '.[ros]'
+	@echo "Installing simulator, ROS 2 and runtime into $(VENV) (once, about 550 MB) ..."
+	@$(PIP_INSTALL) --editable '.[ros,view]'
 	@touch $@
 
 $(VENV)/.complete: $(VENV)/.created setup.py constraints.txt
 	@echo "Installing everything, with training and tests, into $(VENV) (once) ..."
-	@$(PIP_INSTALL) --editable '.[ros,audit,train,test]'
+	@$(PIP_INSTALL) --editable '.[ros,audit,train,view,test]'
 	@touch $(VENV)/.run-time $@

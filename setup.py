@@ -66,6 +66,7 @@ setup(
             "tqdm",
         ],
         "audit": ["lz4", "mcap", "zstandard"],
+        "view": ["viser>=1.1,<1.2"],  # its inside is relied upon in dads_ros/view/server.py
         "benchmark": ["pytorch-mppi", "stable-baselines3"],
         "test": [
             "colcon-common-extensions",
@@ -77,6 +78,7 @@ setup(
             "pytest-xdist",
             "ros-jazzy-ament-package",
             "ruff",
+            "selenium",
             "setuptools<80",  # colcon calls commands of setup.py that later ones removed
             "types-PyYAML",
         ],
@@ -88,6 +90,7 @@ setup(
             "simulator = dads_ros.nodes.start:simulator",
             "skill_planner = dads_ros.nodes.start:skill_planner",
             "skill_trainer = dads_ros.nodes.start:skill_trainer",
+            "view = dads_ros.nodes.start:view",
         ],
     },
 )

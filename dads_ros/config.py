@@ -449,7 +449,10 @@ class ControlConfig(Config):
         1.0, min=0.0, max=600.0, help="And after this long in it without a break (robot's time)."
     )
     cmd_vel_timeout_s: float = setting(
-        0.5, min=0.01, max=60.0, help="So long after the last cmd_vel (wall clock) it stands."
+        0.5,
+        min=0.01,
+        max=60.0,
+        help="So long after the last cmd_vel or ~/skill_by_hand (wall clock) it stands.",
     )
     planner: PlannerConfig = setting(PlannerConfig(), help="MPPI over skills.")
     costs: CostsConfig = setting(CostsConfig(), help="Weights of the costs of a task.")

@@ -1,6 +1,7 @@
 """Simulated robots, their planners and RViz: ros2 launch dads_ros demo.launch.py robot:=ant.
 
-Click a goal with RViz's 2D Goal Pose, or publish /goal_pose. With robots:=3 there are three, in
+Click a goal with RViz's 2D Goal Pose, or in the page that view:=true serves for all robots, or
+publish /goal_pose. With robots:=3 there are three, in
 the namespaces robot1 to robot3 and each in a world of its own, with an RViz of its own, as no
 transform leads from one world to another; the first one has the clock.
 """
@@ -51,6 +52,9 @@ def generate_launch_description() -> LaunchDescription:
             "rviz", default_value="true", description="Start RViz, one for each robot."
         ),
         DeclareLaunchArgument(
+            "view", default_value="false", description="Serve a page to look on in a browser."
+        ),
+        DeclareLaunchArgument(
             "lock_step", default_value="false", description="Simulators wait for commands."
         ),
         DeclareLaunchArgument(
@@ -80,7 +84,7 @@ def _robots(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         raise ValueError(f"robots is '{robots}'; it must be a whole number of at least 1")
     names = [f"robot{index}" for index in range(1, num + 1)] if num > 1 else [""]
     parts = [part for name in names for part in _robot(name, publish_clock=name == names[0])]
-    return [*parts, *_rviz(context, names)]
+    return [*parts, *_rviz(context, names), _view()]
 
 
 def _robot(namespace: str, *, publish_clock: bool) -> list[LaunchDescriptionEntity]:
@@ -89,6 +93,7 @@ def _robot(namespace: str, *, publish_clock: bool) -> list[LaunchDescriptionEnti
     timeout = PythonExpression(["max(0.5, 0.5 / max(0.01, ", LaunchConfiguration("speed"), "))"])
     own = {"namespace": namespace, "frame_prefix": f"{namespace}/" if namespace else ""}
     own_of_simulator = {"publish_clock": str(publish_clock).lower()}
+    own_of_planner = {"view": "false"}  # one page shows all robots
     return [
         GroupAction(
             [
@@ -98,13 +103,23 @@ def _robot(namespace: str, *, publish_clock: bool) -> list[LaunchDescriptionEnti
                     launch_arguments={
                         **{key: LaunchConfiguration(key) for key in keys},
                         **own,
-                        **(own_of_simulator if name == "simulate" else {}),
+                        **(own_of_simulator if name == "simulate" else own_of_planner),
                     }.items(),
                 ),
             ]
         )
         for name, keys in PASSED_ON.items()
     ]
+
+
+def _view() -> LaunchDescriptionEntity:
+    """One page for all robots."""
+    folder = get_package_share_path("dads_ros") / "launch"
+    return IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(folder / "view.launch.py")),
+        launch_arguments={"robot": LaunchConfiguration("robot"), "namespace": ""}.items(),
+        condition=IfCondition(LaunchConfiguration("view")),
+    )
 
 
 def _rviz(context: LaunchContext, namespaces: list[str]) -> list[LaunchDescriptionEntity]:

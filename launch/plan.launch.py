@@ -3,7 +3,9 @@
 import os
 
 from ament_index_python.packages import get_package_share_path
-from launch.actions import DeclareLaunchArgument
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.conditions import IfCondition
+from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 from launch_ros.parameter_descriptions import ParameterValue
@@ -18,6 +20,9 @@ def generate_launch_description() -> LaunchDescription:
     arguments = [
         DeclareLaunchArgument("bundle", default_value="ant", description="Skill bundle."),
         DeclareLaunchArgument("namespace", default_value="", description="Of node and topics."),
+        DeclareLaunchArgument(
+            "view", default_value="false", description="Serve a page to look on in a browser."
+        ),
         DeclareLaunchArgument("frame_prefix", default_value="", description="Such as robot1/."),
         DeclareLaunchArgument("seed", default_value="0", description="Seed of the planner."),
         DeclareLaunchArgument("lock_step", default_value="false", description="Simulator waits."),
@@ -54,4 +59,11 @@ def generate_launch_description() -> LaunchDescription:
             },
         ],
     )
-    return LaunchDescription([*arguments, planner])
+    view = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(
+            str(get_package_share_path("dads_ros") / "launch" / "view.launch.py")
+        ),
+        launch_arguments={"namespace": LaunchConfiguration("namespace")}.items(),
+        condition=IfCondition(LaunchConfiguration("view")),
+    )
+    return LaunchDescription([*arguments, planner, view])

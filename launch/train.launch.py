@@ -3,7 +3,9 @@
 import os
 
 from ament_index_python.packages import get_package_share_path
-from launch.actions import DeclareLaunchArgument
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.conditions import IfCondition
+from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -27,6 +29,9 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument("resume", default_value="false", description="Go on with 'out'."),
         DeclareLaunchArgument("seed", default_value="-1", description="-1: as in config_file."),
         DeclareLaunchArgument("namespace", default_value="", description="Of node and topics."),
+        DeclareLaunchArgument(
+            "view", default_value="false", description="Serve a page to look on in a browser."
+        ),
         DeclareLaunchArgument(
             "trainer_params",
             default_value=str(config / "trainer.yaml"),
@@ -52,4 +57,11 @@ def generate_launch_description() -> LaunchDescription:
             },
         ],
     )
-    return LaunchDescription([*arguments, trainer])
+    view = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(
+            str(get_package_share_path("dads_ros") / "launch" / "view.launch.py")
+        ),
+        launch_arguments={"namespace": LaunchConfiguration("namespace")}.items(),
+        condition=IfCondition(LaunchConfiguration("view")),
+    )
+    return LaunchDescription([*arguments, trainer, view])

@@ -38,6 +38,7 @@ LATCHED = QoSProfile(
 )
 LINE = re.compile(r"^(ok|warning|wrong|not seen) +(\S+(?: \S+)*) {2,}(.*)$", re.MULTILINE)
 """A check of the doctor's table."""
+ADDRESS = re.compile(r"look on at http://127\.0\.0\.1:(\d+)")
 START = "import sys; from dads_ros.nodes.start import {0}; sys.exit({0}())"
 """What the executable of a node does."""
 STATE_TIMEOUT_S, ANSWER_S = 0.5, 15.0
@@ -223,6 +224,19 @@ def start_robot(
 def position(probe: Probe) -> np.ndarray:
     place = probe.messages["odom"][-1].pose.pose.position
     return np.array([place.x, place.y])
+
+
+def send_goal_ahead(probe: Probe, distance_m: float) -> None:
+    x, y = position(probe).tolist()
+    probe.send_goal(x + distance_m, y)
+
+
+def port_of(view: NodeProcess, probe: Probe) -> int:
+    """Where a view serves its page."""
+    probe.wait_for(lambda: ADDRESS.search(view.said()) or view.process.poll() is not None, 60.0)
+    found = ADDRESS.search(view.said())
+    assert found is not None, view.said()
+    return int(found[1])
 
 
 def health(probe: Probe) -> tuple[int, str]:

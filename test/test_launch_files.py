@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dads_ros.nodes.settings import SimulatorConfig, SkillPlannerConfig, SkillTrainerConfig
+from dads_ros.nodes.settings import (
+    SimulatorConfig,
+    SkillPlannerConfig,
+    SkillTrainerConfig,
+    ViewConfig,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = {path.name: ast.parse(path.read_text()) for path in sorted(ROOT.glob("launch/*.py"))}
@@ -18,6 +23,7 @@ SETTINGS = {
     "simulator": SimulatorConfig,
     "skill_planner": SkillPlannerConfig,
     "skill_trainer": SkillTrainerConfig,
+    "view": ViewConfig,
 }
 PARAMETER_FILES = {
     "simulator.yaml": SimulatorConfig,
@@ -61,7 +67,7 @@ def known_parameters(config: type) -> set[str]:
 
 
 def test_there_is_one_launch_file_for_each_task() -> None:
-    assert set(FILES) == {f"{n}.launch.py" for n in ("demo", "simulate", "plan", "train")}
+    assert set(FILES) == {f"{n}.launch.py" for n in ("demo", "simulate", "plan", "train", "view")}
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -84,7 +90,7 @@ def test_nodes_exist_and_take_the_parameters(name: str) -> None:
     assert f'"{executable} = dads_ros.nodes.' in (ROOT / "setup.py").read_text()
     assert text(node["name"]) == executable
     assert "namespace" in node  # else the parameters after the file are lost
-    file, inline = node["parameters"].elts  # type: ignore[attr-defined]
+    *files, inline = node["parameters"].elts  # type: ignore[attr-defined]
     assert isinstance(inline, ast.Dict)
     keys = {text(key) for key in inline.keys if key is not None}
     assert keys <= known_parameters(SETTINGS[executable])
@@ -93,7 +99,7 @@ def test_nodes_exist_and_take_the_parameters(name: str) -> None:
         isinstance(environment, ast.Dict)
         and ast.unparse(environment) == "{PARENT_PID: str(os.getpid())}"
     )
-    assert isinstance(file, ast.Call)
+    assert all(isinstance(file, ast.Call) for file in files)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -114,7 +120,27 @@ def test_demo_includes_launch_files_with_the_arguments_that_they_have() -> None:
     # And with all that they have: ros2 launch --show-args shows those of the demo only.
     simulate, plan = declared(FILES["simulate.launch.py"]), declared(FILES["plan.launch.py"])
     assert passed["simulate"] | own["own"] | own["own_of_simulator"] == simulate
-    assert passed["plan"] | own["own"] == plan
+    assert passed["plan"] | own["own"] | own["own_of_planner"] == plan
+
+
+@pytest.mark.parametrize("name", ["demo.launch.py", "plan.launch.py", "train.launch.py"])
+def test_the_view_is_included_where_it_is_asked_for_with_arguments_that_it_has(name: str) -> None:
+    """It is off by default."""
+    (view,) = [
+        call
+        for call in calls(FILES[name], "IncludeLaunchDescription")
+        if "view.launch.py" in ast.unparse(call)
+    ]
+    words = {keyword.arg: ast.unparse(keyword.value) for keyword in view.keywords}
+    assert words["condition"] == "IfCondition(LaunchConfiguration('view'))"
+    (given,) = [node for node in ast.walk(view) if isinstance(node, ast.Dict)]
+    assert {text(key) for key in given.keys if key} <= declared(FILES["view.launch.py"])
+    (argument,) = [
+        call
+        for call in calls(FILES[name], "DeclareLaunchArgument")
+        if text(call.args[0]) == "view"
+    ]
+    assert {k.arg: text(k.value) for k in argument.keywords}["default_value"] == "false"
 
 
 @pytest.mark.parametrize("name", PARAMETER_FILES)

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ("config", "launch", "models")
-NODES = ("simulator", "skill_planner", "skill_trainer")
+NODES = ("simulator", "skill_planner", "skill_trainer", "view")
 SHOW_SHARE_FOLDER = """
 from pathlib import Path
 import dads_ros

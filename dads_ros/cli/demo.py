@@ -1,7 +1,7 @@
-"""dads-ros demo: a simulated robot walks to goals that it gets over ROS 2.
+"""dads-ros demo: a simulated robot walks to goals that it gets over ROS 2, shown in a browser.
 
-Simulator and planner are processes of their own. They end with this one in every case: they are
-ended here on the way out, and when this process is killed they notice it by themselves.
+Simulator, planner and view are processes of their own. They end with this one in every case: they
+are ended here on the way out, and when this process is killed they notice it by themselves.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import webbrowser
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ from dads_ros.files import find_file, share_folder
 from dads_ros.isolation import import_path
 from dads_ros.nodes.conversions import MAX_GOAL_M, Frames, goal_message, to_ns
 from dads_ros.nodes.runner import LATCHED_QOS, RELIABLE_QOS, STATE_QOS, beginning, ros
+from dads_ros.nodes.settings import ViewConfig
+from dads_ros.planning.controller import BY_HAND
 from dads_ros.process import PARENT_PID, STOP
 from dads_ros.robot import RobotSpec
 
@@ -51,6 +54,7 @@ START_TIMEOUT_S = 30.0
 SILENCE_TIMEOUT_S = 10.0
 TROUBLE_TIMEOUT_S = 10.0
 END_TIMEOUT_S = 3.0  # after a signal; it must be less than STOP allows
+NUM_PORTS = 100
 MAX_GOALS = 1000
 SAID_BYTES = 4000
 
@@ -85,10 +89,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--time-limit", type=float, default=90.0, help="simulated seconds for each goal"
     )
+    parser.add_argument(
+        "--no-view", action="store_true", help="without the page that shows it in a browser"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Drive to all goals. Returns: 0 when every one was reached, else 1."""
+    """Drive to all goals. Returns: 0 when every one was reached that was driven to, else 1."""
     if not 0.01 <= args.speed <= 100.0:
         raise ConfigError(f"speed is {args.speed:g}; it must be between 0.01 and 100")
     check_numbers(args, seed=0, num_goals=1)
@@ -110,34 +117,53 @@ def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")  # leaves nothing in /dev/shm
     STOP.catch_signals(is_command=True)
+    page = None if args.no_view or not can_view() else DemoPage()
     print(
         f"{robot.name} with bundle {bundle}, {len(goals)} goals, speed {args.speed:g}\n"
-        f"{how_to_look_on(os.environ['ROS_DOMAIN_ID'])}",
+        f"{how_to_look_on(os.environ['ROS_DOMAIN_ID'], page)}",
         flush=True,
     )
     results: list[GoalResult] = []
+    is_over = False
     with (
-        running_nodes(args, robot, bundle) as processes,
+        running_nodes(args, robot, bundle, page) as processes,
         contextlib.suppress(StopAskedError),
         ros(),
     ):
         with beginning():
-            client = DemoClient(processes, silence_timeout_s(robot, args.speed))
+            client = DemoClient(processes, silence_timeout_s(robot, args.speed), page)
         client.wait_until_ready()
         for i, goal in enumerate(goals):
-            results.append(client.drive_to(goal, f"goal {i + 1}/{len(goals)}", args.time_limit))
+            result = client.drive_to(goal, f"goal {i + 1}/{len(goals)}", args.time_limit)
+            if client.is_taken_over:
+                break
+            results.append(result)
             if client.is_in_trouble:  # a fallen robot does not get up
                 break
-    if STOP.is_asked:
+        if results:
+            print(table(results), flush=True)
+        is_over = True
+        if page is not None and sys.stdin.isatty() and sys.stdout.isatty():
+            print(f"go on at {page.address} as long as you like; Ctrl-C ends it", flush=True)
+            client.stay()
+    if STOP.is_asked and not is_over:
         return STOP.exit_code
-    print(table(results), flush=True)
     return 0 if all(result.time_s is not None for result in results) else 1
 
 
-def how_to_look_on(domain: str) -> str:
-    """The command that starts RViz, and what it says that is no fault."""
+def can_view() -> bool:
+    """Whether the packages of the page are installed."""
+    return importlib.util.find_spec("viser") is not None
+
+
+def how_to_look_on(domain: str, page: "DemoPage | None" = None) -> str:
+    """The page's address; the command that starts RViz, and what it says that is no fault."""
     view = shlex.quote(str(share_folder() / "config" / "dads.rviz"))
     text = f"to look on, with ROS 2 installed: ROS_DOMAIN_ID={domain} rviz2 -d {view}"
+    if page is not None:
+        text = f"look on and click goals at {page.address}\n{text}"
+    elif not can_view():
+        text = f"to look on in a browser: pip install '.[view]'\n{text}"
     if importlib.util.find_spec("tf2_msgs") is None:
         text += (
             "\nRViz's warning 'No tf data' is expected then, as there is no tf2_msgs here: all is "
@@ -208,17 +234,64 @@ def table(results: Sequence[GoalResult]) -> str:
     return "\n".join(lines)
 
 
+class DemoPage:
+    """Where the view serves its page: known before it is there."""
+
+    def __init__(self) -> None:
+        """Take the first port that is free now."""
+        first = ViewConfig().port
+        ports = range(first, first + NUM_PORTS)
+        self.port = next((port for port in ports if self._is_free(port)), first)
+        self.process: NodeProcess | None = None
+        self._is_open = False
+
+    @property
+    def address(self) -> str:
+        """For the browser."""
+        return f"http://{ViewConfig().host}:{self.port}"
+
+    def look_after(self) -> None:
+        """Open it on a desktop, as soon as it is served; where it ends, the robot goes on."""
+        if self.process is not None:
+            try:
+                self.process.check()
+            except DadsError as error:
+                print(f"without the page: {error}", file=sys.stderr, flush=True)
+                self.process = None
+        if self._is_open or not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            return
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection((ViewConfig().host, self.port), timeout=0.1),
+        ):
+            self._is_open = True
+            webbrowser.open(self.address)
+
+    @staticmethod
+    def _is_free(port: int) -> bool:
+        try:
+            with socket.create_server((ViewConfig().host, port)):
+                return True
+        except OSError:
+            return False
+
+
 class DemoClient:
     """What a user's program would be: publishes goals, looks at odom."""
 
-    def __init__(self, processes: "Sequence[NodeProcess]", silence_s: float) -> None:
+    def __init__(
+        self, processes: "Sequence[NodeProcess]", silence_s: float, page: DemoPage | None
+    ) -> None:
         """Connect. rclpy must be initialised; so long without a state is an error."""
-        self._processes, self._silence_s = processes, silence_s
+        self._processes, self._silence_s, self._page = processes, silence_s, page
+        self.is_taken_over = False
+        """Somebody else has given the robot something to do, as by a click in the page."""
         self._node = Node("demo")
         self._frames = Frames.of("")
         self._position: Array | None = None
         self._stamp_s, self._received = 0.0, time.monotonic()
         self._accepted: Array | None = None
+        self._sent: list[Array] = []
         self._trouble, self._trouble_since_s = "", 0.0
         self._is_answered = False
         self._goals = self._node.create_publisher(PoseStamped, "goal_pose", RELIABLE_QOS)
@@ -242,6 +315,7 @@ class DemoClient:
     def drive_to(self, goal: Array, name: str, time_limit_s: float) -> GoalResult:
         """Publish a goal and watch until the robot has stayed there, or the time is over."""
         self._trouble = ""
+        self._sent.append(goal)
         start_distance, start = self._distance(goal), self._stamp_s
         arrived: float | None = None
         asked, begin = -np.inf, time.monotonic()
@@ -265,10 +339,19 @@ class DemoClient:
             if arrived is not None and self._stamp_s - arrived >= GOAL_HOLD_S:
                 display.close("reached")
                 return GoalResult(goal, start_distance, elapsed, "reached")
+            if self.is_taken_over:
+                display.close("the robot is yours")
+                return GoalResult(goal, start_distance, None, "taken over")
             if elapsed > time_limit_s or self.is_in_trouble:
                 reason = self._trouble or f"not within {time_limit_s:g} s"
                 display.close(reason)
                 return GoalResult(goal, start_distance, None, f"missed: {reason}")
+
+    def stay(self) -> None:
+        """Until somebody asks this to end."""
+        self._silence_s = math.inf
+        while True:
+            self._spin()
 
     @property
     def is_in_trouble(self) -> bool:
@@ -282,6 +365,8 @@ class DemoClient:
         rclpy.spin_once(self._node, timeout_sec=0.1)
         for process in self._processes:
             process.check()
+        if self._page is not None:
+            self._page.look_after()
         if self._position is not None and time.monotonic() - self._received > self._silence_s:
             raise DadsError(f"no state for {self._silence_s:g} s; is the machine busy?")
 
@@ -295,11 +380,14 @@ class DemoClient:
         self._stamp_s, self._received = to_ns(message.header.stamp) / 1e9, time.monotonic()
 
     def _take_accepted(self, message: PoseStamped) -> None:
-        self._accepted = np.array([message.pose.position.x, message.pose.position.y])
+        accepted = np.array([message.pose.position.x, message.pose.position.y])
+        self.is_taken_over |= not any(np.allclose(accepted, goal) for goal in self._sent)
+        self._accepted = accepted
 
     def _take_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             if status.name.startswith("skill_planner"):
+                self.is_taken_over |= status.message == BY_HAND
                 is_error = status.level == DiagnosticStatus.ERROR
                 trouble = status.message if is_error else ""
                 is_waiting = is_error and "no state" in trouble
@@ -307,6 +395,8 @@ class DemoClient:
                 if not self._trouble:
                     self._trouble_since_s = self._stamp_s
                 self._trouble = trouble
+            elif status.name.startswith("simulator") and status.message == "paused":
+                self._received = time.monotonic()  # on purpose
 
 
 class Display:
@@ -396,9 +486,9 @@ def _yaml(value: object) -> str:
 
 @contextmanager
 def running_nodes(
-    args: argparse.Namespace, robot: RobotSpec, bundle: Path
+    args: argparse.Namespace, robot: RobotSpec, bundle: Path, page: DemoPage | None
 ) -> Iterator[Sequence[NodeProcess]]:
-    """Simulator and planner, ended in every case."""
+    """Simulator and planner; they and the view are ended in every case."""
     timeout_s = min(60.0, max(0.5, 5.0 * robot.control_dt / args.speed))  # no parameter takes more
     # In lock step a busy machine is slow, where in real time commands come late and robots fall.
     common: dict[str, object] = {
@@ -411,7 +501,11 @@ def running_nodes(
     try:
         for verb, parameters in (("simulate", simulator), ("plan", planner)):
             processes.append(NodeProcess(verb, common | parameters))
-        yield processes
+        nodes = tuple(processes)
+        if page is not None:
+            page.process = NodeProcess("view", {"robot": args.robot, "port": page.port})
+            processes.append(page.process)
+        yield nodes
     finally:
         deadline = time.monotonic() + END_TIMEOUT_S
         for process in processes:

@@ -43,6 +43,7 @@ VERBS = {
     "demo": Verb("demo", "ros", "drive a simulated robot to goals over ROS 2"),
     "simulate": Verb("node", "ros", "start the simulator node"),
     "plan": Verb("node", "ros", "start the planner node"),
+    "view": Verb("node", "view", "show robots and training in a browser"),
     "doctor": Verb("doctor", "ros", "look at a robot's ROS graph for what is wrong"),
     "audit": Verb("audit", "ros,audit", "look at a recorded drive for what was wrong in it"),
 }

@@ -1,4 +1,4 @@
-"""dads-ros simulate | plan: the nodes without ros2 run; --ros-args go to them unchanged."""
+"""dads-ros simulate | plan | view: the nodes without ros2 run; --ros-args go to them unchanged."""
 
 import argparse
 import json
@@ -6,14 +6,18 @@ import textwrap
 
 from dads_ros.config import Config
 from dads_ros.nodes.parameters import leaves
-from dads_ros.nodes.settings import SimulatorConfig, SkillPlannerConfig
+from dads_ros.nodes.settings import SimulatorConfig, SkillPlannerConfig, ViewConfig
 
 DRY_RUN = "--dry-run"
-NODES = {"simulate": ("simulator", SimulatorConfig), "plan": ("skill_planner", SkillPlannerConfig)}
+NODES = {
+    "simulate": ("simulator", SimulatorConfig),
+    "plan": ("skill_planner", SkillPlannerConfig),
+    "view": ("view", ViewConfig),
+}
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verbs ``simulate`` and ``plan``."""
+    """Add the verbs ``simulate``, ``plan`` and ``view``."""
     for verb, (node, settings) in NODES.items():
         parser = subparsers.add_parser(
             verb,
@@ -36,6 +40,10 @@ def run(args: argparse.Namespace) -> int:
     # Only the one: where the planner runs on a robot, there is no MuJoCo.
     if args.verb == "simulate":
         from dads_ros.nodes.simulator_node import main
+
+        return main(args.ros_args)
+    if args.verb == "view":
+        from dads_ros.nodes.view_node import main
 
         return main(args.ros_args)
     from dads_ros.nodes.planner_node import main

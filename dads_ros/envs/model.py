@@ -124,6 +124,28 @@ class RobotModel:
             joint_velocities=qvel[:, self.joint_dof],
         )
 
+    def qpos(self, position: Array, orientation: Array, joint_positions: Array) -> Array:
+        """State vector of one robot: the way back from RobotState. Shape (nq,).
+
+        Args:
+            position: of the base, world frame, m. Shape (3,).
+            orientation: the same, (w, x, y, z). Shape (4,).
+            joint_positions: in the robot file's order; where NaN, as in the MJCF. Shape (J,).
+        """
+        qpos: Array = self.mj_model.qpos0.copy()
+        known = np.isfinite(joint_positions)
+        qpos[self.joint_qpos[known]] = joint_positions[known]
+        if self.spec.base.kind == "free":
+            q = self._base_qpos
+            qpos[q : q + 3], qpos[q + 3 : q + 7] = position, orientation
+        else:
+            offset = position - self.mj_model.body_pos[self.body_id]
+            for axis, q, _ in self._planar:
+                index = _AXES[axis]
+                turn = 2.0 * np.arctan2(orientation[1 + index], orientation[0])
+                qpos[q] = offset[index] if axis in "xyz" else turn
+        return qpos
+
     def to_ctrl(self, commands: Array) -> Array:
         """Commands in the robot file's order as MuJoCo's ctrl. Shapes (..., A) -> (..., nu)."""
         ctrl = np.empty_like(commands)

@@ -54,20 +54,22 @@ class RobotShapes:
         return self._data.geom_xpos[self._ids], quaternions
 
 
-def solids_of(model: mujoco.MjModel) -> list[tuple[int, Solid]]:
-    """Every geom that is a solid, and of a body; meshes are none."""
+def solids_of(model: mujoco.MjModel, *, with_world: bool = False) -> list[tuple[int, Solid]]:
+    """Every geom that is a solid, and of a body, or of the world as well; meshes are none."""
     return [
         (geom, _solid(model, geom))
         for geom in range(model.ngeom)
-        if int(model.geom_type[geom]) in _KINDS and model.geom_bodyid[geom] != 0
+        if int(model.geom_type[geom]) in _KINDS and (with_world or model.geom_bodyid[geom] != 0)
     ]
 
 
 def _solid(model: mujoco.MjModel, geom: int) -> Solid:
     kind = _KINDS[int(model.geom_type[geom])]
     a, b, c = (2.0 * float(value) for value in model.geom_size[geom])
+    if model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_SPHERE:
+        b = c = a  # what else stands there does not count
     size = {
-        "sphere": (a, b or a, c or a),
+        "sphere": (a, b, c),
         "capsule": (a, a, b),
         "cylinder": (a, a, b),
         "box": (a, b, c),

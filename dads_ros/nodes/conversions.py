@@ -447,6 +447,15 @@ def velocity_of(message: Twist | TwistStamped, frames: Frames) -> Array:
     return velocity
 
 
+def skill_of(message: Float64MultiArray, dim: int) -> Array:
+    """A skill of that many dimensions. Shape (dim,). Raises: MessageError."""
+    skill = np.frombuffer(message.data, np.float64)
+    if len(skill) != dim or not np.isfinite(skill).all():
+        numbers = ", ".join(f"{value:g}" for value in skill[:8].tolist()) or "nothing"
+        raise MessageError(f"skill refused: it is {numbers}; expected {dim} finite numbers")
+    return skill
+
+
 def grid_of(message: OccupancyGrid, transform: Transform) -> tuple[float, float, float]:
     """x, y (m) and yaw (rad) in odom of the outer corner of a map's first cell.
 

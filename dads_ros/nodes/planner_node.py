@@ -48,6 +48,7 @@ from dads_ros.observation import RobotState
 from dads_ros.planning.command_gate import GateResult
 from dads_ros.planning.controller import Errand, PlanRequest, SkillController
 from dads_ros.planning.planning_thread import PlanningThread
+from dads_ros.planning.skill_planner import Plan
 from dads_ros.planning.tasks import load_cost
 from dads_ros.process import STOP
 
@@ -271,7 +272,7 @@ class SkillPlannerNode(SteadyLifecycleNode):
             self._display.show_skill(None if step.skill is None else step.skill[0], stamp_ns)
         if step.is_silent:
             self._reached_publisher.publish(Bool(data=False))
-            self.get_logger().info("cmd_vel is silent: the robot stands")
+            self.get_logger().info("cmd_vel or ~/skill_by_hand is silent: the robot stands")
         if step.is_reached:
             self._reached_publisher.publish(Bool(data=True))
             self._inbox.forget()
@@ -279,6 +280,8 @@ class SkillPlannerNode(SteadyLifecycleNode):
         if step.request is not None and self._planning is not None:
             # Only now, so that planning does not compete with the command for the interpreter.
             controller.num_replaced += not self._planning.submit(step.request)
+        if step.request is not None and step.plan is not None:
+            self._show(step.plan, step.request)
 
     def _refuse_state(self, text: str) -> None:
         if self._controller is not None:
@@ -344,11 +347,14 @@ class SkillPlannerNode(SteadyLifecycleNode):
 
     def _plan(self, request: PlanRequest) -> None:
         """Make one plan and show it; runs in the planning thread."""
-        controller, bundle = self._controller, self._bundle
-        if controller is None or bundle is None:
-            return
-        plan = controller.plan(request)
+        controller = self._controller
+        plan = None if controller is None else controller.plan(request)
         if plan is not None:
+            self._show(plan, request)
+
+    def _show(self, plan: Plan, request: PlanRequest) -> None:
+        bundle = self._bundle
+        if bundle is not None:
             height = float(request.state.position[0, 2])
             self._display.show(plan, bundle, self._settings.config, height, request.stamp_ns)
 
@@ -443,7 +449,13 @@ class SkillPlannerNode(SteadyLifecycleNode):
                 level, detail = max(level, WARN), self._inbox.complaint
         if self._settings.config.dry_run:
             text = f"dry run, nothing goes to the robot: {text}"
-        found = {"bundle": bundle.folder, **values}
+        prior = bundle.skill_space.config
+        found = {
+            "bundle": bundle.folder,
+            "skill prior": prior.kind,
+            "skill dimensions": prior.dim,
+            **values,
+        }
         return level, f"{text}{'; ' if detail else ''}{detail}", found
 
 

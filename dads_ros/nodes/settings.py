@@ -116,6 +116,31 @@ class SkillPlannerConfig(ControlConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ViewConfig(Config):
+    """Parameters of the view node."""
+
+    robot: str = setting(
+        "",
+        help="Robot file: the name of a shipped one, or a path; empty: the shipped one that "
+        "/diagnostics names.",
+        read_only=True,
+    )
+    host: str = setting(
+        "127.0.0.1",
+        help="Address to serve the page on; 0.0.0.0 lets everybody who reaches this machine look "
+        "on and drive.",
+        read_only=True,
+    )
+    port: int = setting(
+        8080,
+        min=1,
+        max=65000,
+        help="Port of the page; the next free one where it is taken.",
+        read_only=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class SkillTrainerConfig(Config):
     """Parameters of the skill_trainer node."""
 

@@ -23,6 +23,11 @@ def skill_trainer(args: Sequence[str] | None = None) -> int:
     return _run("trainer_node", args)
 
 
+def view(args: Sequence[str] | None = None) -> int:
+    """Serve the page until a signal. Returns: the exit code."""
+    return _run("view_node", args)
+
+
 def _run(module: str, args: Sequence[str] | None) -> int:
     try:
         begin(is_node=True)
@@ -33,7 +38,7 @@ def _run(module: str, args: Sequence[str] | None) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] == "dads_ros":
             raise
-        extra = "train" if module == "trainer_node" else "ros"
+        extra = {"trainer_node": "train", "view_node": "view"}.get(module, "ros")
         sys.stderr.write(
             f"the Python package '{error.name}' is missing, which {module} needs; install the "
             f"extra '{extra}': pip install '.[{extra}]'\n"

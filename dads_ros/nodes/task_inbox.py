@@ -13,6 +13,7 @@ from geometry_msgs.msg import PoseStamped, Twist, TwistStamped
 from nav_msgs.msg import OccupancyGrid, Path
 from rclpy.lifecycle import LifecycleNode
 from rclpy.serialization import deserialize_message, serialize_message
+from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
 from dads_ros.bundle.runtime import SkillBundle
@@ -25,6 +26,7 @@ from dads_ros.nodes.conversions import (
     goal_message,
     goal_of,
     header_of,
+    skill_of,
     velocity_of,
 )
 from dads_ros.nodes.repeats import Repeats
@@ -60,7 +62,9 @@ JUDGE_S = 0.2
 
 
 class TaskInbox:
-    """Listens to goal_pose, goal_path, cmd_vel and map; the newest wins, the map stays.
+    """Listens to goal_pose, goal_path, cmd_vel, ~/skill_by_hand and map.
+
+    The newest wins, the map stays.
 
     All is turned into odom by where its frame is at its stamp, and stays there in odom: who
     corrects a frame sends it again. The same message again changes nothing. A goal or path that
@@ -122,6 +126,9 @@ class TaskInbox:
             node.create_subscription(TwistStamped, "cmd_vel", self._take_velocity, RELIABLE_QOS)
         else:
             node.create_subscription(Twist, "cmd_vel", self._take_velocity, RELIABLE_QOS)
+        node.create_subscription(
+            Float64MultiArray, "~/skill_by_hand", self._take_skill, RELIABLE_QOS
+        )
         node.create_subscription(
             OccupancyGrid, "map", self._guarded(self._hear_map), LATCHED_QOS, raw=True
         )
@@ -311,10 +318,18 @@ class TaskInbox:
         return True
 
     def _take_velocity(self, message: Twist | TwistStamped, info: Mapping[str, int]) -> None:
+        self._take_if_fresh(self._use_velocity, message, info)
+
+    def _take_skill(self, message: Float64MultiArray, info: Mapping[str, int]) -> None:
+        self._take_if_fresh(self._use_skill, message, info)
+
+    def _take_if_fresh(
+        self, use: Callable[..., None], message: object, info: Mapping[str, int]
+    ) -> None:
         """Its age counts from when it was sent: a stopped process finds old ones in its queue."""
         received = time.monotonic() - under_way_s(info)
         if time.monotonic() - received < self._config().cmd_vel_timeout_s:
-            self._attempt(self._use_velocity, message, received)
+            self._attempt(use, message, received)
 
     def _use_velocity(self, message: Twist | TwistStamped, received: float) -> None:
         velocity = velocity_of(message, self._frames)
@@ -333,11 +348,25 @@ class TaskInbox:
             errand.task.velocities, errand.task.yaw_rates = velocities, rates
             errand.received = received
         else:
-            self.stop()  # a path that was sent before it is outdated
-            task = Task(velocities=velocities, yaw_rates=rates)
-            self._begin(Errand(task, received=received))
-            self._node.get_logger().info("following cmd_vel")
-            self.forget()
+            self._begin_to_follow(
+                Task(velocities=velocities, yaw_rates=rates), received, "cmd_vel"
+            )
+
+    def _use_skill(self, message: Float64MultiArray, received: float) -> None:
+        bundle = self._active("skill")
+        self._transforms.forget("goal", "path")
+        skill, errand = skill_of(message, bundle.skill_space.dim)[None], self._errand
+        if errand is not None and errand.task.skill is not None:
+            errand.task.skill, errand.received = skill, received
+        else:
+            self._begin_to_follow(Task(skill=skill), received, "~/skill_by_hand")
+
+    def _begin_to_follow(self, task: Task, received: float, what: str) -> None:
+        """Turn to what is said again and again."""
+        self.stop()  # a path that was sent before it is outdated
+        self._begin(Errand(task, received=received))
+        self._node.get_logger().info(f"following {what}")
+        self.forget()
 
     def _keep_map(self, serialised: bytes, transform: Transform) -> None:
         has_failed = self._map_job.done() and self._map_job.exception() is not None

@@ -73,6 +73,11 @@ class ControlLoop:
         """Hold a plan's skill, or stand where that is best, from this control step on."""
         self.skill, self._stands = plan.skill, plan.stands
 
+    def hold_by_hand(self, skill: NDArray[np.floating]) -> None:
+        """Hold a skill that nobody planned, brought into ``skill_range``. Shape (R, D)."""
+        space, part = self.planner.model.skill_space, self.planner.config.skill_range
+        self.skill, self._stands = space.clip(skill, part), np.zeros(len(skill), bool)
+
     def command(
         self, state: RobotState, last_command: Array, fallen: NDArray[np.bool_] | None = None
     ) -> Array:

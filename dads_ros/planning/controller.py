@@ -41,6 +41,8 @@ OK, WARN, ERROR = 0, 1, 2
 """Levels of a status, as in diagnostic_msgs."""
 LOOKING = "looking for a way"
 """What a task waits for while the way to its goal is being found."""
+BY_HAND = "skill by hand"
+"""What is going on while nothing is planned."""
 
 
 @dataclass(eq=False)
@@ -82,8 +84,8 @@ class Errand:
         return bool(np.linalg.norm(self.watch.goal - other.watch.goal) <= distance_m)
 
     def is_silent(self, now: float, config: ControlConfig) -> bool:
-        """It is a velocity, and nobody has sent one for too long."""
-        return self.task.velocities is not None and now - self.received > config.cmd_vel_timeout_s
+        """It must be repeated, as a velocity, and nobody has done so for too long."""
+        return self.task.is_repeated and now - self.received > config.cmd_vel_timeout_s
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,8 @@ class Step(NamedTuple):
     result: GateResult
     request: PlanRequest | None = None
     """To be planned beside the control steps: pass it to ``plan``."""
+    plan: Plan | None = None
+    """What was made of it within this step, in lock step."""
     is_answer: bool = True
     """To this state; not so where it is too old to be answered."""
     is_repeated: bool = False
@@ -112,7 +116,7 @@ class Step(NamedTuple):
     is_reached: bool = False
     """The goal is reached with this state."""
     is_silent: bool = False
-    """A velocity was dropped with this state: nobody sends it any longer."""
+    """A velocity or a skill by hand was dropped with this state: nobody sends it any longer."""
     skill: NDArray[np.float32] | None = None
     """That the policy made the command for; None of a standing or safe command. Shape (R, D)."""
 
@@ -338,19 +342,19 @@ class SkillController:
             return Step(self._judge(None, error="the state is not finite"))
         if not is_finite.all():
             state = _with_zeros(state)
-        errand, request, is_reached = self._errand, None, False
+        errand, request, plan, is_reached = self._errand, None, None, False
         is_silent = errand is not None and errand.is_silent(now, config)
         if is_silent:
             self.turn_to(None)
         elif errand is not None:
             is_reached = errand.update(state, stamp_ns, config)
             if errand.is_ready:
-                request = self._follow(errand, loop, state, stamp_ns, config)
+                request, plan = self._follow(errand, loop, state, stamp_ns, config)
         has_fallen = state.has_fallen(loop.robot)
         command = loop.command(state, self._last_command, has_fallen)
         result = self._judge(command, is_state_finite=is_finite, has_fallen=has_fallen)
         skill = None if result.reason else loop.asked_skill
-        return Step(result, request, is_reached=is_reached, is_silent=is_silent, skill=skill)
+        return Step(result, request, plan, is_reached=is_reached, is_silent=is_silent, skill=skill)
 
     def _follow(
         self,
@@ -359,24 +363,29 @@ class SkillController:
         state: RobotState,
         stamp_ns: int,
         config: ControlConfig,
-    ) -> PlanRequest | None:
+    ) -> tuple[PlanRequest | None, Plan | None]:
         """What is to be planned from this state, if anything; in lock step it is planned here.
 
-        A plan that is late is not waited for.
+        A plan that is late is not waited for, and a skill by hand is not planned.
         """
-        request = None
+        request, plan, by_hand = None, None, errand.task.skill
+        if by_hand is not None:
+            with self._lock:
+                loop.hold_by_hand(by_hand)
+                self._due_ns, self._is_late = None, False
+            return None, None
         if loop.plan_due:
             if self._due_ns is None:
                 self._due_ns = stamp_ns
             request = PlanRequest(loop, errand, state, self._last_command, stamp_ns)
             if config.lock_step:
-                self.plan(request)
+                plan = self.plan(request)
         with self._lock:
             waited_s = 0.0 if self._due_ns is None else (stamp_ns - self._due_ns) / 1e9
             self._is_late = waited_s > config.skill_timeout_s
             if self._is_late:
                 loop.skill = None
-        return request
+        return request, plan
 
     def _judge(
         self,
@@ -512,6 +521,8 @@ class SkillController:
         if not errand.is_ready:
             level = OK if errand.waits_for == LOOKING else WARN
             return level, f"{errand.waits_for}: standing command"
+        if errand.task.skill is not None:
+            return OK, BY_HAND
         if self._forbidding is not None:
             by = ", ".join(self._forbidding)
             if "custom" in self._forbidding:

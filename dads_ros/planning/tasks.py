@@ -44,6 +44,8 @@ class Task:
     """In base_link, m/s. Shape (R, 2)."""
     yaw_rates: Array | None = None
     """With the velocities, rad/s. Shape (R,)."""
+    skill: Array | None = None
+    """Held by hand: nothing is planned, nothing else is asked for. Shape (R, D)."""
     maps: list[ObstacleMap] | None = None
     """Where not to go; one for each robot."""
     ways: list[WayField] | None = None
@@ -51,6 +53,11 @@ class Task:
     as it takes. One for each robot."""
     _found: list[WayField] | None = field(default=None, init=False, repr=False)
     _found_margin_m: float = field(default=0.0, init=False, repr=False)
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whoever asks for it says so again and again, and silence ends it."""
+        return self.velocities is not None or self.skill is not None
 
     def cost(
         self,

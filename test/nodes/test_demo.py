@@ -2,8 +2,11 @@
 
 import importlib.util
 import os
+import pty
+import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +19,7 @@ import pytest
 from dads_ros.bundle.manifest import BundleManifest
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.cli.demo import (
+    DemoPage,
     NodeProcess,
     draw_goals,
     how_to_look_on,
@@ -25,16 +29,22 @@ from dads_ros.cli.demo import (
 from dads_ros.errors import ConfigError, DadsError
 from dads_ros.process import PARENT_PID
 from dads_ros.robot import RobotSpec
+from page_client import PageClient
 from ros_graph import ROOT
 
 ANT, CHEETAH = RobotSpec.load("ant"), RobotSpec.load("half_cheetah")
 
 
-def start_demo(bundle: Path, *arguments: str, folder: Path | None = None) -> subprocess.Popen[str]:
+COMMAND = [sys.executable, "-m", "dads_ros", "demo", "--robot", "point_mass", "--speed", "8"]
+
+
+def start_demo(
+    bundle: Path, *arguments: str, folder: Path | None = None, view: bool = False
+) -> subprocess.Popen[str]:
     """The demo in a process of its own; the folder is for its temporary files."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # not ignored, whatever started these tests
-    command = [sys.executable, "-m", "dads_ros", "demo", "--robot", "point_mass", "--speed", "8"]
-    environment = {k: v for k, v in os.environ.items() if k != "ROS_DOMAIN_ID"}
+    command = COMMAND if view else [*COMMAND, "--no-view"]
+    environment = environment_of_demo()
     if folder is not None:
         environment["TMPDIR"] = str(folder)
     return subprocess.Popen(
@@ -47,13 +57,23 @@ def start_demo(bundle: Path, *arguments: str, folder: Path | None = None) -> sub
     )
 
 
+def environment_of_demo() -> dict[str, str]:
+    """With a ROS domain and a page of its own, which nothing opens."""
+    left_out = ("ROS_DOMAIN_ID", "DISPLAY", "WAYLAND_DISPLAY")
+    return {k: v for k, v in os.environ.items() if k not in left_out}
+
+
 def left_in(folder: Path) -> list[str]:
     """Names of temporary files, but for the one that onnxruntime has for its own use."""
     return [path.name for path in folder.iterdir() if path.name != ".ses"]
 
 
-def nodes_of(demo: "subprocess.Popen[str]") -> list[int]:
-    """Processes of the demo's simulator and planner."""
+def words_of(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+
+
+def nodes_of(demo: "subprocess.Popen[str] | subprocess.Popen[bytes]") -> list[int]:
+    """Processes of the demo's simulator, planner and view."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -70,6 +90,54 @@ def test_it_says_how_to_look_on_and_what_rviz_will_warn_of() -> None:
     said = how_to_look_on("7")
     assert f"ROS_DOMAIN_ID=7 rviz2 -d {ROOT / 'config' / 'dads.rviz'}" in said
     assert ("'No tf data' is expected" in said) == (importlib.util.find_spec("tf2_msgs") is None)
+    page = DemoPage()
+    assert how_to_look_on("7", page).startswith(f"look on and click goals at {page.address}\n")
+
+
+def test_the_page_takes_the_first_free_port() -> None:
+    first = DemoPage()
+    with socket.create_server(("127.0.0.1", first.port)):
+        assert DemoPage().port > first.port
+
+
+@pytest.mark.slow
+def test_a_click_takes_over_and_on_a_terminal_it_goes_on_until_ctrl_c(
+    point_mass_bundle: Path, tmp_path: Path
+) -> None:
+    ours, theirs = pty.openpty()
+    arguments = ["--bundle", str(point_mass_bundle), "--goals", "90,0"]
+    demo = subprocess.Popen(
+        [*COMMAND, *arguments],
+        cwd=ROOT,
+        env=environment_of_demo() | {"TMPDIR": str(tmp_path)},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    read_until(ours, "goal 1/1")
+    (view,) = [pid for pid in nodes_of(demo) if "view" in words_of(pid)]
+    (port,) = [word.split(":=")[1] for word in words_of(view) if word.startswith("port:=")]
+    with PageClient(int(port)) as page:
+        page.wait_for(lambda: page.named("/world/robot/body1"), 60.0)
+        page.click(1.0, 1.0)
+        said = read_until(ours, "Ctrl-C ends it")
+        assert "the robot is yours" in said and f"go on at http://127.0.0.1:{port}" in said
+        page.wait_for(lambda: "goal reached" in page.text(), 60.0)
+    demo.send_signal(signal.SIGINT)
+    assert demo.wait(20) == 0
+    assert not nodes_of(demo)
+    os.close(ours)
+
+
+def read_until(terminal: int, text: str, timeout_s: float = 60.0) -> str:
+    said, deadline = "", time.monotonic() + timeout_s
+    while text not in said:
+        assert time.monotonic() < deadline, said
+        if select.select([terminal], [], [], 1.0)[0]:
+            said += os.read(terminal, 4096).decode(errors="replace")
+    return said
 
 
 @pytest.mark.slow
@@ -95,12 +163,13 @@ def test_missed_goal_is_exit_code_one(point_mass_bundle: Path) -> None:
 def test_nothing_is_left_when_it_is_ended(
     point_mass_bundle: Path, number: signal.Signals, tmp_path: Path
 ) -> None:
-    demo = start_demo(point_mass_bundle, "--goals", "90,0", folder=tmp_path)
+    view = number == signal.SIGKILL
+    demo = start_demo(point_mass_bundle, "--goals", "90,0", folder=tmp_path, view=view)
     assert demo.stdout is not None
     for line in demo.stdout:
         if line.startswith("goal 1/1"):
             break
-    assert len(nodes_of(demo)) == 2
+    assert len(nodes_of(demo)) == 2 + view
     demo.send_signal(number)
     expected = -number if number == signal.SIGKILL else 128 + number
     _, err = demo.communicate(timeout=20)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
+from nav_msgs.msg import Path as PathMessage
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool
 
@@ -50,6 +51,7 @@ def test_lock_step_equals_evaluate(
     probe.listen(Float64MultiArray, "joint_commands")
     probe.listen(Odometry, "odom")
     probe.listen(PoseStamped, "skill_planner/goal", LATCHED)
+    probe.listen(PathMessage, "skill_planner/plan")
     start("simulator", robot=robot, seed=SEED, lock_step=True, speed=100.0, start_paused=True)
     start("skill_planner", bundle=folder, seed=SEED, lock_step=True, use_sim_time=True)
     probe.send_goal(*goal)
@@ -64,6 +66,7 @@ def test_lock_step_equals_evaluate(
         lambda: min(len(probe.messages[topic]) for topic in ("joint_commands", "odom")) > steps,
         60.0,
     )
+    assert len(probe.messages["skill_planner/plan"]) > steps // 20  # shown as beside the steps
     sent = [command for _, command in sorted(commands().items())]
     np.testing.assert_allclose(sent[:steps], expected.commands[:, 0], rtol=0.0, atol=1e-6)
     places = {to_ns(m.header.stamp): m.pose.pose.position for m in probe.messages["odom"]}

@@ -10,7 +10,7 @@ import pytest
 from geometry_msgs.msg import PoseStamped, TransformStamped, Twist, TwistStamped
 from nav_msgs.msg import OccupancyGrid
 from nav_msgs.msg import Path as PathMessage
-from std_msgs.msg import Header
+from std_msgs.msg import Float64MultiArray, Header
 from std_srvs.srv import Trigger
 
 from dads_ros.nodes.transforms import tf2_ros
@@ -149,7 +149,22 @@ def test_it_holds_a_velocity_and_stands_when_cmd_vel_is_silent(robot: Robot) -> 
     probe.wait_for(lambda: np.linalg.norm(velocity(probe) - [0.3, -0.4]) < 0.1)
     probe.node.destroy_timer(timer)
     probe.wait_for(lambda: health(probe) == (0, "no task: standing command"))
-    probe.wait_for(lambda: "cmd_vel is silent" in robot.planner.said())
+    probe.wait_for(lambda: "is silent: the robot stands" in robot.planner.said())
+    probe.wait_for(lambda: not is_moving(probe))
+
+
+def test_it_holds_a_skill_by_hand_and_stands_when_the_hand_is_taken_away(robot: Robot) -> None:
+    probe, message = robot.probe, Float64MultiArray(data=[0.3, -0.4])
+    publisher = probe.node.create_publisher(Float64MultiArray, "skill_planner/skill_by_hand", 5)
+    probe.wait_for(lambda: publisher.get_subscription_count() > 0)
+    publisher.publish(Float64MultiArray(data=[0.3]))
+    probe.wait_for(lambda: "skill refused: it is 0.3; expected 2" in robot.planner.said())
+    probe.send_goal(40.0, 0.0)
+    timer = probe.node.create_timer(0.1, lambda: publisher.publish(message))
+    probe.wait_for(lambda: health(probe) == (0, "skill by hand"))
+    probe.wait_for(lambda: np.linalg.norm(velocity(probe) - [0.3, -0.4]) < 0.1)
+    probe.node.destroy_timer(timer)
+    probe.wait_for(lambda: health(probe) == (0, "no task: standing command"))
     probe.wait_for(lambda: not is_moving(probe))
 
 

@@ -11,6 +11,7 @@ from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.config import ControlConfig, PlannerConfig
 from dads_ros.observation import RobotState
 from dads_ros.planning.controller import (
+    BY_HAND,
     ERROR,
     JUMP_STATES,
     LOOKING,
@@ -106,7 +107,9 @@ def test_it_stands_without_a_task_and_drives_once_a_plan_is_handed_over(bench: B
 def test_in_lock_step_the_plan_is_made_within_the_step(point_mass_bundle: Path) -> None:
     bench = Bench(point_mass_bundle, lock_step=True)
     bench.go()
-    assert bench.is_driving(bench.tick())
+    step = bench.tick()
+    assert bench.is_driving(step) and step.plan is not None  # to be shown after the command
+    assert bench.tick().plan is None
 
 
 @pytest.mark.parametrize(
@@ -398,6 +401,43 @@ def test_a_velocity_that_nobody_repeats_is_dropped(bench: Bench) -> None:
     bench.now += 0.05
     assert bench.tick().is_silent
     assert bench.control.errand is None
+
+
+def test_a_skill_by_hand_is_held_unplanned_until_nobody_repeats_it(bench: Bench) -> None:
+    planner = dataclasses.replace(PLANNER, skill_range=0.5)
+    bench.settings = dataclasses.replace(bench.settings, planner=planner)
+    bench.tick()  # takes the settings over
+    errand = Errand(Task(skill=np.array([[0.2, 0.0]])), received=bench.now)
+    bench.control.turn_to(errand)
+    step = bench.tick()
+    assert step.request is None  # of which nothing would come
+    np.testing.assert_allclose(step.result.command, [[0.6, 0.0]], atol=1e-6)
+    assert bench.control.status()[:2] == (OK, BY_HAND)
+    errand.task.skill = np.array([[0.0, -9.0]])  # brought into skill_range
+    assert bench.tick().result.command.tolist() == [[0.0, -1.0]]
+    np.testing.assert_allclose(bench.control.loop.skill, [[0.0, -0.5]])
+    old = bench.tick(age_s=0.6)  # no command without a fresh state, whoever drives
+    assert old.result.command.tolist() == [[0.0, 0.0]] and "0.60 s old" in old.result.reason
+    errand.received = bench.now
+    for _ in range(4):
+        assert not bench.tick().is_silent
+    bench.now += 0.1
+    silent = bench.tick()
+    assert silent.is_silent and silent.result.command.tolist() == [[0.0, 0.0]]
+    assert bench.control.errand is None
+
+
+def test_a_goal_after_a_skill_by_hand_is_planned_anew(bench: Bench) -> None:
+    bench.go()
+    late = bench.tick().request  # a plan that is still being made
+    bench.control.turn_to(Errand(Task(skill=np.array([[0.0, 0.3]])), received=bench.now))
+    bench.tick()
+    assert late is not None and bench.control.plan(late) is None
+    np.testing.assert_allclose(bench.control.loop.skill, [[0.0, 0.3]])
+    bench.go()
+    step = bench.tick()
+    assert step.request is not None and bench.control.plan(step.request) is not None
+    assert bench.is_driving(bench.tick())
 
 
 def test_a_goal_is_reached_once_it_was_held(bench: Bench) -> None:

@@ -1,0 +1,1 @@
+"""The view: robots, plans and skills in a page of a browser. Imports no ROS."""

@@ -1,0 +1,216 @@
+"""The view: a page that shows a robot and sends what is asked for there; it harms nobody."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import PoseStamped, Wrench
+from nav_msgs.msg import OccupancyGrid
+from nav_msgs.msg import Path as PathMessage
+from std_srvs.srv import SetBool, Trigger
+
+from dads_ros.view.panel import HOLD_HZ
+from page_client import PageClient
+from ros_graph import (
+    LATCHED,
+    NodeProcess,
+    Probe,
+    Robot,
+    health,
+    is_moving,
+    port_of,
+    position,
+    send_goal_ahead,
+)
+
+SHORT_RUN = """
+robot: point_mass
+evaluate_every: 5
+prediction: {steps: 5}
+skill_dynamics: {hidden: [16, 16], gradient_steps: 2}
+sac: {hidden: [16, 16], gradient_steps: 2}
+collect: {num_envs: 16, steps_per_iteration: 20, warmup_steps: 600, episode_steps: 50}
+"""
+ROLLOUTS = "/skill_planner/rollouts"
+
+
+@pytest.fixture(scope="module")
+def port(shared: Robot, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    with NodeProcess("view", tmp_path_factory.mktemp("view")) as view:
+        yield port_of(view, shared.probe)
+        assert view.end() == 0
+        assert "Traceback" not in view.said() and "unexpected" not in view.said()
+
+
+@pytest.fixture
+def page(port: int, shared: Robot) -> Iterator[PageClient]:
+    """It looks on at a robot that stands without a task."""
+    probe = shared.probe
+    probe.call(SetBool, "simulator/set_pause", data=False)
+    probe.call(Trigger, "skill_planner/cancel")
+    probe.wait_for(lambda: not is_moving(probe))
+    with PageClient(port) as page:
+        probe.wait_for(lambda: page.named("/world/robot/body1"))
+        yield page
+
+
+def shown_at(page: PageClient) -> np.ndarray:
+    """Where the page has the robot: the world moves, so that it stays in the middle."""
+    return -np.array(page.position("/world")[:2])
+
+
+def test_the_robot_is_shown_where_odom_has_it_and_a_click_sends_it_elsewhere(
+    page: PageClient, shared: Robot
+) -> None:
+    probe = shared.probe
+    probe.listen(PoseStamped, "goal_pose")
+    probe.wait_for(lambda: np.linalg.norm(shown_at(page) - position(probe)) < 0.05)
+    shown = page.position("/world/robot/body1")[:2]
+    np.testing.assert_allclose(shown, position(probe), atol=0.1)
+    goal = shown_at(page) + np.array([1.5, -1.0])
+    page.click(1.5, -1.0)  # in the scene, whose middle is the robot
+    sent = probe.wait_for_next("goal_pose")
+    assert sent.header.frame_id == "odom"
+    np.testing.assert_allclose([sent.pose.position.x, sent.pose.position.y], goal, atol=0.05)
+    probe.wait_for(lambda: np.linalg.norm(position(probe) - goal) < 0.6, 30.0)
+    for name in ("plan", "trail", "goal", "rollouts"):
+        probe.wait_for(lambda name=name: page.named(f"/world/robot/{name}"))
+    probe.wait_for(lambda: "goal reached" in page.text())
+
+
+def test_at_most_20_pictures_a_second_are_made_and_none_for_nobody(
+    port: int, shared: Robot
+) -> None:
+    """Nor are candidates of plans, which the planner publishes for listeners only."""
+    probe = shared.probe
+
+    def is_listened_to() -> bool:
+        return bool(probe.node.get_subscriptions_info_by_topic(ROLLOUTS))
+
+    probe.wait_for(lambda: not is_listened_to())
+    with PageClient(port) as page:
+        probe.wait_for(is_listened_to)
+        send_goal_ahead(probe, 3.0)
+        probe.wait_for(lambda: is_moving(probe) and pictures_per_second(probe)[-1:] > [1.0])
+        num = len(pictures_per_second(probe))
+        probe.wait_for(lambda: len(pictures_per_second(probe)) > num + 2)
+        assert max(pictures_per_second(probe)) < 22.0
+        assert len(page.named("/world", "SetPosition")) > 10
+    probe.wait_for(lambda: not is_listened_to())
+    probe.wait_for(lambda: pictures_per_second(probe)[-1] == 0.0)
+
+
+def pictures_per_second(probe: Probe) -> list[float]:
+    """What the view says, once a second."""
+    statuses = [s for m in probe.messages["/diagnostics"] for s in m.status]
+    values = [s.values for s in statuses if s.name == "view: page"]
+    return [float(v.value) for found in values for v in found if v.key == "pictures per second"]
+
+
+def test_a_skill_is_driven_by_hand_only_while_the_button_is_held(
+    page: PageClient, shared: Robot
+) -> None:
+    probe = shared.probe
+    probe.wait_for(lambda: page.has("Hold to drive"))
+    page.set("z1", 0.4)
+    probe.wait_for(lambda: not is_moving(probe))  # a slider alone moves nothing
+    timer = probe.node.create_timer(0.1, lambda: page.hold("Hold to drive", HOLD_HZ))
+    probe.wait_for(lambda: health(probe) == (0, "skill by hand"))
+    probe.wait_for(lambda: probe.messages["odom"][-1].twist.twist.linear.x > 0.3)
+    probe.wait_for(lambda: "skill by hand" in page.text())
+    probe.node.destroy_timer(timer)
+    probe.wait_for(lambda: health(probe) == (0, "no task: standing command"))
+    probe.wait_for(lambda: not is_moving(probe))
+
+
+def test_buttons_reset_pause_push_and_cancel(page: PageClient, shared: Robot) -> None:
+    probe = shared.probe
+    probe.listen(Wrench, "simulator/push")
+    for label in ("Reset the world", "Pause", "Push", "Cancel the task"):
+        probe.wait_for(lambda label=label: page.has(label))
+    page.press("Push")
+    force = probe.wait_for_next("simulator/push").force
+    assert np.hypot(force.x, force.y) == pytest.approx(5.0, rel=1e-3)  # 1 kg to 1 m/s in 0.2 s
+    send_goal_ahead(probe, 30.0)
+    probe.wait_for(lambda: is_moving(probe))
+    page.press("Cancel the task")
+    probe.wait_for(lambda: health(probe) == (0, "no task: standing command"))
+    page.press("Reset the world")
+    probe.wait_for(lambda: np.linalg.norm(position(probe)) < 0.05)
+    probe.wait_for(lambda: np.linalg.norm(shown_at(page)) < 0.05)
+    page.press("Pause")
+    probe.wait_for(lambda: "paused" in page.text())
+    page.press("Pause")  # named 'Go on' now
+    probe.wait_for_next("odom", 3)
+
+
+def test_what_is_too_large_is_named_and_the_page_goes_on(page: PageClient, shared: Robot) -> None:
+    probe = shared.probe
+    paths = probe.node.create_publisher(PathMessage, "goal_path", LATCHED)
+    maps = probe.node.create_publisher(OccupancyGrid, "map", LATCHED)
+    probe.wait_for(lambda: paths.get_subscription_count() > 1 < maps.get_subscription_count())
+    path = PathMessage(poses=[PoseStamped()] * 5000)
+    path.header.frame_id = "odom"
+    paths.publish(path)
+    probe.wait_for(lambda: "goal_path is not drawn: it has" in page.text())
+    grid = OccupancyGrid()
+    grid.header.frame_id = "odom"
+    grid.info.width = grid.info.height = 3000
+    grid.info.resolution = 0.05
+    grid.info.origin.position.x = grid.info.origin.position.y = -75.0
+    grid.data.frombytes(bytes(9_000_000))
+    maps.publish(grid)
+    probe.wait_for(lambda: page.named("/world/robot/map"))
+    probe.node.destroy_publisher(paths)
+    probe.node.destroy_publisher(maps)
+    probe.call(Trigger, "skill_planner/clear_map")
+    probe.call(Trigger, "skill_planner/cancel")
+
+
+def test_robots_in_namespaces_share_one_page(
+    start: Callable[..., NodeProcess], probe: Probe
+) -> None:
+    start("simulator", robot="point_mass", namespace="robot1", frame_prefix="robot1/")
+    start(
+        "simulator",
+        robot="half_cheetah",
+        namespace="robot2",
+        frame_prefix="robot2/",
+        publish_clock=False,
+    )
+    view = start("view")
+    with PageClient(port_of(view, probe)) as page:
+        probe.wait_for(lambda: page.named("/world/robot1/body1"))
+        probe.wait_for(lambda: page.named("/world/robot2/body1"))
+        probe.wait_for(lambda: page.has("Robot"))
+        probe.listen(PoseStamped, "/robot2/goal_pose")
+        page.set("Robot", "robot2")
+        page.click(2.0, 0.0)
+        assert probe.wait_for_next("/robot2/goal_pose").header.frame_id == "robot2/odom"
+
+
+@pytest.mark.slow
+def test_the_fan_of_skills_of_a_training_run_grows_on_the_page(
+    start: Callable[..., NodeProcess], probe: Probe, tmp_path: Path
+) -> None:
+    (tmp_path / "short.yaml").write_text(SHORT_RUN)
+    out, names = tmp_path / "run", {"namespace": "training"}
+    start("skill_trainer", config_file=tmp_path / "short.yaml", out=out, **names)
+    view = start("view", **names)
+    fan = "/world/robot/fan"
+    with PageClient(port_of(view, probe)) as page:
+        probe.wait_for(lambda: page.named(fan, "LineSegments"), 120.0)
+        probe.wait_for(lambda: page.named(fan, "SceneNodeUpdate"), 60.0)  # another fan
+        probe.wait_for(lambda: "reward" in page.titles())
+        probe.wait_for(lambda: "training/skill_trainer" in page.text())
+
+
+def test_a_bad_robot_or_host_is_one_sentence(tmp_path: Path) -> None:
+    for name, value, sentence in (
+        ("robot", "nobody", "'nobody' was not found"),
+        ("host", "192.0.2.1", "on which nobody can listen here"),
+    ):
+        with NodeProcess("view", tmp_path, **{name: value}) as view:
+            assert view.process.wait(30) == 2
+            assert sentence in view.said() and "Traceback" not in view.said()
