@@ -82,7 +82,7 @@ $(VENV)/.created:
 	@touch $@
 
 $(VENV)/.run-time: $(VENV)/.created setup.py constraints.txt
-	@echo "Installing simulator, ROS 2 and runtime into $(VENV) (once, about 550 MB) ..."
+	@echo "Installing simulator, ROS 2 and runtime into $(VENV) (once, about 750 MB) ..."
 	@$(PIP_INSTALL) --editable '.[ros,view]'
 	@touch $@
 

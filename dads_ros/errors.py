@@ -10,6 +10,8 @@ DadsError
 └── PlanningError          the planner was asked for what it cannot do
 """
 
+import importlib.util
+
 MAX_TEXT = 900
 """Letters of a message; of longer ones the middle is left out."""
 
@@ -53,3 +55,10 @@ class BundleMismatchError(BundleError):
 
 class PlanningError(DadsError):
     """The planner was asked for something that its bundle cannot do."""
+
+
+def how_to_install(extra: str) -> str:
+    """What brings the packages of an extra, without a second copy of this one or of ROS."""
+    if importlib.util.find_spec("rclpy"):
+        extra = extra.removeprefix("ros,")
+    return f"in the clone: pip install -c constraints.txt -e '.[{extra}]'"

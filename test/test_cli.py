@@ -80,7 +80,7 @@ def test_missing_package_names_its_extra(tmp_path: Path) -> None:
     assert result.returncode == 2
     assert result.stderr.splitlines()[:-1] == ["loading torch"]
     assert "'torch'" in result.stderr
-    assert "pip install '.[train]'" in result.stderr
+    assert "-e '.[train]'" in result.stderr
 
 
 def test_process_exits_with_2_and_without_traceback(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ sys.exit(skill_trainer())
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     assert result.returncode == 2
-    assert "'torch' is missing" in result.stderr and "pip install '.[train]'" in result.stderr
+    assert "'torch' is missing" in result.stderr and "-e '.[train]'" in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 

@@ -35,7 +35,7 @@ from rclpy.node import Node
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.cli.arguments import check_numbers
 from dads_ros.envs.model import RobotModel
-from dads_ros.errors import ConfigError, DadsError
+from dads_ros.errors import ConfigError, DadsError, how_to_install
 from dads_ros.files import find_file, share_folder
 from dads_ros.isolation import import_path
 from dads_ros.nodes.conversions import MAX_GOAL_M, Frames, goal_message, to_ns
@@ -113,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
         )
     bundle = find_file(args.bundle or args.robot, folder="models")
     warn_of_other_model(robot, SkillBundle(bundle, robot))
-    os.environ.setdefault("ROS_DOMAIN_ID", str(free_domain()))
+    os.environ["ROS_DOMAIN_ID"] = str(free_domain())  # no robot that is there already is driven
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")  # leaves nothing in /dev/shm
     STOP.catch_signals(is_command=True)
@@ -163,7 +163,7 @@ def how_to_look_on(domain: str, page: "DemoPage | None" = None) -> str:
     if page is not None:
         text = f"look on and click goals at {page.address}\n{text}"
     elif not can_view():
-        text = f"to look on in a browser: pip install '.[view]'\n{text}"
+        text = f"to look on in a browser, {how_to_install('view')}\n{text}"
     if importlib.util.find_spec("tf2_msgs") is None:
         text += (
             "\nRViz's warning 'No tf data' is expected then, as there is no tf2_msgs here: all is "

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from dads_ros import __version__
-from dads_ros.errors import DadsError
+from dads_ros.errors import DadsError, how_to_install
 from dads_ros.process import STOP, begin
 
 PROGRAM = "dads-ros"
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _fail(
             f"'{name}' needs the Python package '{error.name}', which is not installed; "
-            f"pip install '.[{VERBS[name].extra}]'"
+            f"{how_to_install(VERBS[name].extra)}"
         )
 
 

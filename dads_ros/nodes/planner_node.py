@@ -107,6 +107,7 @@ class SkillPlannerNode(SteadyLifecycleNode):
         controller, config, robot = self._controller, self._settings.config, self._loader.robot
         assert controller is not None and robot is not None  # it was configured
         if config.dry_run:
+            self.get_logger().info("dry run: commands go to ~/would_be_commands alone")
             self._command_publisher = self.create_publisher(
                 COMMAND_TYPES[config.command_type], "~/would_be_commands", RELIABLE_QOS
             )

@@ -18,7 +18,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
-from rclpy.exceptions import NameValidationException
+from rclpy.exceptions import InvalidParameterTypeException, NameValidationException
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.logging import get_logger
@@ -194,6 +194,8 @@ def beginning() -> Iterator[None]:
     """Turn what ROS, DDS or the system has against a node's begin into a ConfigError."""
     try:
         yield
+    except InvalidParameterTypeException as error:  # of use_sim_time, which ROS itself declares
+        raise ConfigError(f"{error}; give it a value of that type: true or false") from error
     except (*_OF_ARGUMENTS, NameValidationException) as error:
         raise ConfigError(f"ROS does not begin: {_first(error)}; {USAGE}") from error
     except _BY_ROS as error:

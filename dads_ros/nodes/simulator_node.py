@@ -92,6 +92,10 @@ class SimulatorNode(Node):
         self._skipped_steps = 0  # that the clock was ahead by, since the last diagnostics
         self._connect(config)
         watch_parent(self)
+        self.get_logger().info(
+            f"simulating '{self._spec.name}', {1.0 / self._spec.control_dt:g} states a second at "
+            f"speed {config.speed:g}, seed {config.seed}"
+        )
 
     def spin(self) -> None:
         """Run until ``STOP`` is asked: callbacks and simulation steps take turns."""

@@ -4,7 +4,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from dads_ros.errors import DadsError
+from dads_ros.errors import DadsError, how_to_install
 from dads_ros.process import STOP, begin
 
 
@@ -40,8 +40,8 @@ def _run(module: str, args: Sequence[str] | None) -> int:
             raise
         extra = {"trainer_node": "train", "view_node": "view"}.get(module, "ros")
         sys.stderr.write(
-            f"the Python package '{error.name}' is missing, which {module} needs; install the "
-            f"extra '{extra}': pip install '.[{extra}]'\n"
+            f"the Python package '{error.name}' is missing, which {module} needs; "
+            f"{how_to_install(extra)}\n"
         )
         return 2
     status: int = node.main(args)

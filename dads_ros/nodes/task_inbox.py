@@ -407,7 +407,7 @@ class TaskInbox:
         rows, columns = found.is_lethal.shape
         self._node.get_logger().info(
             f"map: {rows} x {columns} cells of {found.resolution_m:g} m, "
-            f"{result['filled']:.0%} obstacles"
+            f"{round(result['filled'] * found.is_lethal.size)} of them obstacles"
         )
         return found
 

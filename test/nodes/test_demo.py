@@ -57,10 +57,13 @@ def start_demo(
     )
 
 
+ROBOTS_DOMAIN = "77"
+
+
 def environment_of_demo() -> dict[str, str]:
-    """With a ROS domain and a page of its own, which nothing opens."""
-    left_out = ("ROS_DOMAIN_ID", "DISPLAY", "WAYLAND_DISPLAY")
-    return {k: v for k, v in os.environ.items() if k not in left_out}
+    """With a page that nothing opens, in a domain in which there may be robots."""
+    kept = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    return kept | {"ROS_DOMAIN_ID": ROBOTS_DOMAIN}
 
 
 def left_in(folder: Path) -> list[str]:
@@ -122,6 +125,8 @@ def test_a_click_takes_over_and_on_a_terminal_it_goes_on_until_ctrl_c(
     with PageClient(int(port)) as page:
         page.wait_for(lambda: page.named("/world/robot/body1"), 60.0)
         page.click(1.0, 1.0)
+        settings = Path(f"/proc/{view}/environ").read_bytes().decode().split("\0")
+        assert f"ROS_DOMAIN_ID={ROBOTS_DOMAIN}" not in settings  # no robot of others is driven
         said = read_until(ours, "Ctrl-C ends it")
         assert "the robot is yours" in said and f"go on at http://127.0.0.1:{port}" in said
         page.wait_for(lambda: "goal reached" in page.text(), 60.0)

@@ -99,6 +99,7 @@ sys.exit(run_node(lambda: Node("nobody"), args=["--ros-args", *sys.argv[1:]]))
         ("-p ab", "'-p ab'"),
         ("-z", "-z"),
         ("-p a:=\udcff", "UTF-8"),
+        ("-p use_sim_time:=1", "use_sim_time.*true or false"),
         ("", "these are set: .*ROS_LOG_DIR=/dev/null/log"),
     ],
 )
