@@ -113,7 +113,7 @@ def test_what_ros_cannot_begin_with_is_one_sentence(arguments: str, words: str) 
         check=False,
     )
     assert done.returncode == 2
-    assert re.fullmatch(f"ROS .*{words}.*\\n", done.stderr)
+    assert re.fullmatch(f"(ROS |.FATAL. ).*{words}.*\\n", done.stderr)
 
 
 def test_a_folder_whose_name_ros_cannot_say_is_one_sentence(tmp_path: Path) -> None:
