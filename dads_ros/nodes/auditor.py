@@ -7,7 +7,7 @@ import contextlib
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from nav_msgs.msg import Odometry
@@ -30,7 +30,7 @@ from dads_ros.diagnosis.records import (
     PlannerSettings,
     Verdict,
 )
-from dads_ros.diagnosis.replay import Rebuilt, Replay
+from dads_ros.diagnosis.replay import PATIENCE_S, Rebuilt, Replay
 from dads_ros.isolation import one_line
 from dads_ros.nodes.conversions import (
     Frames,
@@ -48,8 +48,8 @@ PART_S = 10.0
 """So much of a recording is examined at once."""
 MIN_PART_S = 2.0
 """The rest at the end is examined unless it is shorter."""
-MAX_RECENT = 1024
-"""Messages of which states are made: at 500 Hz each, those of a second."""
+MAX_RECENT = 1 << 14
+"""Messages of which states are made: at 5 kHz each, those of a second."""
 DRIVER = "the recorded driver"
 FLOAT64_MULTI_ARRAY, JOINT_TRAJECTORY = COMMAND_TYPES.values()
 KINDS: dict[str, type] = {
@@ -61,6 +61,16 @@ KINDS: dict[str, type] = {
     "rosgraph_msgs/msg/Clock": Clock,
 }
 Take = Callable[[Any, Recorded, float], None]
+
+
+class _Part(NamedTuple):
+    """A message of which states are made."""
+
+    at_s: float
+    stamp_ns: int
+    message: Any
+    is_as_sent: bool
+    """Its velocities are no differences."""
 
 
 class Auditor:
@@ -92,7 +102,9 @@ class Auditor:
             (settings.max_stamp_difference_s or 0.5 * bundle.robot.control_dt) * 1e9
         )
         self._assembler: StateAssembler | None = None
-        self._recent: deque[tuple[int, Any, bool]] = deque(maxlen=MAX_RECENT)
+        self._recent: deque[_Part] = deque(maxlen=MAX_RECENT)
+        # A command is judged so much later, and may itself come so late.
+        self._recent_s = PATIENCE_S + settings.state_timeout_s + self._difference_ns / 1e9
         self._takes: dict[Topic, Take | None] = {}
         self._parts, self._heard = Parts(), Hearing()
         self._begin_ns: int | None = None
@@ -117,6 +129,7 @@ class Auditor:
         self._now_s = max(self._now_s, at_s)
         if take is None:
             return
+        self._replay.advance(at_s)
         if at_s - self._part_s >= PART_S:
             self._end_part(at_s)
         try:
@@ -270,8 +283,10 @@ class Auditor:
         stamp_ns, sent = to_ns(message.header.stamp), getattr(message, "velocity", None)
         try:
             add(self._assembler, message, recorded.sequence, at_s)
-            is_sent = getattr(message, "velocity", None) is sent  # else it is given differences
-            self._recent.append((stamp_ns, message, is_sent))
+            is_as_sent = getattr(message, "velocity", None) is sent
+            self._recent.append(_Part(at_s, stamp_ns, message, is_as_sent))
+            while self._recent[0].at_s < at_s - self._recent_s:
+                self._recent.popleft()
             complete = self._assembler.take()
         except MessageError as error:
             self._replay.refuse(str(error), at_s)
@@ -284,29 +299,39 @@ class Auditor:
 
     def _rebuilt(self, state: RobotState, stamp_ns: int) -> Rebuilt:
         """With the others that messages near its stamp make: which of them came first counts."""
-        joints, _, near = self._near(stamp_ns)
-        odoms = [message for message, _ in near if to_ns(message.header.stamp) == stamp_ns]
-        names = [tuple(message.name) for message, _ in joints]
-        # Half the joints each, and faster: too many ways. And velocities that are differences hang
-        # on the message before, which the recorder may have lost.
-        is_sure = len(set(names)) in (1, len(names)) and all(is_sent for _, is_sent in joints)
+
+        def is_sure() -> bool:
+            # Half the joints each, and faster: too many ways. And velocities that are differences
+            # hang on the message before, which the recorder may have lost.
+            joints = self._near(JointState, stamp_ns)
+            names = [tuple(part.message.name) for part in joints]
+            has_all = bool(joints) or not self._robot.joints
+            is_simple = len(set(names)) in (1, len(names))
+            return has_all and is_simple and all(part.is_as_sent for part in joints)
 
         def others() -> Iterator[RobotState]:
-            joints, imus, _ = self._near(stamp_ns)
-            ways = itertools.product(joints, odoms, imus or [(None, True)])
-            for (part, _), odometry, (imu, _) in ways:
+            joints = [part.message for part in self._near(JointState, stamp_ns)]
+            odoms = [
+                part.message
+                for part in self._near(Odometry, stamp_ns)
+                if part.stamp_ns == stamp_ns
+            ]
+            imus = [part.message for part in self._near(Imu, stamp_ns)]
+            for part, odometry, imu in itertools.product(joints, odoms, imus or [None]):
                 with contextlib.suppress(MessageError):  # the planner had another one
                     yield robot_state(self._robot, [part], odometry, imu)
 
         return Rebuilt(state, others, is_sure)
 
-    def _near(self, stamp_ns: int) -> tuple[list[tuple[Any, bool]], ...]:
-        """Of joint_states, imu and odom, those near a stamp, and whether they are as sent."""
-        near = [one for one in self._recent if abs(one[0] - stamp_ns) <= self._difference_ns]
-        return tuple(
-            [(message, is_sent) for _, message, is_sent in near if isinstance(message, kind)]
-            for kind in (JointState, Imu, Odometry)
-        )
+    def _near(self, kind: type, stamp_ns: int) -> list[_Part]:
+        """The recent messages of a type whose stamps are near, the nearest first."""
+        near = [
+            part
+            for part in self._recent
+            if isinstance(part.message, kind)
+            and abs(part.stamp_ns - stamp_ns) <= self._difference_ns
+        ]
+        return sorted(near, key=lambda part: abs(part.stamp_ns - stamp_ns))
 
     # --- parts ---------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ The drive is made by the planner's own classes in MuJoCo, and recorded as real m
 
 import copy
 import dataclasses
+import itertools
 import shutil
 import struct
 import subprocess
@@ -43,11 +44,13 @@ from dads_ros.nodes.conversions import (
     command_message,
     joint_state_message,
     odometry_message,
+    robot_state,
     skill_message,
     to_ns,
     to_stamp,
 )
 from dads_ros.nodes.recording import Recording
+from dads_ros.observation import RobotState, quaternion_to_matrix
 from dads_ros.planning.controller import Errand, SkillController, make_loop
 from dads_ros.planning.tasks import Task
 from recordings import Logged, write_mcap
@@ -100,14 +103,7 @@ def imu_of(orientation: np.ndarray, turning: np.ndarray, stamp_ns: int) -> Imu:
     turn.w, turn.x, turn.y, turn.z = orientation.tolist()
     rates = message.angular_velocity
     rates.x, rates.y, rates.z = turning.tolist()
-    w, x, y, z = orientation
-    felt = up @ np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    felt = up @ quaternion_to_matrix(orientation)
     acceleration = message.linear_acceleration
     acceleration.x, acceleration.y, acceleration.z = felt.tolist()
     return message
@@ -215,6 +211,40 @@ def faster_joints(logged: list[Logged]) -> None:
             logged.insert(logged.index(one) + 1, one._replace(message=later))
 
 
+def planner_ends_first(logged: list[Logged]) -> None:
+    """Faster joints as well; the states go on for 4 s."""
+    faster_joints(logged)
+    by_planner = ("/joint_commands", "/skill_planner/skill")
+    keep(logged, lambda one: at_s(one) < 8.0 or one.topic not in by_planner)
+
+
+def at_1_khz(logged: list[Logged]) -> None:
+    """5 s, with all that states are made of between the control steps as well."""
+    keep(logged, lambda one: at_s(one) < 5.0)
+    states = [
+        robot_state(ANT.robot, [joints], odometry)
+        for joints, odometry in zip(of(logged, "/joint_states"), of(logged, "/odom"), strict=True)
+    ]
+    for step, (last, following) in enumerate(itertools.pairwise(states)):
+        for ms in range(1, 50):
+            state = RobotState(
+                *(
+                    getattr(last, name) * (1 - ms / 50) + getattr(following, name) * ms / 50
+                    for name in RobotState.__dataclass_fields__
+                )
+            )
+            turn = state.orientation / np.linalg.norm(state.orientation)
+            stamp_ns = BEGIN_NS + step * DT_NS + ms * MS
+            for delay_ms, topic, message in (
+                (1, "/joint_states", joint_state_message(ANT.robot, state, stamp_ns)),
+                (2, "/odom", odometry_message(state, stamp_ns, FRAMES)),
+                (2, "/imu", imu_of(turn, state.angular_velocity, stamp_ns)),
+            ):
+                logged.append(Logged(topic, message, stamp_ns + delay_ms * MS))
+    logged.sort(key=lambda one: (one.log_ns, one.topic != "/joint_states"))
+    keep(logged, lambda one: at_s(one) < 4.95)
+
+
 def states_recorded_late(logged: list[Logged]) -> None:
     """After the commands that answer them."""
     states = ("/joint_states", "/odom", "/imu")
@@ -233,6 +263,9 @@ WAYS: dict[str, tuple[Spoil, dict[str, Any]]] = {
     "states recorded late": (states_recorded_late, {}),
     "faster joints": (faster_joints, {}),
     "faster joints and imu": (faster_joints, {"use_imu": True}),
+    "planner ends first": (planner_ends_first, {}),
+    "1 kHz": (at_1_khz, {}),
+    "1 kHz with imu": (at_1_khz, {"use_imu": True}),
 }
 
 
@@ -245,7 +278,8 @@ def test_other_ways_to_drive_are_right_as_well(
     checks = audit(write_mcap(tmp_path / "x.mcap", logged), **settings)
     not_ok = {name for name, check in checks.items() if check.verdict != OK}
     assert not_ok <= {"joint units"} and checks["joint units"].verdict in (OK, NOT_SEEN)
-    assert checks["policy"].found == "239 commands are this bundle's, 39 of them standing"
+    num = sum(one.topic.endswith("commands") for one in logged) - 1
+    assert checks["policy"].found == f"{num} commands are this bundle's, 39 of them standing"
 
 
 # --- one thing that is wrong
