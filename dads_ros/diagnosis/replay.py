@@ -365,7 +365,11 @@ class Replay:
         more = "".join(f"; {text}" for text in unknown if text)
         if not num:
             found = f"no command can be judged{more}"
-            return Check(name, NOT_SEEN, found, "record joint_commands and ~/skill as well")
+            cure = (
+                "record joint_commands (or name by --commands what it was remapped to) and "
+                "~/skill as well"
+            )
+            return Check(name, NOT_SEEN, found, cure)
         if not apart.num:
             idle = f", {self._num_idle} of them standing" if self._num_idle else ""
             found = f"{num} commands are this bundle's{idle}{more}"

@@ -50,6 +50,7 @@ MIN_PART_S = 2.0
 """The rest at the end is examined unless it is shorter."""
 MAX_RECENT = 1 << 14
 """Messages of which states are made: at 5 kHz each, those of a second."""
+COMMANDS = "joint_commands"
 DRIVER = "the recorded driver"
 FLOAT64_MULTI_ARRAY, JOINT_TRAJECTORY = COMMAND_TYPES.values()
 KINDS: dict[str, type] = {
@@ -83,6 +84,7 @@ class Auditor:
         namespace: str,
         ranges: JointRanges | None,
         no_ranges: str,
+        commands: str = COMMANDS,
     ) -> None:
         """Begin.
 
@@ -92,11 +94,13 @@ class Auditor:
             namespace: of the topics.
             ranges: of the robot's joints, where the MJCF can be read.
             no_ranges: why not.
+            commands: topic that the planner's ``joint_commands`` was remapped to.
         """
         self._robot, self._settings = bundle.robot, settings
         self._ranges, self._no_ranges = ranges, no_ranges
         name = namespace.strip("/")
         self._inside = f"/{name}/" if name else "/"
+        self._commands = commands if commands.startswith("/") else self._inside + commands
         self._replay = Replay(bundle, settings.state_timeout_s)
         self._difference_ns = round(
             (settings.max_stamp_difference_s or 0.5 * bundle.robot.control_dt) * 1e9
@@ -164,6 +168,8 @@ class Auditor:
             return None
         if topic.name == "/clock":
             return self._take_clock if KINDS[topic.type] is Clock else None
+        if topic.name == self._commands:
+            return self._take_command if topic.type in COMMAND_TYPES.values() else None
         if not topic.name.startswith(self._inside):
             return None
         name = topic.name.removeprefix(self._inside)
@@ -175,25 +181,19 @@ class Auditor:
         if name in of_states:
             return of_states[name] if topic.type == TYPES[name] else None
         planner, _, last = name.rpartition("/")
-        if topic.type in COMMAND_TYPES.values():
-            if name == "joint_commands":
-                return self._take_command
-            if last == "would_be_commands":
-                self._dry_planners.add(planner)
-                return self._take_would_be
+        if topic.type in COMMAND_TYPES.values() and last == "would_be_commands":
+            self._dry_planners.add(planner)
+            return self._take_would_be
         if last == "skill" and topic.type == FLOAT64_MULTI_ARRAY:
             return lambda message, recorded, at_s: self._take_skill(planner, message, recorded)
         return None
 
     def _endpoints(self) -> dict[str, list[Endpoint]]:
         """Who was recorded, by the relative names of topics."""
+        names = {name: self._inside + name for name in TYPES} | {COMMANDS: self._commands}
         return {
-            name: [
-                Endpoint(DRIVER, topic.type)
-                for topic in self._takes
-                if topic.name == self._inside + name
-            ]
-            for name in (*TYPES, "joint_commands")
+            name: [Endpoint(DRIVER, topic.type) for topic in self._takes if topic.name == whole]
+            for name, whole in names.items()
         }
 
     def _elsewhere(self, name: str) -> list[str]:
@@ -243,11 +243,11 @@ class Auditor:
     ) -> None:
         command = command_record(message, recorded.log_ns)
         self._heard.would_be_commands.append(command)
-        if not self._endpoints()["joint_commands"]:
+        if not self._endpoints()[COMMANDS]:
             self._replay.take_command(command, recorded.sent_ns, at_s)
 
     def _take_skill(self, planner: str, message: Float64MultiArray, recorded: Recorded) -> None:
-        if planner in self._dry_planners and self._endpoints()["joint_commands"]:
+        if planner in self._dry_planners and self._endpoints()[COMMANDS]:
             return  # another one drove
         try:
             stamp_ns = answered_stamp_ns(message)
@@ -344,7 +344,7 @@ class Auditor:
     def _examine(self, at_s: float) -> None:
         heard, publishers = self._heard, self._endpoints()
         types = {kind: name for name, kind in COMMAND_TYPES.items()}
-        named = [types.get(end.type, "") for end in publishers["joint_commands"]]
+        named = [types.get(end.type, "") for end in publishers[COMMANDS]]
         checks = examine(
             self._robot,
             Heard(

@@ -38,7 +38,7 @@ from dads_ros.diagnosis.records import Check, PlannerSettings, Verdict
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import one_episode_env
 from dads_ros.files import sha256, share_folder
-from dads_ros.nodes.auditor import Auditor
+from dads_ros.nodes.auditor import COMMANDS, Auditor
 from dads_ros.nodes.conversions import (
     Frames,
     command_message,
@@ -121,10 +121,14 @@ def logged(whole: list[Logged]) -> list[Logged]:
 
 
 def audit(
-    path: Path, bundle: SkillBundle = ANT, namespace: str = "", **settings: object
+    path: Path,
+    bundle: SkillBundle = ANT,
+    namespace: str = "",
+    commands: str = COMMANDS,
+    **settings: object,
 ) -> dict[str, Check]:
     ranges, _, no_ranges = MODEL
-    auditor = Auditor(bundle, PlannerSettings(**settings), namespace, ranges, no_ranges)
+    auditor = Auditor(bundle, PlannerSettings(**settings), namespace, ranges, no_ranges, commands)
     for recorded in Recording(str(path)).read():
         auditor.take(recorded)
     checks = auditor.finish()
@@ -183,6 +187,19 @@ def by_trajectories(logged: list[Logged]) -> None:
             numbers = np.array(one.message.data)
             message = command_message(ANT.robot, numbers, command_type="joint_trajectory")
             logged[index] = one._replace(message=message)
+
+
+def remap(logged: list[Logged], old: str, new: str) -> None:
+    logged[:] = [one._replace(topic=new if one.topic == old else one.topic) for one in logged]
+
+
+def remapped(logged: list[Logged]) -> None:
+    remap(logged, "/joint_commands", "/legs_controller/commands")
+
+
+def remapped_beside_a_namespace(logged: list[Logged]) -> None:
+    in_a_namespace(logged)
+    remap(logged, "/robot1/joint_commands", "/legs_controller/commands")
 
 
 def in_a_dry_run(logged: list[Logged]) -> None:
@@ -258,6 +275,11 @@ WAYS: dict[str, tuple[Spoil, dict[str, Any]]] = {
     "namespace": (in_a_namespace, {"namespace": "robot1"}),
     "imu": (lambda logged: None, {"use_imu": True}),
     "trajectory": (by_trajectories, {}),
+    "remapped": (remapped, {"commands": "legs_controller/commands"}),
+    "remapped beside a namespace": (
+        remapped_beside_a_namespace,
+        {"namespace": "robot1", "commands": "/legs_controller/commands"},
+    ),
     "dry run": (in_a_dry_run, {}),
     "two drivers": (by_two_drivers, {}),
     "states recorded late": (states_recorded_late, {}),
@@ -430,6 +452,7 @@ FAULTS: dict[str, tuple[Spoil, list[tuple[str, Verdict, str]]]] = {
     ),
     "delay": (answer_late, [("command delay", WARNING, "63 ms from state to command")]),
     "fall": (fall, [("fallen", WARNING, "in 20 states, first at 11.0")]),
+    "remapped": (remapped, [("policy", NOT_SEEN, "--commands")]),
     "no odom": (
         lambda logged: keep(logged, lambda one: one.topic != "/odom"),
         [("odom", WRONG, "it was not recorded"), ("states", WRONG, "none is complete")],
@@ -466,6 +489,23 @@ def test_another_bundle_of_the_same_robot_is_found_out(
     assert "--bundle" in check.cure
 
 
+def test_predictions_worse_than_standing_still_are_never_ok(
+    logged: list[Logged], tmp_path: Path
+) -> None:
+    """However bad the bundle's evaluation was; the robot goes the other way."""
+    for odometry in of(logged, "/odom"):
+        place = odometry.pose.pose.position
+        place.x, place.y = -place.x, -place.y
+    folder = tmp_path / "other"
+    shutil.copytree(ANT.folder, folder)
+    manifest = BundleManifest.from_dict(yaml_of(folder))
+    evaluation = (manifest.evaluation or {}) | {"prediction_error": 0.9}
+    dataclasses.replace(manifest, evaluation=evaluation).save(folder)
+    check = audit(write_mcap(tmp_path / "x.mcap", logged), SkillBundle(folder))["prediction"]
+    assert check.verdict == WARNING, check
+    assert "in the bundle's evaluation 90%" in check.found
+
+
 def yaml_of(folder: Path) -> Any:  # noqa: ANN401
     return yaml.safe_load((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
 
@@ -488,6 +528,15 @@ def test_the_worst_of_all_parts_is_told_with_its_time() -> None:
         Check("b", OK, "moved"),
         Check("c", WARNING, "late; in 1 of 3 parts, first at 20 s"),
     ]
+
+
+def test_the_topic_of_commands_is_an_option(
+    logged: list[Logged], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    remapped(logged)
+    path = str(write_mcap(tmp_path / "x.mcap", logged))
+    assert main(["audit", path, "--bundle", "ant", "--commands", "/legs_controller/commands"]) == 0
+    assert "239 commands are this bundle's" in capsys.readouterr().out
 
 
 # --- files
@@ -602,6 +651,19 @@ def test_messages_that_rosbag2_compressed_are_one_sentence(
     recording = Recording(str(path))
     assert list(recording.read()) == []
     assert "ros2 bag convert" in recording.complaint
+
+
+def test_what_is_no_ros_2_message_may_look_compressed(tmp_path: Path) -> None:
+    content = zstandard.compress(b"a picture")
+    path = tmp_path / "x.mcap"
+    with path.open("wb") as stream:
+        writer = Writer(stream)
+        writer.start()
+        writer.add_message(writer.register_channel("/camera", "protobuf", 0), 1, content, 1)
+        writer.finish()
+    recording = Recording(str(path))
+    assert [one.content for one in recording.read()] == [content]
+    assert recording.complaint == ""
 
 
 @pytest.fixture(scope="module")
