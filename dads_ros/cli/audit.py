@@ -8,7 +8,7 @@ from dads_ros.diagnosis.records import Check, PlannerSettings, Verdict
 from dads_ros.errors import ConfigError
 from dads_ros.files import find_file
 from dads_ros.isolation import one_line
-from dads_ros.nodes.auditor import Auditor
+from dads_ros.nodes.auditor import COMMANDS, Auditor
 from dads_ros.nodes.recording import CDR, Recording
 from dads_ros.nodes.settings import SkillPlannerConfig
 
@@ -30,6 +30,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--bundle", default=defaults.bundle, help="bundle that drove it: name or folder"
     )
     parser.add_argument("--namespace", metavar="NS", default="", help="of the robot's topics")
+    parser.add_argument(
+        "--commands",
+        metavar="TOPIC",
+        default=COMMANDS,
+        help="that the planner's joint_commands was remapped to, after the namespace unless it "
+        "begins with '/'",
+    )
     parser.add_argument("--use-imu", action="store_true", help="the planner had use_imu")
     parser.add_argument(
         "--max-stamp-difference-s",
@@ -53,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         use_imu=config.use_imu,
     )
     ranges, model_sha256, no_ranges = read_model(bundle.robot)
-    auditor = Auditor(bundle, settings, args.namespace, ranges, no_ranges)
+    auditor = Auditor(bundle, settings, args.namespace, ranges, no_ranges, args.commands)
     for recorded in recording.read():
         auditor.take(recorded)
     checks = [

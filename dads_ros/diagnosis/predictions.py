@@ -74,7 +74,7 @@ class Predictions:
         limit = 1.0  # what standing still would be
         if isinstance(known, float):
             found += f"; in the bundle's evaluation {known:.0%}, of skills that are held"
-            limit = BAD * known
+            limit = min(limit, BAD * known)
         if error <= limit:
             return Check(name, Verdict.OK, found)
         cure = (

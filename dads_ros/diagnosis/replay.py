@@ -25,7 +25,7 @@ TOLERANCE = 1e-3
 """Of an actuator's range: what another processor makes of the same networks is far nearer."""
 PATIENCE_S = 0.5
 """So much later than a command its state and its skill may stand in a recording."""
-MAX_KEPT = 1024
+MAX_KEPT = 4096
 """States, and skills, that are kept for the commands that answer them."""
 SAME_STEP = 1.5
 """Of a control step: commands further apart are not of two successive steps."""
@@ -33,8 +33,9 @@ JUMP = 0.5
 """Of an actuator's range, from one command to the next, if the policy did not ask for it."""
 FEW_PARTED, MANY_PARTED = 0.02, 0.5
 """Of all commands: fewer may be a recorder that lost messages; more are another bundle's."""
-MAX_TRIED = 500
-"""So many commands that differ are tried with other states that the planner may have had."""
+MAX_TRIED = 50_000
+"""Commands that differ are tried with other states that the planner may have had, until so many
+were in vain."""
 MAX_NAMES = 6
 
 
@@ -56,8 +57,8 @@ class Rebuilt(NamedTuple):
     state: RobotState
     others: Callable[[], Iterable[RobotState]] = tuple
     """That the planner may have put together, had the same messages come in another order."""
-    is_sure: bool = True
-    """There are no more than these."""
+    is_sure: Callable[[], bool] = lambda: True
+    """Whether there are no more than these."""
 
 
 @dataclass
@@ -111,7 +112,7 @@ class Replay:
         self._state_s: float | None = None
         self._gap_s, self._gap_at_s = 0.0, 0.0
         self._num_judged = self._num_idle = self._num_stateless = self._num_skillless = 0
-        self._apart = _Apart()
+        self._apart, self._num_tried = _Apart(), 0
         self._of_guard, self._safe, self._strange = _Tally(), _Tally(), _Tally()
         self._jump, self._odd_jump = (0.0, ""), (0.0, "")  # by the policy, and by others
 
@@ -147,7 +148,12 @@ class Replay:
     def take_command(self, command: Command, sent_ns: int, at_s: float) -> None:
         """A command; it is judged once all that it answers must have come."""
         self._waiting.append(_Sent(command, sent_ns, at_s))
-        while self._waiting[0].at_s < at_s - PATIENCE_S or len(self._waiting) > MAX_KEPT:
+        if len(self._waiting) > MAX_KEPT:
+            self._judge(self._waiting.popleft())
+
+    def advance(self, at_s: float) -> None:
+        """The recording is there: judge the commands that have waited for long enough."""
+        while self._waiting and self._waiting[0].at_s < at_s - PATIENCE_S:
             self._judge(self._waiting.popleft())
 
     def finish(self) -> None:
@@ -192,7 +198,7 @@ class Replay:
         is_next = last[1] is not None and self._is_next(stamp_ns, last[1])
         lasts = [last[0]] if self._meant is None else [last[0], self._meant]
         expected = self._nearest(numbers, rebuilt, skill.skill, lasts)
-        is_right = self._compare(sent, expected, is_sure=rebuilt.is_sure and is_next)
+        is_right = self._compare(sent, expected, rebuilt, is_next=is_next)
         self._meant = None if is_right else expected
         self._num_judged += 1
         self._num_idle += skill.skill is None
@@ -238,14 +244,16 @@ class Replay:
             of_none = (self._robot.standing_command, self._robot.safe_command)
             may_be = [np.array(command) for command in of_none if command is not None]
         else:
-            others = rebuilt.others if self._apart.num < MAX_TRIED else tuple
+            others = rebuilt.others if self._num_tried < MAX_TRIED else tuple
             states = itertools.chain([rebuilt.state], _lazily(others))
             may_be = (self._command(state, skill, last) for state in states for last in lasts)
-        first = None
+        first, num = None, 0
         for command in may_be:
             if self._are_same(numbers, command):
                 return command
             first = command if first is None else first
+            num += 1
+        self._num_tried += num
         assert first is not None  # there is a safe command, and there is a state
         return first
 
@@ -265,14 +273,14 @@ class Replay:
         command: Array = result.command[0]
         return command
 
-    def _compare(self, sent: _Sent, expected: Array, *, is_sure: bool) -> bool:
+    def _compare(self, sent: _Sent, expected: Array, rebuilt: Rebuilt, *, is_next: bool) -> bool:
         numbers, apart = sent.command.numbers, self._apart
         if self._are_same(numbers, expected):
             return True
         errors = np.abs(numbers - expected) / self._range
         errors = np.where(np.isnan(errors), np.inf, errors)
         apart.num += 1
-        apart.num_sure += is_sure
+        apart.num_sure += is_next and self._num_tried <= MAX_TRIED and rebuilt.is_sure()
         apart.actuators.update(np.flatnonzero(errors > TOLERANCE).tolist())
         worst = int(errors.argmax())
         error = float(errors[worst])
@@ -357,7 +365,11 @@ class Replay:
         more = "".join(f"; {text}" for text in unknown if text)
         if not num:
             found = f"no command can be judged{more}"
-            return Check(name, NOT_SEEN, found, "record joint_commands and ~/skill as well")
+            cure = (
+                "record joint_commands (or name by --commands what it was remapped to) and "
+                "~/skill as well"
+            )
+            return Check(name, NOT_SEEN, found, cure)
         if not apart.num:
             idle = f", {self._num_idle} of them standing" if self._num_idle else ""
             found = f"{num} commands are this bundle's{idle}{more}"

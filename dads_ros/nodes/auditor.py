@@ -7,7 +7,7 @@ import contextlib
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from nav_msgs.msg import Odometry
@@ -30,7 +30,7 @@ from dads_ros.diagnosis.records import (
     PlannerSettings,
     Verdict,
 )
-from dads_ros.diagnosis.replay import Rebuilt, Replay
+from dads_ros.diagnosis.replay import PATIENCE_S, Rebuilt, Replay
 from dads_ros.isolation import one_line
 from dads_ros.nodes.conversions import (
     Frames,
@@ -48,8 +48,9 @@ PART_S = 10.0
 """So much of a recording is examined at once."""
 MIN_PART_S = 2.0
 """The rest at the end is examined unless it is shorter."""
-MAX_RECENT = 1024
-"""Messages of which states are made: at 500 Hz each, those of a second."""
+MAX_RECENT = 1 << 14
+"""Messages of which states are made: at 5 kHz each, those of a second."""
+COMMANDS = "joint_commands"
 DRIVER = "the recorded driver"
 FLOAT64_MULTI_ARRAY, JOINT_TRAJECTORY = COMMAND_TYPES.values()
 KINDS: dict[str, type] = {
@@ -63,6 +64,16 @@ KINDS: dict[str, type] = {
 Take = Callable[[Any, Recorded, float], None]
 
 
+class _Part(NamedTuple):
+    """A message of which states are made."""
+
+    at_s: float
+    stamp_ns: int
+    message: Any
+    is_as_sent: bool
+    """Its velocities are no differences."""
+
+
 class Auditor:
     """Takes a recording, message by message; then says what it found."""
 
@@ -73,6 +84,7 @@ class Auditor:
         namespace: str,
         ranges: JointRanges | None,
         no_ranges: str,
+        commands: str = COMMANDS,
     ) -> None:
         """Begin.
 
@@ -82,17 +94,21 @@ class Auditor:
             namespace: of the topics.
             ranges: of the robot's joints, where the MJCF can be read.
             no_ranges: why not.
+            commands: topic that the planner's ``joint_commands`` was remapped to.
         """
         self._robot, self._settings = bundle.robot, settings
         self._ranges, self._no_ranges = ranges, no_ranges
         name = namespace.strip("/")
         self._inside = f"/{name}/" if name else "/"
+        self._commands = commands if commands.startswith("/") else self._inside + commands
         self._replay = Replay(bundle, settings.state_timeout_s)
         self._difference_ns = round(
             (settings.max_stamp_difference_s or 0.5 * bundle.robot.control_dt) * 1e9
         )
         self._assembler: StateAssembler | None = None
-        self._recent: deque[tuple[int, Any, bool]] = deque(maxlen=MAX_RECENT)
+        self._recent: deque[_Part] = deque(maxlen=MAX_RECENT)
+        # A command is judged so much later, and may itself come so late.
+        self._recent_s = PATIENCE_S + settings.state_timeout_s + self._difference_ns / 1e9
         self._takes: dict[Topic, Take | None] = {}
         self._parts, self._heard = Parts(), Hearing()
         self._begin_ns: int | None = None
@@ -117,6 +133,7 @@ class Auditor:
         self._now_s = max(self._now_s, at_s)
         if take is None:
             return
+        self._replay.advance(at_s)
         if at_s - self._part_s >= PART_S:
             self._end_part(at_s)
         try:
@@ -151,6 +168,8 @@ class Auditor:
             return None
         if topic.name == "/clock":
             return self._take_clock if KINDS[topic.type] is Clock else None
+        if topic.name == self._commands:
+            return self._take_command if topic.type in COMMAND_TYPES.values() else None
         if not topic.name.startswith(self._inside):
             return None
         name = topic.name.removeprefix(self._inside)
@@ -162,25 +181,19 @@ class Auditor:
         if name in of_states:
             return of_states[name] if topic.type == TYPES[name] else None
         planner, _, last = name.rpartition("/")
-        if topic.type in COMMAND_TYPES.values():
-            if name == "joint_commands":
-                return self._take_command
-            if last == "would_be_commands":
-                self._dry_planners.add(planner)
-                return self._take_would_be
+        if topic.type in COMMAND_TYPES.values() and last == "would_be_commands":
+            self._dry_planners.add(planner)
+            return self._take_would_be
         if last == "skill" and topic.type == FLOAT64_MULTI_ARRAY:
             return lambda message, recorded, at_s: self._take_skill(planner, message, recorded)
         return None
 
     def _endpoints(self) -> dict[str, list[Endpoint]]:
         """Who was recorded, by the relative names of topics."""
+        names = {name: self._inside + name for name in TYPES} | {COMMANDS: self._commands}
         return {
-            name: [
-                Endpoint(DRIVER, topic.type)
-                for topic in self._takes
-                if topic.name == self._inside + name
-            ]
-            for name in (*TYPES, "joint_commands")
+            name: [Endpoint(DRIVER, topic.type) for topic in self._takes if topic.name == whole]
+            for name, whole in names.items()
         }
 
     def _elsewhere(self, name: str) -> list[str]:
@@ -230,11 +243,11 @@ class Auditor:
     ) -> None:
         command = command_record(message, recorded.log_ns)
         self._heard.would_be_commands.append(command)
-        if not self._endpoints()["joint_commands"]:
+        if not self._endpoints()[COMMANDS]:
             self._replay.take_command(command, recorded.sent_ns, at_s)
 
     def _take_skill(self, planner: str, message: Float64MultiArray, recorded: Recorded) -> None:
-        if planner in self._dry_planners and self._endpoints()["joint_commands"]:
+        if planner in self._dry_planners and self._endpoints()[COMMANDS]:
             return  # another one drove
         try:
             stamp_ns = answered_stamp_ns(message)
@@ -270,8 +283,10 @@ class Auditor:
         stamp_ns, sent = to_ns(message.header.stamp), getattr(message, "velocity", None)
         try:
             add(self._assembler, message, recorded.sequence, at_s)
-            is_sent = getattr(message, "velocity", None) is sent  # else it is given differences
-            self._recent.append((stamp_ns, message, is_sent))
+            is_as_sent = getattr(message, "velocity", None) is sent
+            self._recent.append(_Part(at_s, stamp_ns, message, is_as_sent))
+            while self._recent[0].at_s < at_s - self._recent_s:
+                self._recent.popleft()
             complete = self._assembler.take()
         except MessageError as error:
             self._replay.refuse(str(error), at_s)
@@ -284,29 +299,39 @@ class Auditor:
 
     def _rebuilt(self, state: RobotState, stamp_ns: int) -> Rebuilt:
         """With the others that messages near its stamp make: which of them came first counts."""
-        joints, _, near = self._near(stamp_ns)
-        odoms = [message for message, _ in near if to_ns(message.header.stamp) == stamp_ns]
-        names = [tuple(message.name) for message, _ in joints]
-        # Half the joints each, and faster: too many ways. And velocities that are differences hang
-        # on the message before, which the recorder may have lost.
-        is_sure = len(set(names)) in (1, len(names)) and all(is_sent for _, is_sent in joints)
+
+        def is_sure() -> bool:
+            # Half the joints each, and faster: too many ways. And velocities that are differences
+            # hang on the message before, which the recorder may have lost.
+            joints = self._near(JointState, stamp_ns)
+            names = [tuple(part.message.name) for part in joints]
+            has_all = bool(joints) or not self._robot.joints
+            is_simple = len(set(names)) in (1, len(names))
+            return has_all and is_simple and all(part.is_as_sent for part in joints)
 
         def others() -> Iterator[RobotState]:
-            joints, imus, _ = self._near(stamp_ns)
-            ways = itertools.product(joints, odoms, imus or [(None, True)])
-            for (part, _), odometry, (imu, _) in ways:
+            joints = [part.message for part in self._near(JointState, stamp_ns)]
+            odoms = [
+                part.message
+                for part in self._near(Odometry, stamp_ns)
+                if part.stamp_ns == stamp_ns
+            ]
+            imus = [part.message for part in self._near(Imu, stamp_ns)]
+            for part, odometry, imu in itertools.product(joints, odoms, imus or [None]):
                 with contextlib.suppress(MessageError):  # the planner had another one
                     yield robot_state(self._robot, [part], odometry, imu)
 
         return Rebuilt(state, others, is_sure)
 
-    def _near(self, stamp_ns: int) -> tuple[list[tuple[Any, bool]], ...]:
-        """Of joint_states, imu and odom, those near a stamp, and whether they are as sent."""
-        near = [one for one in self._recent if abs(one[0] - stamp_ns) <= self._difference_ns]
-        return tuple(
-            [(message, is_sent) for _, message, is_sent in near if isinstance(message, kind)]
-            for kind in (JointState, Imu, Odometry)
-        )
+    def _near(self, kind: type, stamp_ns: int) -> list[_Part]:
+        """The recent messages of a type whose stamps are near, the nearest first."""
+        near = [
+            part
+            for part in self._recent
+            if isinstance(part.message, kind)
+            and abs(part.stamp_ns - stamp_ns) <= self._difference_ns
+        ]
+        return sorted(near, key=lambda part: abs(part.stamp_ns - stamp_ns))
 
     # --- parts ---------------------------------------------------------------------------------
 
@@ -319,7 +344,7 @@ class Auditor:
     def _examine(self, at_s: float) -> None:
         heard, publishers = self._heard, self._endpoints()
         types = {kind: name for name, kind in COMMAND_TYPES.items()}
-        named = [types.get(end.type, "") for end in publishers["joint_commands"]]
+        named = [types.get(end.type, "") for end in publishers[COMMANDS]]
         checks = examine(
             self._robot,
             Heard(

@@ -510,10 +510,6 @@ def to_pose(position: Iterable[float], orientation: Iterable[float]) -> Pose:
     return Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))
 
 
-def _wxyz(quaternion: Quaternion) -> Array:
-    return np.array([quaternion.w, quaternion.x, quaternion.y, quaternion.z])
-
-
 def _duration(seconds: float) -> Duration:
     whole, rest = divmod(round(seconds * _NS), _NS)
     return Duration(sec=whole, nanosec=rest)

@@ -99,7 +99,7 @@ class Recording:
                 topic = topics.get(record.channel_id)
                 if topic is None:
                     raise _DamageError("is damaged: a message belongs to no topic")
-                if record.data.startswith(ZSTD_MAGIC):
+                if topic.encoding == CDR and record.data.startswith(ZSTD_MAGIC):
                     raise _DamageError(f"has compressed messages; {COMPRESSED}")
                 self.num_messages += 1
                 sequence = record.sequence or None

@@ -98,6 +98,16 @@ class Robot:
     def stamp(self, kind: str, stamp: Callable[[Arrival], Any]) -> None:
         self.each(kind, arrival=lambda m: m.arrival._replace(stamp_ns=int(stamp(m.arrival))))
 
+    def move_slowly(self, period_ns: int, noise: Callable[[Any], Any], times: float) -> None:
+        """All joints, 0.2 times a second, with velocities that many times too high."""
+        self.joints.clear()
+        for stamp_ns in range(WALL_NS, WALL_NS + STEPS * DT_NS, period_ns):
+            t, arrival = (stamp_ns - WALL_NS) / 1e9, Arrival(stamp_ns, stamp_ns, None, None)
+            phase = 0.4 * np.pi * t + np.arange(NUM)
+            positions = noise(STANDING + 0.3 * np.sin(phase))
+            velocities = times * 0.12 * np.pi * np.cos(phase)
+            self.joints.append(Joints(arrival, ANT.joints, positions, velocities))
+
     def graph(self, where: str, topic: str, *ends: Endpoint) -> None:
         self.rest.setdefault(where, {})[topic] = list(ends)
 
@@ -454,3 +464,37 @@ def test_numbers_that_are_none_are_named_and_break_nothing(
     robot = Robot()
     robot.each(kind, **{part: lambda m: np.full_like(getattr(m, part), odd)})
     assert {WRONG, WARNING} & {check.verdict for check in robot.checks().values()}
+
+
+ENCODER_RAD = 2.0 * np.pi / 4096
+
+
+def by_encoder(positions: np.ndarray) -> np.ndarray:
+    """Of 12 bits."""
+    return np.round(positions / ENCODER_RAD) * ENCODER_RAD
+
+
+def with_noise(positions: np.ndarray) -> np.ndarray:
+    """Of 1 mrad; the same numbers give the same noise."""
+    seed = np.abs(1e9 * positions).astype(np.uint32)
+    return positions + np.random.default_rng(seed).normal(0.0, 1e-3, positions.shape)
+
+
+@pytest.mark.parametrize("noise", [by_encoder, with_noise])
+@pytest.mark.parametrize("period_ms", [1, 2, 10, 50])
+@pytest.mark.parametrize(
+    ("times", "verdict", "found"),
+    [
+        (-1.0, WRONG, "'hip_1' moves against its own velocity"),
+        (0.0, WRONG, "of 'hip_1' are 0 times"),
+        (1.0, OK, "fit the positions of 8 joints"),
+    ],
+)
+def test_noise_and_a_fast_driver_hide_no_wrong_velocity(
+    noise: Callable[[Any], Any], period_ms: int, times: float, verdict: Verdict, found: str
+) -> None:
+    robot = Robot()
+    robot.move_slowly(period_ms * 1_000_000, noise, times)
+    check = robot.checks()["joint units"]
+    assert check.verdict == verdict, check
+    assert found in check.found

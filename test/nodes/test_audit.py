@@ -5,6 +5,7 @@ The drive is made by the planner's own classes in MuJoCo, and recorded as real m
 
 import copy
 import dataclasses
+import itertools
 import shutil
 import struct
 import subprocess
@@ -37,17 +38,19 @@ from dads_ros.diagnosis.records import Check, PlannerSettings, Verdict
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import one_episode_env
 from dads_ros.files import sha256, share_folder
-from dads_ros.nodes.auditor import Auditor
+from dads_ros.nodes.auditor import COMMANDS, Auditor
 from dads_ros.nodes.conversions import (
     Frames,
     command_message,
     joint_state_message,
     odometry_message,
+    robot_state,
     skill_message,
     to_ns,
     to_stamp,
 )
 from dads_ros.nodes.recording import Recording
+from dads_ros.observation import RobotState, quaternion_to_matrix
 from dads_ros.planning.controller import Errand, SkillController, make_loop
 from dads_ros.planning.tasks import Task
 from recordings import Logged, write_mcap
@@ -100,14 +103,7 @@ def imu_of(orientation: np.ndarray, turning: np.ndarray, stamp_ns: int) -> Imu:
     turn.w, turn.x, turn.y, turn.z = orientation.tolist()
     rates = message.angular_velocity
     rates.x, rates.y, rates.z = turning.tolist()
-    w, x, y, z = orientation
-    felt = up @ np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    felt = up @ quaternion_to_matrix(orientation)
     acceleration = message.linear_acceleration
     acceleration.x, acceleration.y, acceleration.z = felt.tolist()
     return message
@@ -125,10 +121,14 @@ def logged(whole: list[Logged]) -> list[Logged]:
 
 
 def audit(
-    path: Path, bundle: SkillBundle = ANT, namespace: str = "", **settings: object
+    path: Path,
+    bundle: SkillBundle = ANT,
+    namespace: str = "",
+    commands: str = COMMANDS,
+    **settings: object,
 ) -> dict[str, Check]:
     ranges, _, no_ranges = MODEL
-    auditor = Auditor(bundle, PlannerSettings(**settings), namespace, ranges, no_ranges)
+    auditor = Auditor(bundle, PlannerSettings(**settings), namespace, ranges, no_ranges, commands)
     for recorded in Recording(str(path)).read():
         auditor.take(recorded)
     checks = auditor.finish()
@@ -189,6 +189,19 @@ def by_trajectories(logged: list[Logged]) -> None:
             logged[index] = one._replace(message=message)
 
 
+def remap(logged: list[Logged], old: str, new: str) -> None:
+    logged[:] = [one._replace(topic=new if one.topic == old else one.topic) for one in logged]
+
+
+def remapped(logged: list[Logged]) -> None:
+    remap(logged, "/joint_commands", "/legs_controller/commands")
+
+
+def remapped_beside_a_namespace(logged: list[Logged]) -> None:
+    in_a_namespace(logged)
+    remap(logged, "/robot1/joint_commands", "/legs_controller/commands")
+
+
 def in_a_dry_run(logged: list[Logged]) -> None:
     for index, one in enumerate(logged):
         if one.topic == "/joint_commands":
@@ -215,6 +228,40 @@ def faster_joints(logged: list[Logged]) -> None:
             logged.insert(logged.index(one) + 1, one._replace(message=later))
 
 
+def planner_ends_first(logged: list[Logged]) -> None:
+    """Faster joints as well; the states go on for 4 s."""
+    faster_joints(logged)
+    by_planner = ("/joint_commands", "/skill_planner/skill")
+    keep(logged, lambda one: at_s(one) < 8.0 or one.topic not in by_planner)
+
+
+def at_1_khz(logged: list[Logged]) -> None:
+    """5 s, with all that states are made of between the control steps as well."""
+    keep(logged, lambda one: at_s(one) < 5.0)
+    states = [
+        robot_state(ANT.robot, [joints], odometry)
+        for joints, odometry in zip(of(logged, "/joint_states"), of(logged, "/odom"), strict=True)
+    ]
+    for step, (last, following) in enumerate(itertools.pairwise(states)):
+        for ms in range(1, 50):
+            state = RobotState(
+                *(
+                    getattr(last, name) * (1 - ms / 50) + getattr(following, name) * ms / 50
+                    for name in RobotState.__dataclass_fields__
+                )
+            )
+            turn = state.orientation / np.linalg.norm(state.orientation)
+            stamp_ns = BEGIN_NS + step * DT_NS + ms * MS
+            for delay_ms, topic, message in (
+                (1, "/joint_states", joint_state_message(ANT.robot, state, stamp_ns)),
+                (2, "/odom", odometry_message(state, stamp_ns, FRAMES)),
+                (2, "/imu", imu_of(turn, state.angular_velocity, stamp_ns)),
+            ):
+                logged.append(Logged(topic, message, stamp_ns + delay_ms * MS))
+    logged.sort(key=lambda one: (one.log_ns, one.topic != "/joint_states"))
+    keep(logged, lambda one: at_s(one) < 4.95)
+
+
 def states_recorded_late(logged: list[Logged]) -> None:
     """After the commands that answer them."""
     states = ("/joint_states", "/odom", "/imu")
@@ -228,11 +275,19 @@ WAYS: dict[str, tuple[Spoil, dict[str, Any]]] = {
     "namespace": (in_a_namespace, {"namespace": "robot1"}),
     "imu": (lambda logged: None, {"use_imu": True}),
     "trajectory": (by_trajectories, {}),
+    "remapped": (remapped, {"commands": "legs_controller/commands"}),
+    "remapped beside a namespace": (
+        remapped_beside_a_namespace,
+        {"namespace": "robot1", "commands": "/legs_controller/commands"},
+    ),
     "dry run": (in_a_dry_run, {}),
     "two drivers": (by_two_drivers, {}),
     "states recorded late": (states_recorded_late, {}),
     "faster joints": (faster_joints, {}),
     "faster joints and imu": (faster_joints, {"use_imu": True}),
+    "planner ends first": (planner_ends_first, {}),
+    "1 kHz": (at_1_khz, {}),
+    "1 kHz with imu": (at_1_khz, {"use_imu": True}),
 }
 
 
@@ -245,7 +300,8 @@ def test_other_ways_to_drive_are_right_as_well(
     checks = audit(write_mcap(tmp_path / "x.mcap", logged), **settings)
     not_ok = {name for name, check in checks.items() if check.verdict != OK}
     assert not_ok <= {"joint units"} and checks["joint units"].verdict in (OK, NOT_SEEN)
-    assert checks["policy"].found == "239 commands are this bundle's, 39 of them standing"
+    num = sum(one.topic.endswith("commands") for one in logged) - 1
+    assert checks["policy"].found == f"{num} commands are this bundle's, 39 of them standing"
 
 
 # --- one thing that is wrong
@@ -396,6 +452,7 @@ FAULTS: dict[str, tuple[Spoil, list[tuple[str, Verdict, str]]]] = {
     ),
     "delay": (answer_late, [("command delay", WARNING, "63 ms from state to command")]),
     "fall": (fall, [("fallen", WARNING, "in 20 states, first at 11.0")]),
+    "remapped": (remapped, [("policy", NOT_SEEN, "--commands")]),
     "no odom": (
         lambda logged: keep(logged, lambda one: one.topic != "/odom"),
         [("odom", WRONG, "it was not recorded"), ("states", WRONG, "none is complete")],
@@ -432,6 +489,23 @@ def test_another_bundle_of_the_same_robot_is_found_out(
     assert "--bundle" in check.cure
 
 
+def test_predictions_worse_than_standing_still_are_never_ok(
+    logged: list[Logged], tmp_path: Path
+) -> None:
+    """However bad the bundle's evaluation was; the robot goes the other way."""
+    for odometry in of(logged, "/odom"):
+        place = odometry.pose.pose.position
+        place.x, place.y = -place.x, -place.y
+    folder = tmp_path / "other"
+    shutil.copytree(ANT.folder, folder)
+    manifest = BundleManifest.from_dict(yaml_of(folder))
+    evaluation = (manifest.evaluation or {}) | {"prediction_error": 0.9}
+    dataclasses.replace(manifest, evaluation=evaluation).save(folder)
+    check = audit(write_mcap(tmp_path / "x.mcap", logged), SkillBundle(folder))["prediction"]
+    assert check.verdict == WARNING, check
+    assert "in the bundle's evaluation 90%" in check.found
+
+
 def yaml_of(folder: Path) -> Any:  # noqa: ANN401
     return yaml.safe_load((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
 
@@ -454,6 +528,15 @@ def test_the_worst_of_all_parts_is_told_with_its_time() -> None:
         Check("b", OK, "moved"),
         Check("c", WARNING, "late; in 1 of 3 parts, first at 20 s"),
     ]
+
+
+def test_the_topic_of_commands_is_an_option(
+    logged: list[Logged], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    remapped(logged)
+    path = str(write_mcap(tmp_path / "x.mcap", logged))
+    assert main(["audit", path, "--bundle", "ant", "--commands", "/legs_controller/commands"]) == 0
+    assert "239 commands are this bundle's" in capsys.readouterr().out
 
 
 # --- files
@@ -568,6 +651,19 @@ def test_messages_that_rosbag2_compressed_are_one_sentence(
     recording = Recording(str(path))
     assert list(recording.read()) == []
     assert "ros2 bag convert" in recording.complaint
+
+
+def test_what_is_no_ros_2_message_may_look_compressed(tmp_path: Path) -> None:
+    content = zstandard.compress(b"a picture")
+    path = tmp_path / "x.mcap"
+    with path.open("wb") as stream:
+        writer = Writer(stream)
+        writer.start()
+        writer.add_message(writer.register_channel("/camera", "protobuf", 0), 1, content, 1)
+        writer.finish()
+    recording = Recording(str(path))
+    assert [one.content for one in recording.read()] == [content]
+    assert recording.complaint == ""
 
 
 @pytest.fixture(scope="module")
