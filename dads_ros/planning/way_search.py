@@ -101,8 +101,8 @@ class Roadmap:
         Args:
             starts: flat indices of the free cells from which the goal is reached directly.
             distances: from each of them, in cells.
-        Returns: the lengths, and from which blocks a way leads. Shape (rows / side,
-            columns / side) each.
+        Returns: the lengths, and from which blocks, any part of them, a way leads. Shape
+            (rows / side, columns / side) each.
         """
         ways = self._search(starts, distances)
         longest = np.full(self._shape, -np.inf, np.float32)
