@@ -24,14 +24,8 @@ def train(config: TrainConfig, out: Path, *, resume: bool) -> int:
     trainer = Trainer(config, out, resume=resume)
     with atomic_write(out / "config.yaml") as temporary:
         config.with_robot_from(out).to_yaml(temporary)
-    if trainer.iteration >= config.num_iterations:
-        _print(
-            f"{trainer.iteration} of {config.num_iterations} iterations are done already: no "
-            "more training; raise --iterations to go on"
-        )
-    else:
-        _print(begin_line(trainer))
-    STOP.catch_signals(is_command=True)
+    STOP.catch_signals(is_command=True)  # first: whoever reads that it trains may send one
+    _print(begin_line(trainer))
     with MetricsWriter(out, trainer.robot, first_iteration=trainer.iteration + 1) as writer:
         _iterate(trainer, writer)
     if STOP.is_asked:
@@ -53,7 +47,10 @@ def _iterate(trainer: Trainer, writer: MetricsWriter) -> None:
     progress = Progress(trainer.iteration, num_iterations)
 
     def show() -> None:
-        bar.refresh() if is_terminal else _print(progress.line())
+        if is_terminal:
+            bar.refresh()
+        elif line := progress.line():
+            _print(line)
 
     with (
         tqdm(
@@ -78,7 +75,7 @@ def _iterate(trainer: Trainer, writer: MetricsWriter) -> None:
             if STOP.is_asked:
                 break
     if not is_terminal and progress.has_news:
-        _print(progress.line())
+        show()
 
 
 def _print(text: str) -> None:

@@ -14,10 +14,16 @@ SHOWN = {"reward": "reward", "mean_displacement_m": "m", "sectors_3m": "sectors"
 
 
 def begin_line(trainer: Trainer) -> str:
-    """What begins."""
+    """What begins, or that nothing does."""
+    done, num = trainer.iteration, trainer.config.num_iterations
+    if done >= num:
+        return (
+            f"{done} of {num} iterations are done already: no more training; raise "
+            "num_iterations (--iterations) to go on"
+        )
     text = (
-        f"training '{trainer.robot.name}' in '{trainer.out}', iteration {trainer.iteration + 1} "
-        f"of {trainer.config.num_iterations}, on {trainer.device}"
+        f"training '{trainer.robot.name}' in '{trainer.out}', iteration {done + 1} of {num}, "
+        f"on {trainer.device}"
     )
     if trainer.config.sac.compile:
         text += "; its updates are compiled first, once, for about a minute"
@@ -29,36 +35,43 @@ class Progress:
 
     def __init__(self, iteration: int, num_iterations: int) -> None:
         """Count from now on, when so many are done of all."""
-        self._iteration, self._num = iteration, num_iterations
-        self.values: dict[str, str] = {}
+        self._num = num_iterations
+        # Replaced as a whole: another thread may be reading it.
+        self._now: tuple[int, dict[str, str]] = iteration, {}
+        self._said, self._said_s = iteration, time.monotonic()
+
+    @property
+    def values(self) -> dict[str, str]:
         """What is shown, as text."""
-        self._said, self._said_s = self._iteration, time.monotonic()
+        return self._now[1]
 
     @property
     def has_news(self) -> bool:
         """An iteration was done since the last line."""
-        return self._iteration > self._said
+        return self._now[0] > self._said
 
     def take(self, metrics: IterationMetrics) -> None:
         """An iteration is done."""
-        self._iteration = metrics.iteration
-        self.values |= {
+        new = {
             label: f"{metrics.values[name]:.3g}"
             for name, label in SHOWN.items()
             if name in metrics.values
         }
+        self._now = metrics.iteration, self.values | new
 
     def line(self) -> str:
-        """How far it is, with the rate since the last time."""
-        iteration, now = self._iteration, time.monotonic()
+        """How far it is, with the rate since the last time; empty once all are done and told."""
+        (iteration, values), now = self._now, time.monotonic()
         if iteration == self._said:
+            if iteration >= self._num:
+                return ""
             return f"iteration {iteration + 1} of {self._num} is under way"
         rate = (iteration - self._said) / (now - self._said_s)
         self._said, self._said_s = iteration, now
         left_s = (self._num - iteration) / rate
         left = f"{left_s:.0f} s" if left_s < 100.0 else f"{left_s / 60.0:.0f} min"
-        values = "".join(f", {label} {value}" for label, value in self.values.items())
-        return f"iteration {iteration} of {self._num}, {rate:.3g} it/s, {left} left{values}"
+        shown = "".join(f", {label} {value}" for label, value in values.items())
+        return f"iteration {iteration} of {self._num}, {rate:.3g} it/s, {left} left{shown}"
 
 
 @contextmanager

@@ -217,8 +217,9 @@ class SkillTrainerNode(Node):
             self._fan_publisher.publish(markers)
 
     def _say_progress(self) -> None:
-        if self._status == TRAINING and not self._is_paused:
-            self.get_logger().info(self._progress.line())
+        is_training = self._status == TRAINING and not self._is_paused
+        if is_training and (line := self._progress.line()):
+            self.get_logger().info(line)
 
     async def _set_pause(
         self, request: SetBool.Request, response: SetBool.Response

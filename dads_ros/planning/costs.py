@@ -71,11 +71,16 @@ class WeightedCosts:
         """Take weight and cost by name; a weight of 0 leaves its cost out."""
         self._terms = {name: term for name, term in terms.items() if term[0] > 0.0}
         self._forbidding: set[str] = set()
+        self._forbidding_alone: set[str] = set()
 
     @property
     def forbidding(self) -> list[str]:
-        """Names of the costs that have forbidden a plan, in their order."""
-        return [name for name in self._terms if name in self._forbidding]
+        """Names of the costs without which some plan would be allowed, in their order.
+
+        Where no plan was forbidden by one cost alone, all that have forbidden any.
+        """
+        names = self._forbidding_alone or self._forbidding
+        return [name for name in self._terms if name in names]
 
     def __call__(self, plans: Candidates) -> Array:
         """The sum. Shape (R, K)."""
@@ -87,8 +92,16 @@ class WeightedCosts:
         if not np.isfinite(total).all():
             if np.isnan(total).any():
                 self.by_term(plans)  # names the one
-            self._forbidding |= {name for name, own in costs.items() if np.isposinf(own).any()}
+            self._take_forbidden({name: np.isposinf(own) for name, own in costs.items()})
         return total
+
+    def _take_forbidden(self, forbids: dict[str, NDArray[np.bool_]]) -> None:
+        """Which plans each cost forbids. Shape (R, K) each."""
+        is_by_one = sum(own.astype(np.int8) for own in forbids.values()) == 1
+        self._forbidding |= {name for name, own in forbids.items() if own.any()}
+        self._forbidding_alone |= {
+            name for name, own in forbids.items() if (own & is_by_one).any()
+        }
 
     def by_term(self, plans: Candidates) -> dict[str, Array]:
         """Each weighted cost, shape (R, K). Raises: PlanningError that names a cost gone wrong."""

@@ -168,7 +168,8 @@ class Roads:
 
     Large maps are searched in blocks of cells, so small that no obstacle, grown by the robot's
     radius on both sides, fits between two places of neighbouring blocks. A way is found just where
-    one leads over the cells: no gap closes or opens by that.
+    one leads over the cells, but for places in a block that both sides of a gap share: no gap
+    closes or opens by that.
     """
 
     def __init__(
@@ -459,7 +460,8 @@ def _starts(
             nearest = np.ravel_multi_index(place, is_free.shape)
         else:
             square = np.square(rows - place[0]) + np.square(columns - place[1])
-            nearest = np.where(is_free, square, np.iinfo(square.dtype).max).argmin()
+            square[~is_free] = np.iinfo(square.dtype).max  # in place: it may take 200 MB
+            nearest = square.argmin()
         return np.array([nearest]), np.zeros(1, np.float32)
     faces = np.zeros(is_free.shape, bool)
     faces[0] |= row < 0

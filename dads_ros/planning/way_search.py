@@ -81,7 +81,7 @@ class Roadmap:
             self._weight = mean if on_cells else _least(self._node, weights, num_nodes)
             edges = self._block_edges(node, is_open)
         # The goal is one more node, whose edges differ from search to search.
-        places = edges.starts.astype(np.int32), edges.ends.astype(np.int32)
+        places = edges.starts, edges.ends
         self._graph = csr_array(
             (edges.lengths.astype(float), places), shape=(num_nodes + 1, num_nodes + 1)
         )
@@ -101,8 +101,8 @@ class Roadmap:
         Args:
             starts: flat indices of the free cells from which the goal is reached directly.
             distances: from each of them, in cells.
-        Returns: the lengths, and from which blocks a way leads. Shape (rows / side,
-            columns / side) each.
+        Returns: the lengths, and from which blocks, any part of them, a way leads. Shape
+            (rows / side, columns / side) each.
         """
         ways = self._search(starts, distances)
         longest = np.full(self._shape, -np.inf, np.float32)
@@ -283,7 +283,7 @@ def _touching(node: Int, is_open: Bool, side: int) -> tuple[Int, Int]:
         touch = (a > 0) & (b > 0) & ~both_open
         pairs.append(a[touch].astype(np.int64) << 32 | b[touch])
     found = np.unique(np.concatenate(pairs))
-    return found >> 32, found & 0xFFFFFFFF
+    return (found >> 32).astype(np.int32), (found & 0xFFFFFFFF).astype(np.int32)
 
 
 def _sweep(ways: Float32, half_weights: Float32) -> Float32:

@@ -25,6 +25,9 @@ INTRUDER = "intruder"
 DRIVING = 0.05
 """Further than this from the safe command, a command drives the robot."""
 
+SKILL_WITHIN_S = 1.0
+"""After its command, however busy the machine."""
+
 KEPT_S = 2.0
 """So much of what was heard is not forgotten."""
 
@@ -66,6 +69,8 @@ class Observer(Probe):
         self.published: dict[int, list[float]] = defaultdict(list)
         self._halves: dict[type, dict[int, float]] = {JointState: {}, Odometry: {}}
         self._says_what_it_answers = command_type is Float64MultiArray
+        self._skills: list[tuple[float, int]] = []  # when it was sent, the stamp that it names
+        self._hear(Float64MultiArray, "skill_planner/skill", self._take_skill)
         self._hear(command_type, "joint_commands", self._take_command)
         self._hear(JointState, "joint_states", self._take_state)
         self._hear(Odometry, "odom", self._take_state)
@@ -89,6 +94,8 @@ class Observer(Probe):
 
     def wrong_commands(self, begin: float, max_age_s: float) -> Iterable[str]:
         """What no command may ever be, whatever is done to the robot."""
+        if not self._says_what_it_answers:
+            self._wait_for_skill()
         for command in self._since(begin):
             if command.data.shape != self._safe.shape:
                 yield f"a command has {len(command.data)} numbers"
@@ -145,6 +152,7 @@ class Observer(Probe):
         newest = time.time() - KEPT_S
         self.commands = [c for c in self.commands[:-1] if c.sent > newest] + self.commands[-1:]
         self.reports = [report for report in self.reports if report.received > newest]
+        self._skills = [skill for skill in self._skills if skill[0] > newest]
         for half in self._halves.values():
             half.clear()
         self.published = defaultdict(
@@ -173,6 +181,11 @@ class Observer(Probe):
         data, stamp_ns = np.array(message.data), answered_stamp_ns(message)
         self.commands.append(Command(sent, received, data, stamp_ns))
 
+    def _take_skill(self, message: Float64MultiArray, sent: float, _: float) -> None:
+        stamp_ns = answered_stamp_ns(message)
+        assert stamp_ns is not None
+        self._skills.append((sent, stamp_ns))
+
     def _take_state(self, message: JointState | Odometry, sent: float, _: float) -> None:
         stamp_ns = to_ns(message.header.stamp)
         self.newest_stamp_ns = stamp_ns
@@ -199,13 +212,33 @@ class Observer(Probe):
 
     def _age_s(self, command: Command) -> float:
         """How old the state was that a command answers when it was sent, by all that is known."""
-        if not self._says_what_it_answers:  # no older than the newest
-            times = [t for times in self.published.values() for t in times if t <= command.sent]
-            return command.sent - max(times, default=-np.inf)
-        if command.stamp_ns is None:
+        stamp_ns = command.stamp_ns
+        if not self._says_what_it_answers:
+            stamp_ns = self._stamp_by_skill(command)
+        if stamp_ns is None:
             return np.inf
-        by_stamp = command.sent - command.stamp_ns / 1e9 if self.stamps_are_wall_time else 0.0
+        by_stamp = command.sent - stamp_ns / 1e9 if self.stamps_are_wall_time else 0.0
         # Of states that did not come here, the age of the next that did: they are older.
-        newer = min((s for s in self.published if s >= command.stamp_ns), default=None)
+        newer = min((s for s in self.published if s >= stamp_ns), default=None)
         times = [t for t in self.published.get(newer, ()) if t <= command.sent]
         return max(by_stamp, command.sent - max(times, default=command.sent))
+
+    def _stamp_by_skill(self, command: Command) -> int | None:
+        """Of the state that a driving trajectory answers; None where nothing ever was answered.
+
+        Its skill is sent right after it. Without one it answers no newer state than the last did.
+        """
+        drives = (c.sent for c in self.commands if c.sent > command.sent and self.is_driving(c))
+        end = min(drives, default=np.inf)
+        of_it = [stamp_ns for sent, stamp_ns in self._skills if command.sent <= sent < end]
+        before = [stamp_ns for sent, stamp_ns in self._skills if sent < command.sent]
+        return next(iter(of_it + before[::-1]), None)
+
+    def _wait_for_skill(self) -> None:
+        """Of the newest driving trajectory; none comes where its sender has ended in between."""
+        deadline = time.monotonic() + SKILL_WITHIN_S
+        while (left := deadline - time.monotonic()) > 0.0:
+            drive = max((c.sent for c in self.commands if self.is_driving(c)), default=-np.inf)
+            if drive <= max((sent for sent, _ in self._skills), default=-np.inf):
+                return
+            self._executor.spin_once(timeout_sec=left)

@@ -72,6 +72,7 @@ def test_run_reports_pauses_exports_stops_and_resumes(
     wait_for_iteration(probe, iterations_in(run)[-1] + 1)
     assert resumed.end(signal.SIGINT) == 0
     assert "Traceback" not in resumed.said()
+    assert f"training 'point_mass' in '{run}', iteration" in resumed.said()
     assert iterations_in(run) == list(range(1, len(iterations_in(run)) + 1))
     assert len(iterations_in(run)) > metrics["iteration"]
     assert list(run.glob("events.*"))
@@ -84,7 +85,8 @@ def test_run_reports_pauses_exports_stops_and_resumes(
     assert SkillBundle(tmp_path / "mine").robot.name == "point_mass"
     assert finished.end(signal.SIGTERM) == 0
     assert "Traceback" not in finished.said()
-    assert f"training 'point_mass' in '{run}', iteration" in finished.said()
+    assert f"{len(iterations_in(run))} of 1 iterations are done already" in finished.said()
+    assert "under way" not in finished.said()
     assert "]: finished; exported to" in finished.said()
 
 

@@ -150,7 +150,22 @@ def test_it_is_known_which_costs_forbid_plans() -> None:
     for x in (3.0, 5.0, 1.0):
         cost(candidates([[[[x, 0.0]]]]))
         both(candidates([[[[x, 0.0]]]]))
-    assert cost.forbidding == ["custom"] and both.forbidding == ["bounds", "custom"]
+    assert cost.forbidding == ["custom"]
+    assert both.forbidding == ["bounds"]  # but for the custom one no more would be allowed
+
+
+def test_costs_that_forbid_plans_only_together_are_all_known() -> None:
+    def never(plans: Candidates) -> NDArray[np.float32]:
+        return np.full(plans.skills.shape[:2], np.inf, np.float32)
+
+    outside, beyond = (candidates([[[[x, 0.0]]]]) for x in (3.0, -3.0))
+    east, west = BoundsCost([-5.0, -5.0, 2.0, 5.0]), BoundsCost([-2.0, -5.0, 5.0, 5.0])
+    each = WeightedCosts({"east": (1.0, east), "west": (1.0, west)})
+    same = WeightedCosts({"east": (1.0, east), "custom": (1.0, never)})
+    each(outside), each(beyond)  # refinement after refinement
+    same(outside)
+    assert each.forbidding == ["east", "west"]
+    assert same.forbidding == ["east", "custom"]
 
 
 def bad_shape(plans: Candidates) -> NDArray[np.float32]:

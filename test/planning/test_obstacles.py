@@ -165,8 +165,11 @@ def test_in_blocks_doors_stay_open_and_gaps_that_are_too_narrow_do_not_look_open
             assert lengths(there[::order]) > 38.0
 
 
-def test_in_blocks_no_place_looks_nearer_to_the_goal_than_it_is() -> None:
-    """Where gaps in thin walls are wide enough or not; against the field on the cells."""
+def test_in_blocks_no_place_looks_more_than_a_third_nearer_to_the_goal_than_it_is() -> None:
+    """Where gaps in thin walls are wide enough or not; against the field on the cells.
+
+    A way leads from the same places, but for those in a block that both sides of a gap share.
+    """
     rng = np.random.default_rng(0)
     for _ in range(3):
         cells = np.zeros((230, 260), bool)
@@ -187,7 +190,7 @@ def test_in_blocks_no_place_looks_nearer_to_the_goal_than_it_is() -> None:
         assert not (leads[0] & ~leads[1]).any() and (leads[0] != leads[1]).mean() < 0.005
         places = places[::20][leads[0]]
         by_cells, by_blocks = exact(places), found(places)
-        assert (by_blocks + 1.0 > 0.65 * (by_cells + 1.0)).all()
+        assert (by_blocks + 1.0 > 2.0 / 3.0 * (by_cells + 1.0)).all()
         assert np.quantile(by_blocks / (by_cells + 1.0), 0.99) < 1.3
 
 
