@@ -1,6 +1,5 @@
 """What the tests of nodes share: nodes in processes of their own, and a probe on their topics."""
 
-import atexit
 import contextlib
 import os
 import re
@@ -113,53 +112,23 @@ class NodeProcess:
         return self.log.read_text(errors="replace")
 
 
-BARE = {
-    "enable_rosout": False,
-    "parameter_overrides": [Parameter("start_type_description_service", value=False)],
-}
-"""Of a node: nothing that no test uses."""
-
-
-class _Participant:
-    """That of this process in its ROS domain, to which the nodes of all tests belong.
-
-    The last node of a context takes the participant with it, in which rclpy crashes now and then
-    (once in several hundred times): so there is a node that stays.
-    """
-
-    _newest: "_Participant | None" = None
-
-    @classmethod
-    def here(cls) -> "_Participant":
-        domain = os.environ.get("ROS_DOMAIN_ID", "")
-        if cls._newest is None or cls._newest.domain != domain:
-            cls.end()
-            cls._newest = cls(domain)
-        return cls._newest
-
-    @classmethod
-    def end(cls) -> None:
-        if cls._newest is not None:
-            cls._newest.keeper.destroy_node()
-            rclpy.shutdown(context=cls._newest.context)
-            cls._newest = None
-
-    def __init__(self, domain: str) -> None:
-        self.domain, self.context = domain, Context()
-        rclpy.init(context=self.context)
-        self.keeper = Node("keeper", context=self.context, start_parameter_services=False, **BARE)
-
-
-atexit.register(_Participant.end)
+GONE_S = 2.0
+"""So long nodes may take to go; those that were killed are known for longer."""
 
 
 class Probe:
     """A node of the test's own, which keeps every message that it gets."""
 
     def __init__(self) -> None:
-        context = _Participant.here().context
-        self.node = Node("probe", context=context, **BARE)
-        self._executor = SingleThreadedExecutor(context=context)
+        self._context = Context()
+        rclpy.init(context=self._context)
+        # Nothing that no test uses: now and then rclpy crashes in destroy_node, nobody knows why.
+        options = {
+            "enable_rosout": False,
+            "parameter_overrides": [Parameter("start_type_description_service", value=False)],
+        }
+        self.node = Node("probe", context=self._context, **options)
+        self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self.messages: dict[str, list[Any]] = defaultdict(list)
         self.times: dict[str, list[float]] = defaultdict(list)
@@ -172,8 +141,13 @@ class Probe:
         self._executor.add_node(node)
 
     def close(self) -> None:
+        """Once the other nodes are gone: while one goes, rclpy now and then crashes here."""
         self._executor.shutdown()
+        deadline = time.monotonic() + GONE_S
+        while len(self.node.get_node_names()) > 1 and time.monotonic() < deadline:
+            time.sleep(0.05)
         self.node.destroy_node()
+        rclpy.shutdown(context=self._context)
 
     def listen(self, kind: type, topic: str, qos: QoSProfile = EVERY_MESSAGE) -> None:
         def take(message: object) -> None:

@@ -365,11 +365,12 @@ class Replay:
         more = "".join(f"; {text}" for text in unknown if text)
         if not num:
             found = f"no command can be judged{more}"
-            cure = (
-                "record joint_commands (or name by --commands what it was remapped to) and "
-                "~/skill as well"
-            )
-            return Check(name, NOT_SEEN, found, cure)
+            cure = "record joint_commands, or name by --commands what it was remapped to"
+            if self._num_skillless:
+                cure = "record the planner's ~/skill as well: it says what a command was made for"
+            elif self._num_stateless:
+                cure = "record joint_states and odom as well, whole"
+            return Check(name, WARNING, found, cure)
         if not apart.num:
             idle = f", {self._num_idle} of them standing" if self._num_idle else ""
             found = f"{num} commands are this bundle's{idle}{more}"

@@ -363,7 +363,9 @@ class Auditor:
             self._ranges,
             self._no_ranges,
         )
-        self._parts.add(checks, self._part_s)
+        # What did not happen cannot be made up for, as beside a robot.
+        seen = (c._replace(cure="") if c.verdict is Verdict.NOT_SEEN else c for c in checks)
+        self._parts.add(seen, self._part_s)
 
     def _renewed(self) -> Hearing:
         heard = Hearing()

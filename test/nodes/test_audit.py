@@ -403,7 +403,7 @@ FAULTS: dict[str, tuple[Spoil, list[tuple[str, Verdict, str]]]] = {
     ),
     "stamps": (
         each("odom", stamp_later),
-        [("joint_states stamps", OK, "20 ms from odom's"), ("policy", NOT_SEEN, "no state")],
+        [("joint_states stamps", OK, "20 ms from odom's"), ("policy", WARNING, "no state")],
     ),
     "wxyz": (each("odom", wxyz_as_xyzw), [("odom quaternion", WRONG, "w, x, y, z")]),
     "frames": (
@@ -434,7 +434,7 @@ FAULTS: dict[str, tuple[Spoil, list[tuple[str, Verdict, str]]]] = {
     "no skill": (
         forget_skill,
         [
-            ("policy", NOT_SEEN, "of 239 no skill was recorded"),
+            ("policy", WARNING, "of 239 no skill was recorded"),
             ("prediction", NOT_SEEN, "no skill"),
         ],
     ),
@@ -452,7 +452,7 @@ FAULTS: dict[str, tuple[Spoil, list[tuple[str, Verdict, str]]]] = {
     ),
     "delay": (answer_late, [("command delay", WARNING, "63 ms from state to command")]),
     "fall": (fall, [("fallen", WARNING, "in 20 states, first at 11.0")]),
-    "remapped": (remapped, [("policy", NOT_SEEN, "--commands")]),
+    "remapped": (remapped, [("policy", WARNING, "--commands")]),
     "no odom": (
         lambda logged: keep(logged, lambda one: one.topic != "/odom"),
         [("odom", WRONG, "it was not recorded"), ("states", WRONG, "none is complete")],
