@@ -138,7 +138,10 @@ def _renamed(robot: RobotSpec, missing: Sequence[str], others: Sequence[str]) ->
                 f"'{near[0]}' may be '{joint}': use the robot file's names in the driver, or a "
                 "robot file with the driver's names"
             )
-    return f"publish them all, if this is robot '{robot.name}'; else name its own by --bundle"
+    return (
+        f"publish them all, if this is robot '{robot.name}'; else name its own by --robot or "
+        "--bundle"
+    )
 
 
 def _positions(
