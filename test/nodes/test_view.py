@@ -60,6 +60,19 @@ def shown_at(page: PageClient) -> np.ndarray:
     return -np.array(page.position("/world")[:2])
 
 
+def click(page: PageClient, probe: Probe, topic: str, x: float, y: float) -> PoseStamped:
+    """The goal that comes of it; the first clicks may find nobody who listens yet."""
+    goals = probe.messages[topic]
+    before = len(goals)
+
+    def has_come() -> bool:
+        page.click(x, y)
+        return len(goals) > before
+
+    probe.wait_for(has_come)
+    return goals[before]
+
+
 def test_the_robot_is_shown_where_odom_has_it_and_a_click_sends_it_elsewhere(
     page: PageClient, shared: Robot
 ) -> None:
@@ -69,8 +82,7 @@ def test_the_robot_is_shown_where_odom_has_it_and_a_click_sends_it_elsewhere(
     shown = page.position("/world/robot/body1")[:2]
     np.testing.assert_allclose(shown, position(probe), atol=0.1)
     goal = shown_at(page) + np.array([1.5, -1.0])
-    page.click(1.5, -1.0)  # in the scene, whose middle is the robot
-    sent = probe.wait_for_next("goal_pose")
+    sent = click(page, probe, "goal_pose", 1.5, -1.0)  # in the scene, whose middle is the robot
     assert sent.header.frame_id == "odom"
     np.testing.assert_allclose([sent.pose.position.x, sent.pose.position.y], goal, atol=0.05)
     probe.wait_for(lambda: np.linalg.norm(position(probe) - goal) < 0.6, 30.0)
@@ -186,15 +198,8 @@ def test_robots_in_namespaces_share_one_page(
         probe.wait_for(lambda: page.has("Robot"))
         probe.listen(PoseStamped, "/robot2/goal_pose")
         page.set("Robot", "robot2")
-        goals = probe.messages["/robot2/goal_pose"]
-
-        def has_come() -> bool:
-            """The first clicks may find nobody who listens yet."""
-            page.click(2.0, 0.0)
-            return bool(goals)
-
-        probe.wait_for(has_come)
-        assert goals[0].header.frame_id == "robot2/odom"
+        sent = click(page, probe, "/robot2/goal_pose", 2.0, 0.0)
+        assert sent.header.frame_id == "robot2/odom"
 
 
 @pytest.mark.slow
