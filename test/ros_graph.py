@@ -112,6 +112,15 @@ class NodeProcess:
         return self.log.read_text(errors="replace")
 
 
+SHORT_RUN = """
+robot: point_mass
+evaluate_every: 5
+prediction: {steps: 5}
+skill_dynamics: {hidden: [16, 16], gradient_steps: 2}
+sac: {hidden: [16, 16], gradient_steps: 2}
+collect: {num_envs: 16, steps_per_iteration: 20, warmup_steps: 600, episode_steps: 50}
+"""
+"""Training settings of a run that takes next to nothing."""
 GONE_S = 2.0
 """So long nodes may take to go; those that were killed are known for longer."""
 

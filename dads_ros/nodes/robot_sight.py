@@ -186,6 +186,12 @@ class RobotSight:
                 "kB are drawn"
             )
 
+    def _check_frame(self, topic: str, frame: str) -> None:
+        if frame != self.frame:
+            raise MessageError(
+                f"{topic} is not drawn: its frame is '{frame}', that of odom '{self.frame}'"
+            )
+
     def _draw_state(self, serialised: bytes) -> None:
         odometry: Odometry = deserialize_message(serialised, Odometry)
         self.frame = odometry.header.frame_id or "odom"
@@ -221,11 +227,7 @@ class RobotSight:
 
     def _draw_path(self, serialised: bytes) -> None:
         path: Path = deserialize_message(serialised, Path)
-        if path.header.frame_id != self.frame:
-            raise MessageError(
-                f"goal_path is not drawn: its frame is '{path.header.frame_id}', that of odom "
-                f"'{self.frame}'"
-            )
+        self._check_frame("goal_path", path.header.frame_id)
         self._scene.show_path(_points_of(path))
 
     def _draw_goal(self, serialised: bytes) -> None:
@@ -266,10 +268,7 @@ class RobotSight:
             return
         self._repeats["map"].keep(serialised)
         grid: OccupancyGrid = deserialize_message(serialised, OccupancyGrid)
-        if grid.header.frame_id != self.frame:
-            raise MessageError(
-                f"map: its frame is '{grid.header.frame_id}'; drawn is what is in '{self.frame}'"
-            )
+        self._check_frame("map", grid.header.frame_id)
         corner = grid_of(grid, Transform())
         info = grid.info
         cells = np.frombuffer(grid.data, np.int8).reshape(info.height, info.width)

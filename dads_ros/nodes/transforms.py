@@ -122,34 +122,34 @@ class FrameTransforms:
 
         Raises: as ``use_when_known``.
         """
-        messages, now = self._waiting.get(what, []), time.monotonic()
-        is_map, reason = what == "map", ""
+        messages, now, is_map = self._waiting.get(what, []), time.monotonic(), what == "map"
+        is_late, reason = False, ""
         for index in reversed(range(len(messages))):
-            message = messages[index]
-            if now > message.until and not is_map:
-                continue  # what comes of it would be of another time
+            header, use, until = messages[index]
+            is_late = now > until
             try:
-                found = self._find(what, message.header)
+                found = self._find(what, header)
             except MessageError:
                 del messages[: index + 1]
                 raise
-            if isinstance(found, Transform):
+            if isinstance(found, str):
+                reason = found
+            elif is_late and not is_map:  # what comes of it would be of another time
+                reason = f"its frame '{header.frame_id}' was not known within {WAIT_S:g} s"
+            else:
                 del messages[: index + 1]
                 if is_map:
                     self.complaint = ""
-                message.use(found)
+                use(found)
                 return
-            reason = found
-        if not messages or now <= messages[0].until:
+        if not is_late:  # not even the oldest
             return
         if is_map:
             self.complaint = f"the map waits: {reason}"
             messages[0] = messages[0]._replace(until=now + MAP_WAIT_S)
             raise MessageError(self.complaint)
-        header = messages.pop(0).header
-        found = self._find(what, header)
-        late = f"its frame '{header.frame_id}' was not known within {WAIT_S:g} s"
-        raise MessageError(f"{what} refused: {late if isinstance(found, Transform) else found}")
+        del messages[0]
+        raise MessageError(f"{what} refused: {reason}")
 
     def _find(self, what: str, header: Header) -> Transform | str:
         """The transform, or why there is none yet. Raises: MessageError if there will be none."""

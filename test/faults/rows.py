@@ -27,6 +27,7 @@ from std_srvs.srv import SetBool
 from bundles import write_bundle
 from dads_ros.files import sha256
 from faults.stage import FAR, Messages, Setup, Stage, Twin, goal, grid, path
+from maps import warehouse
 from ros_graph import STATE_TIMEOUT_S
 
 Action = Callable[[Stage], object]
@@ -236,15 +237,6 @@ def fields(where: str, **values: object) -> Callable[[JointState, Odometry], Non
 
 def publish(make: Callable[[], object]) -> Action:
     return lambda stage: stage.publish(make())
-
-
-def warehouse() -> np.ndarray:
-    cells = np.zeros((1700, 1900), bool)
-    for row in range(100, 1650, 120):  # shelves
-        for begin, end in ((120, 420), (580, 900), (1060, 1780)):
-            cells[row : row + 30, begin:end] = True
-    cells[:4] = cells[-4:] = cells[:, :4] = cells[:, -4:] = True
-    return cells
 
 
 def map_and_goal(

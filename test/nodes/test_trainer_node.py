@@ -17,17 +17,9 @@ from visualization_msgs.msg import MarkerArray
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.files import only_trainer
 from dads_ros.learning.config import TrainConfig
-from ros_graph import LATCHED, NodeProcess, Probe
+from ros_graph import LATCHED, SHORT_RUN, NodeProcess, Probe
 
 Start = Callable[..., NodeProcess]
-SHORT_RUN = """
-robot: point_mass
-evaluate_every: 5
-prediction: {steps: 5}
-skill_dynamics: {hidden: [16, 16], gradient_steps: 2}
-sac: {hidden: [16, 16], gradient_steps: 2}
-collect: {num_envs: 16, steps_per_iteration: 20, warmup_steps: 600, episode_steps: 50}
-"""
 
 
 @pytest.fixture

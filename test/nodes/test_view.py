@@ -14,6 +14,7 @@ from dads_ros.view.panel import HOLD_HZ
 from page_client import PageClient
 from ros_graph import (
     LATCHED,
+    SHORT_RUN,
     NodeProcess,
     Probe,
     Robot,
@@ -24,14 +25,6 @@ from ros_graph import (
     send_goal_ahead,
 )
 
-SHORT_RUN = """
-robot: point_mass
-evaluate_every: 5
-prediction: {steps: 5}
-skill_dynamics: {hidden: [16, 16], gradient_steps: 2}
-sac: {hidden: [16, 16], gradient_steps: 2}
-collect: {num_envs: 16, steps_per_iteration: 20, warmup_steps: 600, episode_steps: 50}
-"""
 ROLLOUTS = "/skill_planner/rollouts"
 
 

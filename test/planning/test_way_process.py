@@ -11,6 +11,7 @@ from dads_ros.errors import PlanningError
 from dads_ros.planning import way_process
 from dads_ros.planning.obstacles import ObstacleMap
 from dads_ros.planning.way_process import Surroundings, WayFinder, WayProcess
+from maps import warehouse
 
 PATIENCE_S = 120.0
 ORIGIN = (-4.0, -4.0, 0.5)
@@ -222,16 +223,6 @@ def test_of_a_known_map_all_is_prepared_before_there_is_a_goal(process: WayProce
     finder.prepare(400.0)  # cannot be searched: who asks for a way is told
     with pytest.raises(PlanningError, match="margin"):
         finder.update(GOAL, 400.0)
-
-
-def warehouse() -> np.ndarray:
-    """1700 x 1900 cells with 13 rows of three shelves, and walls around."""
-    cells = np.zeros((1700, 1900), bool)
-    for row in range(100, 1650, 120):
-        for begin, end in ((120, 420), (580, 900), (1060, 1780)):
-            cells[row : row + 30, begin:end] = True
-    cells[:4] = cells[-4:] = cells[:, :4] = cells[:, -4:] = True
-    return cells
 
 
 def test_a_warehouse_of_small_cells_is_searched_in_blocks_made_once_for_all_goals() -> None:
