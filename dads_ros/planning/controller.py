@@ -160,6 +160,7 @@ class SkillController:
         self._plan_error = ""
         self._due_ns: int | None = None  # stamp since which a plan is due
         self._order, self._pace = StampOrder(), Pace(loop.robot.control_dt)
+        self._has_jumped = False  # and no state has been driven from since
         self._objections: dict[str, str] = {}
         self._failure = -np.inf, ""  # the last one and when it was
         self.is_active = False
@@ -191,7 +192,7 @@ class SkillController:
     def activate(self) -> None:
         """Drive from the next state on; the planner's generators start anew."""
         self._renew_loop(goes_on=False)
-        self._order, self._last_result = StampOrder(), None
+        self._order, self._has_jumped, self._last_result = StampOrder(), False, None
         self._pace = Pace(self._loop.robot.control_dt)
         self._state_time, self.is_active = self._clock(), True
 
@@ -270,13 +271,6 @@ class SkillController:
         """
         now, config = self._clock(), self._read_config()
         measured = now if measured is None else measured
-        age_s = now - measured
-        if not (config.lock_step or age_s <= config.state_timeout_s):
-            self._num_stale += 1
-            limit_s = config.state_timeout_s
-            old = f"the state is {age_s:.2f} s old; at most {limit_s:g} s is allowed"
-            result = self._judge(None, error=f"{old}: check the clocks and the load")
-            return Step(result, is_answer=False)
         had_one = self._order.newest_ns is not None
         order = self._order.judge(stamp_ns, 1 if config.lock_step else JUMP_STATES)
         if order == "same":  # a lock-step simulator asks again
@@ -287,7 +281,13 @@ class SkillController:
             self._num_late += 1
             return None
         if order == "jump":
-            self._pace = Pace(self._loop.robot.control_dt)
+            self._has_jumped, self._pace = True, Pace(self._loop.robot.control_dt)
+        age_s, limit_s = now - measured, config.state_timeout_s
+        if not (config.lock_step or age_s <= limit_s):
+            self._num_stale += 1
+            old = f"the state is {age_s:.2f} s old; at most {limit_s:g} s is allowed"
+            result = self._judge(None, error=f"{old}: check the clocks and the load")
+            return Step(result, is_answer=False)
         if not (self._pace.take(stamp_ns) or config.lock_step):
             self._num_thinned += 1
             return None
@@ -296,9 +296,10 @@ class SkillController:
         self._step_time, self._state_time = now, measured
         loop = self._loop
         try:
-            if order == "jump":
+            if self._has_jumped:
                 self._say("the stamps went back: starting anew from this state")
                 loop = self._renew_loop(goes_on=False)
+                self._has_jumped = False
             elif loop.planner.config != config.planner:
                 loop = self._renew_loop(goes_on=True)
             step = self._drive(loop, state, stamp_ns, now, config)

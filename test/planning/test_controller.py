@@ -295,7 +295,9 @@ def test_late_and_swapped_states_are_dropped_and_counted(bench: Bench) -> None:
         assert bench.is_driving(bench.tick())
     assert bench.control.step(state_at(), bench.stamp_ns) is None  # twice the same
     assert bench.control.loop.skill is skill
-    assert bench.control.status()[2]["late states dropped"] == 3
+    much_later = bench.control.step(state_at(), bench.stamp_ns - 9 * STEP_NS, bench.now - 0.9)
+    assert much_later is None and bench.is_driving(bench.tick())  # older than any that may drive
+    assert bench.control.status()[2]["late states dropped"] == 4
     assert not bench.said
 
 
@@ -310,6 +312,18 @@ def test_a_real_jump_back_starts_anew_once_and_keeps_the_task(bench: Bench) -> N
     assert len([text for text in bench.said if "went back" in text]) == 1
     assert bench.control.errand is errand
     assert answers[JUMP_STATES - 1].request is not None
+
+
+def test_after_a_jump_back_to_old_states_the_first_fresh_one_starts_anew(bench: Bench) -> None:
+    driving(bench)
+    for number in range(2 * JUMP_STATES):
+        bench.now += 0.1
+        step = bench.control.step(state_at(), (number - 100) * STEP_NS, bench.now - 5.0)
+    assert step is not None and "5.00 s old" in step.result.reason
+    assert not any("went back" in text for text in bench.said)
+    bench.stamp_ns = -50 * STEP_NS
+    assert bench.tick().request is not None
+    assert len([text for text in bench.said if "went back" in text]) == 1
 
 
 def test_a_single_stamp_from_the_future_costs_no_more_than_a_few_states(bench: Bench) -> None:
