@@ -22,8 +22,13 @@ class SkillSpace:
         """D."""
         return self.config.dim
 
-    def sample(self, num: int, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Draw skills from p(z). Shape (num, D)."""
+    def sample(
+        self, num: int, rng: np.random.Generator, zero_fraction: float = 0.0
+    ) -> NDArray[np.float32]:
+        """Draw skills from p(z), or zero skills as this part of them. Shape (num, D)."""
+        if zero_fraction > 0.0:
+            is_zero = rng.random((num, 1)) < zero_fraction
+            return np.where(is_zero, np.float32(0.0), self.sample(num, rng))
         if self.config.kind == "box":
             return rng.uniform(-1.0, 1.0, (num, self.dim)).astype(np.float32)
         if self.config.kind == "discrete":

@@ -47,6 +47,13 @@ def test_a_part_of_the_support_is_the_support_made_smaller(space: SkillSpace) ->
     np.testing.assert_allclose(part, 0.5 * space.clip(wild / 0.5), atol=1e-6)
 
 
+@pytest.mark.parametrize("space", CONTINUOUS, ids=str)
+def test_a_part_of_the_samples_is_zero_where_that_is_asked_for(space: SkillSpace) -> None:
+    skills = space.sample(4000, np.random.default_rng(0), zero_fraction=0.2)
+    assert skills.dtype == np.float32
+    assert (skills == 0.0).all(axis=1).mean() == pytest.approx(0.2, abs=0.03)
+
+
 def test_gaussian_samples_are_standard_normal_and_never_far() -> None:
     space = SkillSpace(SkillPriorConfig(kind="gaussian", dim=3))
     skills = space.sample(20000, np.random.default_rng(0))

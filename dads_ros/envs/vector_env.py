@@ -145,13 +145,18 @@ class VectorEnv:
         """What the policy sees. Shape (N, O)."""
         return build_policy_obs(self.spec, self.state, self.last_command)
 
-    def step(self, commands: NDArray[np.floating]) -> None:
-        """Move every robot by one control step, or reset it. Shape (N, A), clipped to limits."""
+    def step(self, commands: NDArray[np.floating], wrench: Array | None = None) -> None:
+        """Move every robot by one control step, or reset it.
+
+        Args:
+            commands: clipped to limits. Shape (N, A).
+            wrench: as for ``Physics.advance``. Shape (N, 6).
+        """
         reset = self.needs_reset
         commands = np.clip(commands, *self.spec.command_limits)
         late = np.arange(self.spec.num_substeps) < self._delay[:, None]  # (N, S)
         applied = np.where(late[:, :, None], self.last_command[:, None], commands[:, None])
-        diverged = self.physics.advance(applied)
+        diverged = self.physics.advance(applied, wrench)
         self.last_command = commands
         self.steps += 1
         if reset.any():

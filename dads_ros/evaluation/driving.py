@@ -3,8 +3,9 @@
 Shapes: R robots, T steps, A actuators.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,9 @@ class Driver:
         num: int,
         steps: int,
         change: Callable[[Task, int, RobotState], None] = lambda task, step, state: None,
+        *,
+        stand_after: int | None = None,
+        pushes: Mapping[int, Array] = MappingProxyType({}),
     ) -> Drive:
         """Drive from the origin.
 
@@ -73,6 +77,9 @@ class Driver:
             num: R.
             steps: T.
             change: called before each plan with the task, the number of steps made and the state.
+            stand_after: the task ends after so many steps, and the robots stand; None: with T.
+            pushes: by the number of steps made, how much faster the next one makes each robot,
+                world frame, m/s. Shape (R, 2).
         """
         rng, spec = np.random.default_rng(self.seed), self.model.spec
         env = one_episode_env(
@@ -100,13 +107,15 @@ class Driver:
         commands = np.empty((steps, num, spec.command_dim))
         fell, ended = env.state.has_fallen(spec), np.zeros(num, bool)
         for step in range(steps):
-            if controller.plan_due:
+            if step == stand_after:
+                controller.turn_to(None)
+            elif controller.plan_due and controller.errand is not None:
                 change(task, step, env.state)
             answer = controller.step(env.state, round(step * spec.control_dt * 1e9))
             if controller.plan_error:
                 raise PlanningError(controller.plan_error)
             assert answer is not None  # no stamp comes twice here
-            env.step(answer.result.command)
+            env.step(answer.result.command, self._wrench(pushes.get(step)))
             commands[step] = env.last_command
             # A robot whose episode ended stays where it was; the next step would reset it.
             ended |= env.terminated
@@ -117,3 +126,11 @@ class Driver:
             self.progress(step + 1)
         is_up = ~(ended | env.state.has_fallen(spec))
         return Drive(tracks=tracks, yaws=yaws, commands=commands, fell=fell, is_up=is_up)
+
+    def _wrench(self, push: Array | None) -> Array | None:
+        """On the base, over one control step. Shapes (R, 2) -> (R, 6)."""
+        if push is None:
+            return None
+        mass_kg = self.model.mj_model.body_subtreemass[self.model.body_id]
+        force = mass_kg / self.model.spec.control_dt * push
+        return np.pad(force, ((0, 0), (0, 4)))

@@ -12,7 +12,7 @@ from dads_ros.evaluation.driving import Driver
 from dads_ros.evaluation.goals import GOAL_STEPS, evaluate_goals, sample_goals
 from dads_ros.evaluation.skills import count_xy_bins, evaluate_skills, evaluate_switching
 from dads_ros.evaluation.statistics import Interval, Values, intervals, means
-from dads_ros.evaluation.tasks import GOAL_RANGE_M, TASKS, evaluate_task
+from dads_ros.evaluation.tasks import GOAL_RANGE_M, STAND_STEPS, TASKS, evaluate_task
 from dads_ros.robot import RobotSpec
 
 logger = logging.getLogger(__name__)
@@ -21,6 +21,7 @@ GRID_SKILLS = 256
 GRID_STEPS = 200
 BIN_SKILLS = 48  # as in the works that report covered x-y bins
 LONG_SKILLS, LONG_STEPS = 20, 500
+STAND_ROBOTS = 64
 DECIMALS = 6
 
 
@@ -101,7 +102,8 @@ def evaluate_bundle(
         goals = evaluate_goals(
             driver, sample_goals(model.spec, num_goals, goal_range_m, seed), steps
         )
-        figures = _with_intervals(goals.values) | _skill_figures(bundle, driver)
+        standing = evaluate_task("stand", driver, STAND_ROBOTS, STAND_STEPS)
+        figures = _with_intervals({**goals.values, **standing}) | _skill_figures(bundle, driver)
     plans = {"planner": config.to_dict(), "costs": driver.costs.to_dict()}
     return settings | _rounded(figures) | plans
 

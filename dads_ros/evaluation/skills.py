@@ -25,7 +25,7 @@ PolicyFunction = Callable[[Float32, Float32], NDArray[np.floating]]
 
 NUM_SECTORS = 12
 SECTOR_DISTANCE_M = 3.0
-SECTOR_SKILLS = 4  # skills that must end in a sector before it counts
+SECTOR_PART = 1 / 64  # of the skills, that must end in a sector before it counts
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ class SkillMetrics:
 
     def to_dict(self) -> dict[str, float]:
         """The figures as plain numbers."""
-        mean = float(self.distance.mean())
+        mean, fewest = float(self.distance.mean()), max(1, round(SECTOR_PART * len(self.skills)))
         return {
-            "sectors_3m": int((self.skills_per_sector() >= SECTOR_SKILLS).sum()),
+            "sectors_3m": int((self.skills_per_sector() >= fewest).sum()),
             "mean_displacement_m": mean,
             "max_displacement_m": float(self.distance.max()),
             "min_x_m": float(self.displacement[:, 0].min()),

@@ -27,6 +27,7 @@ PATH_SIZE_M, PATH_POINTS, PATH_END_M = 8.0, 400, 0.5
 COMMAND_S, WINDOW_S, SETTLE_S = 5.0, 1.0, 2.0
 FIELD_M, FIELD_WIDTH_M, FIELD_DISTANCE_M, FILLED = 10.0, 20.0, 2.0, 0.15
 BOX_M, RESOLUTION_M = (0.5, 1.5), 0.1
+STAND_STEPS, RUN_UP_S, PUSH_M_S = 1000, 3.0, 0.5
 _REACHED_M = 0.5
 _NUM_DIRECTIONS, _NUM_SKILLS, _NUM_HELD = 12, 1024, 32
 
@@ -34,8 +35,8 @@ _NUM_DIRECTIONS, _NUM_SKILLS, _NUM_HELD = 12, 1024, 32
 class EvaluationTask(NamedTuple):
     """How long it takes and what measures it."""
 
-    duration_s: float | None
-    """Of the robot's time; None: GOAL_STEPS control steps."""
+    duration: float | int
+    """Of the robot's time in s, or a whole number of control steps."""
     needs_plane: bool
     """Nothing for a robot that moves on a line."""
     evaluate: Callable[[Driver, int, int], Values]
@@ -43,7 +44,9 @@ class EvaluationTask(NamedTuple):
 
     def num_steps(self, spec: RobotSpec) -> int:
         """T of a robot."""
-        return GOAL_STEPS if self.duration_s is None else round(self.duration_s / spec.control_dt)
+        if isinstance(self.duration, int):
+            return self.duration
+        return round(self.duration / spec.control_dt)
 
 
 def evaluate_task(name: str, driver: Driver, num: int, steps: int) -> Values:
@@ -267,6 +270,36 @@ def _obstacles(driver: Driver, num: int, steps: int) -> Values:
     }
 
 
+def _stand(driver: Driver, num: int, steps: int) -> Values:
+    """Told to stand, every second robot at full speed, and halfway pushed in a random direction.
+
+    Counted from SETTLE_S after that on; a fall counts whenever it is.
+    """
+    rng, dt = _rng(driver, num), driver.model.spec.control_dt
+    run_up, settled = round(RUN_UP_S / dt), round((RUN_UP_S + SETTLE_S) / dt)
+    velocities = full_speed(driver) * _directions(driver.model, (num,), rng)
+    velocities[::2] = 0.0
+
+    def change(task: Task, step: int, state: RobotState) -> None:
+        task.velocities = turned(velocities, -state.yaw())
+
+    push = PUSH_M_S * _directions(driver.model, (num,), rng)
+    drive = driver.drive(
+        Task(velocities=velocities),
+        num,
+        run_up + steps,
+        change,
+        stand_after=run_up,
+        pushes={run_up + steps // 2: push},
+    )
+    stood = drive.tracks[~drive.fell, min(settled, run_up + steps) :]
+    drift = stood[:, -1] - stood[:, 0]
+    return {
+        "stand_drift_m": np.hypot(drift[:, 0], drift[:, 1]) if len(drift) else None,
+        "stand_fall_fraction": drive.fell,
+    }
+
+
 def random_field(angle: float, rng: np.random.Generator) -> ObstacleMap:
     """Boxes over FILLED of FIELD_M x FIELD_WIDTH_M, at a distance in this direction (rad)."""
     columns, rows = (round(size / RESOLUTION_M) for size in (FIELD_M, FIELD_WIDTH_M))
@@ -293,9 +326,10 @@ def _rng(driver: Driver, num: int) -> np.random.Generator:
 
 SHAPES: Mapping[str, Array] = _shapes()
 TASKS: Mapping[str, EvaluationTask] = {
-    "goal": EvaluationTask(None, False, _goal),
+    "goal": EvaluationTask(GOAL_STEPS, False, _goal),
     "waypoints": EvaluationTask(60.0, False, _waypoints),
     "path": EvaluationTask(45.0, True, _path),
     "velocity": EvaluationTask(40.0, False, _velocity),
     "obstacles": EvaluationTask(30.0, True, _obstacles),
+    "stand": EvaluationTask(STAND_STEPS, False, _stand),
 }

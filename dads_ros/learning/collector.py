@@ -28,6 +28,7 @@ class Collector:
         rng: np.random.Generator,
         *,
         min_hold_steps: int,
+        zero_fraction: float = 0.0,
     ) -> None:
         """Start with new skills.
 
@@ -36,9 +37,10 @@ class Collector:
             skill_space: p(z).
             rng: source of skills and of how long they are held.
             min_hold_steps: every skill is held at least so long, unless the episode ends.
+            zero_fraction: part of the skills that are zero instead.
         """
         self.env, self._skill_space, self._rng = env, skill_space, rng
-        self._min_hold_steps = min_hold_steps
+        self._min_hold_steps, self._zero_fraction = min_hold_steps, zero_fraction
         num = env.num_envs
         self._skill = np.zeros((num, skill_space.dim), np.float32)
         self._age, self._left = np.zeros(num, np.int32), np.zeros(num, np.int32)
@@ -93,7 +95,7 @@ class Collector:
         num = int(which.sum())
         if num == 0:
             return
-        self._skill[which] = self._skill_space.sample(num, self._rng)
+        self._skill[which] = self._skill_space.sample(num, self._rng, self._zero_fraction)
         left = self.env.episode_steps - self.env.steps[which]
         hold = left.copy()
         if switch_probability > 0.0:

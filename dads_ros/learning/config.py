@@ -156,6 +156,14 @@ class RewardConfig(Config):
         help="Added to the reward of every step, nats: what a fall that ends the episode costs, "
         "for robots whose first skills are worth less than lying down. 0 is the paper.",
     )
+    motion_cost: float = setting(
+        0.0,
+        min=0.0,
+        max=100.0,
+        help="Under a zero skill the reward of a step is less by this factor times log(1 + base "
+        "speed / 0.1 m/s) + log(1 + root mean square joint speed / 1 rad/s), in nats; 0 is the "
+        "paper. Needs 'collect.zero_skill_fraction'.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +181,9 @@ class SacConfig(Config):
     batch_size: int = setting(256, min=1, max=65536, help="Transitions per gradient step.")
     gradient_steps: int = setting(64, min=1, max=10000, help="Gradient steps per iteration.")
     discount: float = setting(0.99, min=0.0, max=1.0, help="Discount per control step.")
+    actor_period: int = setting(
+        1, min=1, max=100, help="Gradient steps of the critics for each one of the policy."
+    )
     tau: float = setting(0.005, min=0.0, max=1.0, help="Step of the target critic.")
     temperature: float = setting(0.1, min=1e-8, max=100.0, help="Weight of entropy at the start.")
     learn_temperature: bool = setting(
@@ -223,6 +234,19 @@ class CollectConfig(Config):
         help="Factors on the noise of the policy, from the first robot to the last. Those near 0 "
         "show where the mean action, which is what is exported, gets stuck.",
     )
+    noise_correlation: float = setting(
+        0.0,
+        min=0.0,
+        max=0.99,
+        help="Correlation of the noise of one control step with that of the next; 0 is the paper.",
+    )
+    zero_skill_fraction: float = setting(
+        0.0,
+        min=0.0,
+        max=0.9,
+        help="Part of the skills that are exactly zero instead of one of the prior, which is "
+        "never that still: under it the robot learns to stand. 0 is the paper.",
+    )
     delay_ms: tuple[float, float] = setting(
         (0.0, 0.0),
         min=0.0,
@@ -258,7 +282,7 @@ class TrainConfig(Config):
         "last half of the run goes by it.",
     )
     evaluate_every: int = setting(
-        500, min=1, help="Iterations between evaluations of 256 skills (mean action)."
+        500, min=1, help="Iterations between evaluations of 48 skills (mean action)."
     )
     checkpoint_period_s: float = setting(
         45.0, min=0.0, max=3600.0, help="Seconds between checkpoints; at most so much is lost."
@@ -267,7 +291,7 @@ class TrainConfig(Config):
         60.0,
         min=0.0,
         max=86400.0,
-        help="So many seconds after skills were last seen, 64 are rolled out to be looked at; "
+        help="So many seconds after skills were last seen, 32 are rolled out to be looked at; "
         "nothing that is learned depends on it.",
     )
     device: Literal["auto", "cpu", "cuda"] = setting(
@@ -382,6 +406,16 @@ class TrainConfig(Config):
             raise ConfigError(
                 "'skill_dynamics.importance_clip' needs 'symmetry.mirror: false': no policy took "
                 "the actions of a mirror image"
+            )
+        if self.collect.zero_skill_fraction > 0.0 and self.skill_prior.kind == "discrete":
+            raise ConfigError(
+                "'collect.zero_skill_fraction' needs a continuous 'skill_prior.kind': a discrete "
+                "one has no zero skill"
+            )
+        if self.reward.motion_cost > 0.0 and self.collect.zero_skill_fraction == 0.0:
+            raise ConfigError(
+                "'reward.motion_cost' needs 'collect.zero_skill_fraction' above 0: it is the cost "
+                "of moving under a zero skill"
             )
         if self.collect.episode_steps <= self.prediction.steps:
             raise ConfigError("'collect.episode_steps' must exceed 'prediction.steps'")

@@ -19,6 +19,8 @@ from dads_ros.observation import observation_slices
 Turn = tuple[NDArray[np.int64], NDArray[np.float64]]
 """Permutation and signs of one turn of the labels."""
 LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
+MIN_SKILL = 1e-6
+"""A shorter skill has no direction."""
 
 
 class Features(nn.Module):
@@ -27,7 +29,7 @@ class Features(nn.Module):
     Everything is turned into axes of one direction u on the ground: the world's x-axis, the
     robot's heading (``prediction.frame: heading``) or, with ``symmetry.yaw``, the direction of the
     skill, of which then only the length is an input. What is learned for one direction so holds
-    for all.
+    for all. A zero skill has no direction, and u is the heading.
 
     With ``symmetry.body`` the body is relabelled so that its yaw relative to u lies in one sector.
     ``forward`` also returns by how many turns, which ``to_robot`` and ``from_robot`` undo for
@@ -132,7 +134,9 @@ class Features(nn.Module):
             if self.heading_frame:
                 u = _unit(axes[:, :2, 0])
             elif self.yaw_symmetry:
-                u = _unit(skill[:, :2])
+                length = skill[:, :2].norm(dim=1, keepdim=True)
+                is_zero = 1.0 - (length / MIN_SKILL).clamp(0.0, 1.0)
+                u = _unit(skill[:, :2] + is_zero * axes[:, :2, 0])
             if u is not None:
                 ground = (u @ self.turn_of).unflatten(1, (2, 2)) @ axes[:, :2]
                 axes = torch.cat([ground, axes[:, 2:]], dim=1)

@@ -62,7 +62,8 @@ COLLAPSE_MIN_PEAK = 0.2
 FLOAT = torch.float32
 """Said wherever a tensor is made: torch.compile may change torch's default while it traces, which
 is one for the whole process, and two threads are at work."""
-NUM_EVALUATED_SKILLS, NUM_SHOWN_SKILLS = 256, 64
+NUM_EVALUATED_SKILLS, NUM_SHOWN_SKILLS = 48, 32
+"""So few that evaluations take less than a tenth of the time that learning takes."""
 REWARD_ROWS = 2048  # transitions whose rewards are computed together; fits the cache
 BODY_REWARD_ROWS = 64  # the same where q sees body states: one pass for each skill
 UNKNOWN_SHARE = 0.5  # of the transitions that q is fitted to, without the body state
@@ -175,7 +176,10 @@ class Trainer:
             self.skill_space,
             self._rngs["skill"],
             min_hold_steps=config.prediction.steps,
+            zero_fraction=config.collect.zero_skill_fraction,
         )
+        self._noise = torch.zeros(config.collect.num_envs, self.robot.command_dim, dtype=FLOAT)
+        """Of the newest actions, standard normal. Shape (N, A)."""
         self.replay: ReplayBuffer | None = None
         self.iteration = 0
         self.warm_start_over = config.skill_dynamics.warm_start_steps == 0
@@ -329,6 +333,7 @@ class Trainer:
                 "q_optimizer": self.q_optimizer.state_dict(),
                 "normalizer": self.normalizer.state_dict(),
                 "collector": self.collector.checkpoint(),
+                "noise": self._noise,
                 "replay": None if self.replay is None else self.replay.checkpoint(),
                 "rngs": {name: rng.bit_generator.state for name, rng in self._rngs.items()},
                 "generators": {name: g.get_state() for name, g in self._generators.items()},
@@ -359,9 +364,10 @@ class Trainer:
                 return action.numpy(), np.full(shape[0], -shape[1] * np.log(2.0), np.float32)
             seen, turns = features(torch.from_numpy(obs), torch.from_numpy(skill))
             noise = torch.randn(shape, generator=generator, dtype=FLOAT)
+            kept = self.config.collect.noise_correlation
+            noise = self._noise = kept * self._noise + (1.0 - kept * kept) ** 0.5 * noise
             scale = torch.linspace(*self.config.collect.noise_scale, len(noise), dtype=FLOAT)
-            noise *= scale[:, None]
-            action, log_prob = actor.sample(normalizer(seen), noise)
+            action, log_prob = actor.sample(normalizer(seen), noise * scale[:, None])
             return features.to_robot(action, turns).numpy(), log_prob.numpy()
 
         policy: Policy = sample
@@ -397,13 +403,13 @@ class Trainer:
         batch, reward_metrics = self._prepare(transition)
         shape = (num_steps, 2, batch_size, self.robot.command_dim)
         noise = torch.randn(shape, generator=generator, dtype=FLOAT).to(self.device)
-        sums: dict[str, Tensor] = {}
+        found: dict[str, list[Tensor]] = {}
         for step in range(num_steps):
             rows = slice(step * batch_size, (step + 1) * batch_size)
             update = self.sac.update(SacBatch(*(array[rows] for array in batch)), noise[step])
             for name, value in update.items():
-                sums[name] = sums.get(name, 0.0) + value
-        metrics |= {name: float(value) / num_steps for name, value in sums.items()}
+                found.setdefault(name, []).append(value)
+        metrics |= {name: float(torch.stack(values).mean()) for name, values in found.items()}
         metrics |= reward_metrics | {"temperature": float(self.sac.log_alpha.detach().exp())}
         broken = [name for name, value in metrics.items() if not np.isfinite(value)]
         if broken:
@@ -517,7 +523,9 @@ class Trainer:
         fresh = int(config.relabel_fraction * num)
         if fresh:
             skill = skill.clone()
-            new = self.skill_space.sample(fresh, self._rngs["alt_skill"])
+            new = self.skill_space.sample(
+                fresh, self._rngs["alt_skill"], self.config.collect.zero_skill_fraction
+            )
             order = torch.randperm(num, generator=self._generators["learn"]).to(self.device)
             skill[order[:fresh]] = torch.from_numpy(new).to(self.device)
             executed = order[fresh:] if fresh < num else slice(None)
@@ -545,12 +553,16 @@ class Trainer:
             )
             rewards.append(intrinsic_reward(own[rows], alt_log_probs, are_all=is_discrete))
         reward = torch.cat(rewards)
+        paid = reward + config.survival_bonus
+        if config.motion_cost > 0.0:
+            is_zero = (skill == 0.0).all(dim=1)
+            paid -= config.motion_cost * is_zero * self._motion(transition)
         features, turns = self.features(transition.policy_obs, skill)
         next_features, _ = self.features(transition.next_policy_obs, skill)
         batch = SacBatch(
             features=self.normalizer(features),
             action=self.features.from_robot(transition.action, turns),
-            reward=reward + config.survival_bonus,
+            reward=paid,
             next_features=self.normalizer(next_features),
             terminated=transition.terminated,
         )
@@ -562,6 +574,17 @@ class Trainer:
             "log_q_own": float(own.mean()),
             "log_q_others": float((own - judged).mean()),
         }
+
+    def _motion(self, transition: Transition) -> Tensor:
+        """How much the robot moves, in nats (``reward.motion_cost``). Shape (B,)."""
+        duration_s = self.config.prediction.steps * self.robot.control_dt
+        speed = transition.delta[:, :2].norm(dim=1) / duration_s
+        motion = torch.log1p(speed / 0.1)
+        part = observation_slices(self.robot).get("joint_velocities")
+        if part is not None:
+            joints = transition.next_policy_obs[:, part]
+            motion += torch.log1p(joints.square().mean(dim=1).sqrt())
+        return motion
 
     # --- making and restoring ------------------------------------------------------------------
 
@@ -639,6 +662,7 @@ class Trainer:
         self.q_optimizer.load_state_dict(saved["q_optimizer"])
         self.normalizer.load_state_dict(saved["normalizer"])
         self.collector.restore(saved["collector"])
+        self._noise = saved["noise"]
         if saved["replay"] is not None:
             first = Chunk(*(array[:1].numpy() for array in saved["replay"]["data"].values()))
             self.replay = self._make_replay(first)

@@ -16,6 +16,8 @@ from dads_ros.planning.skill_planner import Plan, SkillPlanner, robot_rngs
 from dads_ros.robot import RobotSpec
 
 Array = NDArray[np.float64]
+RAMP_S = 0.5
+"""In which a skill of length 1 becomes a zero skill."""
 Policy = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.floating]]
 """(policy_obs (R, O), skill (R, D)) -> command in the actuator's unit (R, A)."""
 
@@ -52,7 +54,7 @@ class ControlLoop:
 
     def go_on_from(self, other: "ControlLoop") -> None:
         """Hold what another one holds."""
-        self.skill, self._stands = other.skill, other._stands
+        self.skill, self._stands, self.asked_skill = other.skill, other._stands, other.asked_skill
 
     @property
     def plan_due(self) -> bool:
@@ -88,8 +90,8 @@ class ControlLoop:
             last_command: sent at the step before. Shape (R, A).
             fallen: ``state.has_fallen``, where that is known already. Shape (R,).
         Returns: the policy's command; without a skill, and where the plan is to stand, the
-            standing command or that of the stillest skill; the safe command of a robot that has
-            fallen. Shape (R, A).
+            standing command or, where there is none, that of skills that within RAMP_S become the
+            stillest one; the safe command of a robot that has fallen. Shape (R, A).
         """
         self._steps += 1
         standing, still = self.robot.standing_command, self.planner.stillest_skill
@@ -99,7 +101,9 @@ class ControlLoop:
             self.asked_skill = None
             command = np.broadcast_to(standing, last_command.shape)
         else:
-            skill = np.where(stands, still, still if self.skill is None else self.skill)
+            skill = np.where(
+                stands, self._toward(still), still if self.skill is None else self.skill
+            )
             self.asked_skill = skill
             command = self._policy(build_policy_obs(self.robot, state, last_command), skill)
             if standing is not None:
@@ -108,6 +112,17 @@ class ControlLoop:
         if not fallen.any():
             return command
         return np.where(fallen[:, None], self.robot.safe_command, command)
+
+    def _toward(self, still: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The skills of this control step of robots that come to a stand. Shape (R, D)."""
+        before = self.asked_skill
+        is_discrete = self.planner.model.skill_space.config.kind == "discrete"
+        if before is None or is_discrete:
+            return np.broadcast_to(still, (self.num_robots, len(still)))
+        way = still - before
+        left = np.linalg.norm(way, axis=1, keepdims=True)
+        part = np.minimum(1.0, self.robot.control_dt / RAMP_S / np.maximum(left, 1e-9))
+        return np.where(part < 1.0, before + part * way, still).astype(np.float32)
 
 
 def plan_start(robot: RobotSpec, state: RobotState, last_command: Array) -> Array:

@@ -44,10 +44,12 @@ def ring(num: int, radius: float) -> np.ndarray:
     return radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
-def test_a_sector_counts_from_four_skills_beyond_three_metres_on() -> None:
+def test_a_sector_counts_from_a_64th_of_the_skills_beyond_three_metres_on() -> None:
     assert metrics_of(ring(48, 3.1)).to_dict()["sectors_3m"] == 12
     assert metrics_of(ring(48, 2.9)).to_dict()["sectors_3m"] == 0
-    assert metrics_of(ring(36, 3.1)).to_dict()["sectors_3m"] == 0
+    for num, sectors in ((48, 12), (36, 0)):  # four of 256 in each, and three
+        ends = np.concatenate([ring(num, 3.1), np.zeros((256 - num, 2))])
+        assert metrics_of(ends).to_dict()["sectors_3m"] == sectors
     assert metrics_of(ring(48, 3.1)).skills_per_sector().tolist() == [4] * 12
     one = metrics_of(np.tile([[5.0, 0.1]], (4, 1))).skills_per_sector()
     assert one.tolist() == [4] + [0] * 11

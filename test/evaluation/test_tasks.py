@@ -13,7 +13,7 @@ from dads_ros.cli.main import main
 from dads_ros.config import PlannerConfig, SkillPriorConfig
 from dads_ros.envs.model import RobotModel
 from dads_ros.errors import ConfigError
-from dads_ros.evaluation.driving import Driver
+from dads_ros.evaluation.driving import Drive, Driver
 from dads_ros.evaluation.statistics import means
 from dads_ros.evaluation.tasks import (
     FILLED,
@@ -61,6 +61,28 @@ def test_a_robot_that_can_go_anywhere_does_every_task(
     assert figures["obstacles"]["touch_fraction"] == 0.0
     share = figures["obstacles"]["obstacle_goal_fraction"]
     assert share is not None and share > 0.5  # at 1 m/s there is no time for all the ways around
+
+
+def test_standing_is_measured_after_a_run_up_and_with_a_push(point_mass_bundle: Path) -> None:
+    driver = driver_of(SkillBundle(point_mass_bundle))
+    drives: list[Drive] = []
+    drive = driver.drive
+
+    def keep(*args: object, **kwargs: object) -> Drive:
+        drives.append(drive(*args, **kwargs))
+        return drives[-1]
+
+    driver.__dict__["drive"] = keep
+    figures = means(evaluate_task("stand", driver, 8, 200))
+    velocity = np.diff(drives[-1].tracks, axis=1) / driver.model.spec.control_dt
+    speed = np.linalg.norm(velocity, axis=2)
+    run_up = len(velocity[0]) - 200
+    assert (speed[1::2, run_up - 1] > 0.5).all() and (speed[::2, run_up - 1] < 0.1).all()
+    pushed = speed[:, run_up + 100] - speed[:, run_up + 99]
+    assert (pushed > 0.2).all()
+    assert figures["stand_fall_fraction"] == 0.0
+    drift = figures["stand_drift_m"]
+    assert drift is not None and 0.1 < drift < 1.0  # the point mass rolls on for a second
 
 
 def test_points_are_visited_one_after_the_other() -> None:

@@ -67,6 +67,22 @@ def test_with_yaw_symmetry_turning_world_and_skill_together_changes_no_feature()
     assert torch.allclose(seen, again, atol=1e-5)
 
 
+def test_with_yaw_symmetry_a_zero_skill_is_seen_from_the_heading() -> None:
+    model, features = ant_features(yaw=True, body=True)
+    rng, zero = np.random.default_rng(0), torch.zeros(64, 2)
+    state, command = tumbling_state(rng), rng.uniform(-1, 1, (64, 8))
+    turn = np.array([np.cos(0.55), 0.0, 0.0, np.sin(0.55)])
+    turned = dataclasses.replace(state, orientation=multiply(turn, state.orientation))
+    faster = dataclasses.replace(state, linear_velocity=1.5 * state.linear_velocity)
+    seen, again, moving = (
+        features(torch.from_numpy(build_policy_obs(model.spec, each, command)), zero)[0]
+        for each in (state, turned, faster)
+    )
+    assert torch.allclose(seen, again, atol=1e-5)
+    is_flat = np.abs(state.up_z()) > 0.1  # else the body's x-axis is nearly vertical
+    assert ((seen - moving)[is_flat].abs().sort(dim=1).values[:, -3:] > 1e-3).all()
+
+
 def test_in_the_heading_frame_turning_the_world_changes_no_feature() -> None:
     model = RobotModel(RobotSpec.load("ant"))
     prediction = PredictionSpec(fields=("x", "y", "yaw"), frame="heading")

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import subprocess
 from pathlib import Path
 
@@ -65,6 +66,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, kind: str) ->
     if kind == "ant":
         values = read_yaml(share_folder() / "config" / "train" / "ant.yaml")
         values["collect"] |= {"num_envs": 16, "warmup_steps": 512, "replay_capacity": 4000}
+        values["collect"] |= {"noise_correlation": 0.7, "zero_skill_fraction": 0.2}
         values["sac"] |= {"gradient_steps": 4}
         values["skill_dynamics"] |= {"warm_start_steps": 1}
         config = TrainConfig.from_dict(values | {"num_iterations": 12, "evaluate_every": 1000})
@@ -160,7 +162,7 @@ def test_skills_are_shown_now_and_then_and_nothing_depends_on_it(tmp_path: Path)
         trainers[period] = Trainer(config, tmp_path / str(period))
         seen[period] = [m.skills for m in trainers[period].iterations()]
     assert [i for i, skills in enumerate(seen[3600.0]) if skills is not None] == [5, 11]
-    assert [len(skills.tracks) for skills in seen[0.0]] == 2 * [64, 64, 64, 64, 64, 256]
+    assert [len(skills.tracks) for skills in seen[0.0]] == 2 * [32, 32, 32, 32, 32, 48]
     assert all(map(torch.equal, weights(trainers[0.0]), weights(trainers[3600.0])))
     assert trainers[0.0].best is not None
     assert trainers[3600.0].best is not None
@@ -450,6 +452,44 @@ def test_noise_grows_from_the_first_robot_to_the_last(tmp_path: Path) -> None:
     assert off[-num:].mean() > 2.0 * off[:num].mean()
 
 
+def test_noise_may_be_correlated_in_time(tmp_path: Path) -> None:
+    for correlation in (0.0, 0.8):
+        collect = {"num_envs": 256, "warmup_steps": 512, "noise_correlation": correlation}
+        trainer = Trainer(small_config(collect=collect), tmp_path / str(correlation))
+        parts, noise = (trainer.features, trainer.normalizer, trainer.sac.actor), []
+        for _ in range(20):
+            trainer.collector.env.steps[:] = 0
+            trainer._collect(*parts, explore=False)
+            noise.append(trainer._noise.flatten().numpy())
+        steps = trainer.config.collect.steps_per_iteration
+        between = np.mean([np.corrcoef(a, b)[0, 1] for a, b in itertools.pairwise(noise)])
+        assert between == pytest.approx(correlation**steps, abs=0.03)
+        assert np.std(noise) == pytest.approx(1.0, abs=0.05)
+
+
+def test_moving_under_a_zero_skill_costs(tmp_path: Path) -> None:
+    collect = {"num_envs": 16, "steps_per_iteration": 60, "warmup_steps": 10**6}
+    collect |= {"zero_skill_fraction": 0.3, "episode_steps": 50}
+    config = TrainConfig.from_dict({"robot": "ant", "collect": collect, "num_iterations": 4})
+    trainer = Trainer(config, tmp_path)
+    run(trainer, 4)
+    assert trainer.replay is not None
+    sample = trainer.replay.sample(2048, torch.Generator().manual_seed(0))
+    trainer._rngs["alt_skill"] = np.random.default_rng(3)
+    plain, _ = trainer._prepare(sample)
+    reward = dataclasses.replace(trainer.config.reward, motion_cost=0.5)
+    trainer.config = dataclasses.replace(trainer.config, reward=reward)
+    trainer._rngs["alt_skill"] = np.random.default_rng(3)
+    paid, _ = trainer._prepare(sample)
+    is_zero, cost = (sample.skill == 0.0).all(dim=1), plain.reward - paid.reward
+    assert 0.2 < is_zero.float().mean() < 0.4
+    assert (cost[~is_zero] == 0.0).all()
+    speed = sample.delta.norm(dim=1) / (trainer.config.prediction.steps * trainer.robot.control_dt)
+    joint_speed = sample.next_policy_obs[:, observation_slices(trainer.robot)["joint_velocities"]]
+    wanted = 0.5 * (torch.log1p(speed / 0.1) + torch.log1p(joint_speed.square().mean(1).sqrt()))
+    assert torch.allclose(cost[is_zero], wanted[is_zero], atol=1e-5)
+
+
 def test_the_reward_is_that_of_the_linear_q_with_its_means_stretched(tmp_path: Path) -> None:
     values = small_config().to_dict()
     values["skill_dynamics"] |= {"linear": True, "stretch": 1.5}
@@ -523,6 +563,10 @@ def test_symmetries_need_what_they_are_built_on(tmp_path: Path) -> None:
             skill_prior={"kind": "disc", "dim": 3},
             skill_dynamics={"linear": True},
         )
+    with pytest.raises(ConfigError, match="a discrete one has no zero skill"):
+        small_config(skill_prior={"kind": "discrete"}, collect={"zero_skill_fraction": 0.1})
+    with pytest.raises(ConfigError, match="it is the cost of moving under a zero skill"):
+        small_config(reward={"motion_cost": 0.1})
     with pytest.raises(ConfigError, match="no direction in a discrete skill"):
         TrainConfig.from_dict(
             {

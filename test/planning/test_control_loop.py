@@ -8,7 +8,7 @@ import numpy as np
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.config import PlannerConfig
 from dads_ros.observation import RobotState, policy_obs_dim
-from dads_ros.planning.control_loop import ControlLoop, plan_start
+from dads_ros.planning.control_loop import RAMP_S, ControlLoop, plan_start
 from dads_ros.planning.costs import GoalCost
 from dads_ros.planning.skill_planner import SkillPlanner, robot_rngs
 from dads_ros.prediction import BODY
@@ -100,6 +100,25 @@ def test_a_robot_without_a_standing_command_stands_by_its_stillest_skill(
     np.testing.assert_allclose(loop.asked_skill, [loop.planner.stillest_skill])
     loop.plan(state, np.zeros((1, 2)), GoalCost([[0.0, 0.0]], radius_m=1.0))
     np.testing.assert_allclose(loop.command(state, np.zeros((1, 2))), still)
+
+
+def test_without_a_standing_command_skills_go_down_to_the_stillest_one(
+    point_mass_bundle: Path,
+) -> None:
+    loop, dt = make_loop(point_mass_bundle, standing_command=None), 0.1
+    assert loop.robot.control_dt == dt
+    for by_hand in (np.array([[0.0, -0.9]]), np.array([[0.3, 0.0]])):
+        loop.hold_by_hand(by_hand)
+        loop.command(make_state(), np.zeros((1, 2)))
+        before, num_steps = loop.asked_skill, 0
+        loop.skill = None
+        while before.any():
+            loop.command(make_state(), np.zeros((1, 2)))
+            change = loop.asked_skill - before
+            assert np.linalg.norm(change) <= dt / RAMP_S + 1e-6
+            assert (change @ before.T) < 0.0
+            before, num_steps = loop.asked_skill, num_steps + 1
+        assert num_steps == np.ceil(np.linalg.norm(by_hand) * RAMP_S / dt - 1e-6)
 
 
 def test_where_the_plan_is_to_stand_the_robot_gets_the_standing_command(
