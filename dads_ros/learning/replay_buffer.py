@@ -121,7 +121,8 @@ class ReplayBuffer:
             num: B.
             generator: source of randomness.
             newest_fraction: draw from this part of the rows, newest first.
-            robot_fraction: draw from this part of the robots, first ones first.
+            robot_fraction: draw from this part of the robots, first ones first. Where none of
+                these held a skill long enough, from all.
         """
         k, data = self._prediction.steps, self._data
         newest = self.rows_added - 1 - k
@@ -149,6 +150,8 @@ class ReplayBuffer:
             if missing <= 0:
                 break
         else:
+            if newest_fraction < 1.0 or robot_fraction < 1.0:  # these may have fallen too soon
+                return self.sample(num, generator)
             raise ConfigError(
                 "the replay buffer holds no skill that was held for a whole prediction"
             )

@@ -52,6 +52,15 @@ def test_skills_held_for_less_than_k_steps_are_not_sampled() -> None:
         make(100, 60, 2).sample(10, torch.Generator().manual_seed(0))
 
 
+def test_where_the_newest_skills_were_too_short_older_ones_are_sampled() -> None:
+    buffer = make(100, 60, 5)
+    buffer.add(chunk(60, 20, 2))
+    sample = buffer.sample(100, torch.Generator().manual_seed(0), 0.2)
+    assert sample.policy_obs.max() < 60
+    buffer.add(chunk(80, 20, 5))
+    assert buffer.sample(100, torch.Generator().manual_seed(0), 0.2).policy_obs.min() >= 80
+
+
 def test_the_ring_forgets_the_oldest_rows_and_never_mixes_old_with_new() -> None:
     buffer = make(20, 20, 5)
     for start in range(20, 90, 10):
