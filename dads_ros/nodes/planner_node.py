@@ -55,6 +55,9 @@ from dads_ros.process import STOP
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 LAST_COMMAND_TIMEOUT_S = 0.1  # until everybody has acknowledged; DDS may ask only every 2 s
 NUM_LAST_COMMANDS, LAST_COMMANDS_S = 3, 0.05
+LOOKS = 8
+"""At the age of the newest state within ``state_timeout_s``: a single one could be too early by a
+hair, and the next too late."""
 
 
 class SkillPlannerNode(SteadyLifecycleNode):
@@ -329,7 +332,7 @@ class SkillPlannerNode(SteadyLifecycleNode):
         self._has_other_type = bool(nodes)
 
     def _check_state_age(self) -> None:
-        """Fires when no complete state came for ``state_timeout_s``."""
+        """Fires again and again while no complete state comes; a command may get lost."""
         if not self._is_active or self._controller is None:
             return
         result = self._controller.check_age()
@@ -338,7 +341,7 @@ class SkillPlannerNode(SteadyLifecycleNode):
 
     def _use_settings(self) -> None:
         """From now on: wait by another ``state_timeout_s``, show another ``goal_tolerance_m``."""
-        period_ns = int(self._settings.config.state_timeout_s * 1e9)
+        period_ns = int(self._settings.config.state_timeout_s * 1e9 / LOOKS)
         if self._watchdog.timer_period_ns != period_ns:
             self._watchdog.timer_period_ns = period_ns
             self._watchdog.reset()
@@ -416,7 +419,7 @@ class SkillPlannerNode(SteadyLifecycleNode):
             callback_group=MutuallyExclusiveCallbackGroup(),  # else all others waited for it
         )
         self._watchdog = self.create_timer(
-            self._settings.config.state_timeout_s, self._check_state_age, clock=STEADY
+            self._settings.config.state_timeout_s / LOOKS, self._check_state_age, clock=STEADY
         )
         self.create_timer(1.0, self._look_around, clock=STEADY)
         self._diagnostics = Diagnostics(
