@@ -406,6 +406,13 @@ class CostsConfig(Config):
     bounds_m: tuple[float, float, float, float] = setting(
         (-1e6, -1e6, 1e6, 1e6), help="x_min, y_min, x_max, y_max of where to stay, odom, m."
     )
+    fall: float = setting(
+        10.0,
+        min=0.0,
+        max=1e6,
+        help="Probability that the plan leads to a fall, for bundles that predict it: metres that "
+        "a sure fall is worth.",
+    )
     skill_change: float = setting(
         0.2,
         min=0.0,

@@ -25,12 +25,14 @@ Delta = Callable[..., NDArray[np.floating]]
 With ``body_state`` there are two arguments more: policy_obs (N, O), and (N, 1) of 1 where it is
 known, else 0. With ``momentum`` there is one: in its columns skill, velocity of the base (m/s) and
 the time that the skill is held (s); and what comes is its mean velocity meanwhile and its velocity
-afterwards, world frame (N, D + 3) -> (N, 4)."""
+afterwards, world frame (N, D + 3) -> (N, 4); with ``falls`` also the log-odds of a fall (N, 5)."""
 
 PredictedField = Literal["x", "y", "yaw", ObservationField]
 POSE_FIELDS = ("x", "y", "yaw")
 POSE, BODY = 3, 5
 """A plan's start: columns of the pose, then the velocity, from BODY on policy_obs."""
+FALLS = "falls"
+"""Name of the predicted column of how many falls are to be expected so far."""
 MOMENTUM_INPUT = "skill_velocity_duration"
 """Name of the input of a skill dynamics with momentum."""
 
@@ -68,6 +70,11 @@ class PredictionSpec(Config):
         "and an output of it, and the time that the skill is held an input, q(delta, v' | v, z, "
         "t).",
     )
+    falls: bool = setting(
+        False,
+        help="With 'momentum': the probability of a fall within 'steps' of the beginning of a "
+        "skill is predicted as well.",
+    )
 
     def __post_init__(self) -> None:
         """Check the combination. Raises: ConfigError."""
@@ -77,6 +84,8 @@ class PredictionSpec(Config):
             raise ConfigError(
                 "'momentum' needs 'fields: [x, y]', 'frame: world' and no 'body_state'"
             )
+        if self.falls and not self.momentum:
+            raise ConfigError("'falls' needs 'momentum'; 'dads-ros refit' makes bundles with both")
         if self.fields[: len(pose)] != pose or pose not in (("x", "y"), ("x", "y", "yaw")):
             raise ConfigError(
                 f"'fields' is {list(self.fields)}; expected x, y, perhaps yaw, and then any of "
@@ -103,6 +112,11 @@ class PredictionSpec(Config):
     def pose_fields(self) -> tuple[PredictedField, ...]:
         """Those of the base's pose, the first columns of a prediction."""
         return tuple(field for field in self.fields if field in POSE_FIELDS)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What the first columns of a prediction are: those of the pose, and perhaps ``FALLS``."""
+        return (*self.pose_fields, FALLS) if self.falls else self.pose_fields
 
     @property
     def body_fields(self) -> tuple[PredictedField, ...]:
@@ -152,7 +166,8 @@ class PredictionSpec(Config):
             skills: shape (N, H, D).
             duration_steps: control steps that each skill is held.
         Returns: the predicted fields before the first and after each skill, x, y and yaw in the
-            world frame. Shape (N, H + 1, P).
+            world frame, with ``falls`` also the number of falls to be expected until then. Shape
+            (N, H + 1, P).
         """
         if self.momentum:
             return self._momentum_rollout(robot.control_dt, delta, start, skills, duration_steps)
@@ -191,16 +206,20 @@ class PredictionSpec(Config):
         inputs[:, -1] = duration_s
         velocity: Array | float = start[..., POSE:BODY] if start.shape[-1] > POSE else 0.0
         # Moments first: what is asked of all candidates at once lies together.
-        predictions = np.empty((repeats * horizon + 1, num, 2), np.float32)
-        predictions[0] = start[..., :2]
+        predictions = np.zeros((repeats * horizon + 1, num, len(self.columns)), np.float32)
+        predictions[0, :, :2] = start[..., :2]
+        part = np.float32(duration_steps / (repeats * self.steps))
         for index in range(repeats * horizon):
             if index % repeats == 0:
                 inputs[:, :dim] = skills[:, index // repeats]
             inputs[:, dim:-1] = velocity
             velocities = delta(inputs)
             moved = velocities[:, :2] * duration_s
-            np.add(predictions[index], moved, out=predictions[index + 1])
-            velocity = velocities[:, 2:]
+            np.add(predictions[index, :, :2], moved, out=predictions[index + 1, :, :2])
+            velocity = velocities[:, 2:4]
+            if self.falls:  # -log(1 - p) adds up, of the part of ``steps`` that the skill is held
+                expected = part * np.logaddexp(np.float32(0.0), velocities[:, 4])
+                np.add(predictions[index, :, 2], expected, out=predictions[index + 1, :, 2])
         return predictions[::repeats].transpose(1, 0, 2)
 
     def _changes(

@@ -43,8 +43,8 @@ class SkillBundle:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """What the first columns of predictions are: x, y and perhaps yaw."""
-        return self.manifest.prediction.pose_fields
+        """What the first columns of predictions are: x, y and perhaps yaw, or falls."""
+        return self.manifest.prediction.columns
 
     @property
     def control_dt(self) -> float:
@@ -99,6 +99,7 @@ def network_file(folder: Path, manifest: BundleManifest, name: str) -> NetworkFi
         inputs = {"policy_obs": obs_dim, "skill": dim}
         return NetworkFile(path, content, inputs, "command", robot.command_dim)
     if prediction.momentum:
-        return NetworkFile(path, content, {MOMENTUM_INPUT: dim + 3}, "delta", 4)
+        num = 5 if prediction.falls else 4
+        return NetworkFile(path, content, {MOMENTUM_INPUT: dim + 3}, "delta", num)
     body = {"policy_obs": obs_dim, "known": 1} if prediction.body_state else {}
     return NetworkFile(path, content, {"skill": dim} | body, "delta", prediction.dim(robot))

@@ -4,8 +4,9 @@ What training leaves behind is the mean over a robot that explores, at whatever 
 the mean action drives, skills change as they do in planning, and the velocity of the base is an
 input and an output: q(delta, v' | v, z, t), so that a plan knows how long the robot takes to turn
 about. The time t that the skill is held is an input as well, so that each skill of a plan is one
-prediction, unless it is held for more than ``MAX_STEPS``. Not in the paper, whose x-y skill
-dynamics sees the skill alone. Works on every bundle that predicts x and y in the world frame; the
+prediction, unless it is held for more than ``MAX_STEPS``. It also predicts whether the robot falls
+within ``MAX_STEPS`` of a skill's beginning. Not in the paper, whose x-y skill dynamics sees the
+skill alone. Works on every bundle that predicts x and y in the world frame; the
 policy is not touched.
 
 Shapes: N rows, L control steps of the longest prediction, D skill dimensions.
@@ -65,6 +66,8 @@ class Motion(NamedTuple):
     """Mean velocity until 1, 2, ... L control steps later and velocity then, m/s. (N, L, 4)."""
     num_steps: Tensor
     """Of the track, during which the skill was held. Shape (N,), 1 to L."""
+    fell: Tensor
+    """Within L control steps, whatever came next: 1, 0, or NaN where nobody knows. Shape (N,)."""
     robot: Tensor
     """Which one it was. Shape (N,)."""
     control_dt: float
@@ -124,7 +127,7 @@ def refit_bundle(
         check_parity(dynamics, examples, "delta", new / DYNAMICS_FILE)
         manifest = dataclasses.replace(
             old,
-            prediction=PredictionSpec(steps=MAX_STEPS, momentum=True),
+            prediction=PredictionSpec(steps=MAX_STEPS, momentum=True, falls=True),
             files=old.files | {DYNAMICS_FILE: sha256(new / DYNAMICS_FILE)},
             refit_commit=source_commit(),
             evaluation=None,
@@ -143,8 +146,7 @@ def watch(
 ) -> Motion:
     """Let the policy's mean action drive robots whose skills change, some often and some seldom.
 
-    A motion ends where the skill changes, or where the robot falls or is reset; those shorter than
-    ``HELD_STEPS`` are left out.
+    A motion ends where the skill changes, or where the robot falls or is reset.
     """
     rng = np.random.default_rng(seed)
     env = VectorEnv(
@@ -164,7 +166,7 @@ def watch(
         place, velocity = env.state.position[:, :2], env.state.ground_velocity(model.spec)
         return np.concatenate([place, velocity], axis=1, dtype=np.float32)
 
-    skills, changes, states, stands = [], [], [look()], []
+    skills, changes, states, stands, falls = [], [], [look()], [], []
     for _ in range(NUM_PERIODS):
         changes.append(rng.random(NUM_ROBOTS) < probability)
         held = np.where(changes[-1][:, None], _next_skills(skill_space, held, rng), held)
@@ -172,7 +174,8 @@ def watch(
         for _ in range(HELD_STEPS):
             before = ~env.needs_reset & ~env.state.has_fallen(model.spec)
             env.step(policy(env.policy_obs(), held))
-            stands.append(before & ~env.diverged & ~env.state.has_fallen(model.spec))
+            falls.append(before & (env.diverged | env.state.has_fallen(model.spec)))
+            stands.append(before & ~falls[-1])
             states.append(look())
     num_steps = _num_steps(np.stack(stands), np.stack(changes))
     seen, starts, dt = np.stack(states), HELD_STEPS * np.arange(NUM_PERIODS), model.spec.control_dt
@@ -181,11 +184,35 @@ def watch(
     track = np.moveaxis(seen[later], 1, 2)  # (periods, robots, L, 4)
     track[..., :2] -= seen[starts][:, :, None, :2]
     track[..., :2] /= np.float32(dt) * steps[:, None]
-    whole = num_steps >= HELD_STEPS
-    robots = np.broadcast_to(np.arange(NUM_ROBOTS), whole.shape)
-    columns = (np.stack(skills), seen[starts][..., 2:], track, num_steps, robots)
-    skill, velocity, tracks, lengths, robot = (torch.from_numpy(v[whole]) for v in columns)
-    return Motion(skill, velocity, tracks, lengths, robot, dt)
+    begun = num_steps > 0
+    robots = np.broadcast_to(np.arange(NUM_ROBOTS), begun.shape)
+    fell = _fell(np.stack(stands), np.stack(falls))
+    columns = (np.stack(skills), seen[starts][..., 2:], track, num_steps, fell, robots)
+    skill, velocity, tracks, lengths, fell_soon, robot = (
+        torch.from_numpy(v[begun]) for v in columns
+    )
+    return Motion(skill, velocity, tracks, lengths, fell_soon, robot, dt)
+
+
+def _fell(stands: NDArray[np.bool_], falls: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Whether robots fall within ``MAX_STEPS`` of the beginning of each period. (periods, robots).
+
+    NaN where they are reset before, or the end comes.
+
+    Args:
+        stands: whether each control step was one of an upright robot. Shape (steps, robots).
+        falls: whether it was one in which the robot fell. Shape (steps, robots).
+    """
+    fell, robots = (
+        np.full(stands[::HELD_STEPS].shape, np.nan, np.float32),
+        np.arange(stands.shape[1]),
+    )
+    for index, own in enumerate(fell):
+        ahead = slice(HELD_STEPS * index, HELD_STEPS * index + MAX_STEPS)
+        first = stands[ahead].argmin(axis=0)  # step of a robot that is not upright
+        own[stands[ahead].sum(axis=0) == MAX_STEPS] = 0.0
+        own[falls[ahead][first, robots]] = 1.0
+    return fell
 
 
 def _num_steps(stands: NDArray[np.bool_], changes: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -209,12 +236,14 @@ def fit(motion: Motion, *, yaw_symmetry: bool, seed: int) -> tuple[nn.Sequential
     """The skill dynamics, and its mean error on robots that it has not seen, in displacements.
 
     Its input is skill, velocity (m/s) and the time that the skill is held (s), its output the mean
-    velocity meanwhile and the velocity afterwards (m/s), world frame. Shapes (N, D + 3) -> (N, 4).
+    velocity meanwhile and the velocity afterwards (m/s), world frame, and the log-odds of a fall
+    within ``MAX_STEPS``, whatever that time. Shapes (N, D + 3) -> (N, 5).
 
-    Least squares, which is a Gaussian's maximum likelihood. In each epoch every row is seen for
-    another time of its track, and with ``yaw_symmetry`` at another random yaw. That everything may
-    be turned is learned, not built in, for the network runs thousands of times a second on few
-    rows, and the time that takes is that of its operations.
+    Least squares, which is a Gaussian's maximum likelihood, on motions of at least ``HELD_STEPS``,
+    and cross-entropy for falls. In each epoch every row is seen for another time of its track, and
+    with ``yaw_symmetry`` at another random yaw. That everything may be turned is learned, not
+    built in, for the network runs thousands of times a second on few rows, and the time that takes
+    is that of its operations.
     """
     generator = torch.Generator().manual_seed(seed)
     # Motions of one robot share steps, and say how well each other is predicted.
@@ -224,7 +253,9 @@ def fit(motion: Motion, *, yaw_symmetry: bool, seed: int) -> tuple[nn.Sequential
     test, train = motion.rows(is_test), motion.rows(~is_test)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = mlp(motion.skill.shape[1] + 3, HIDDEN, 4)
+        net = mlp(motion.skill.shape[1] + 3, HIDDEN, 5)
+    fell, is_known = train.fell.nan_to_num(), ~train.fell.isnan()
+    is_long = train.num_steps >= HELD_STEPS
 
     def epoch() -> tuple[Tensor, Tensor]:
         part = torch.rand(len(train.skill), generator=generator)
@@ -238,7 +269,7 @@ def fit(motion: Motion, *, yaw_symmetry: bool, seed: int) -> tuple[nn.Sequential
     mean, std = inputs.mean(0), inputs.std(0)
     is_constant = std < MIN_STD  # across the line that a robot moves on: nothing is learned of it
     std = std.clamp_min(MIN_STD)
-    scale = outputs.square().mean(0).sqrt().clamp_min(1e-3)
+    scale = outputs[is_long].square().mean(0).sqrt().clamp_min(1e-3)
     optimizer = torch.optim.Adam(net.parameters(), LEARNING_RATE)
     num_batches = len(inputs) // BATCH
     schedule = torch.optim.lr_scheduler.LinearLR(
@@ -250,7 +281,12 @@ def fit(motion: Motion, *, yaw_symmetry: bool, seed: int) -> tuple[nn.Sequential
         rows = torch.randperm(len(inputs), generator=generator)
         for batch in rows[: num_batches * BATCH].view(num_batches, BATCH):
             optimizer.zero_grad()
-            nn.functional.mse_loss(net(inputs[batch]), outputs[batch]).backward()
+            found = net(inputs[batch])
+            square = (found[:, :4] - outputs[batch]).square().mean(1)
+            entropy = nn.functional.binary_cross_entropy_with_logits(
+                found[:, 4], fell[batch], reduction="none"
+            )
+            (is_long[batch] * square + is_known[batch] * entropy).mean().backward()
             optimizer.step()
             schedule.step()
     first, last = net[0], net[-1]
@@ -258,10 +294,12 @@ def fit(motion: Motion, *, yaw_symmetry: bool, seed: int) -> tuple[nn.Sequential
         first.weight.div_(std)
         first.weight[:, is_constant] = 0.0
         first.bias.sub_(first.weight @ mean)
-        last.weight.mul_(scale[:, None])
-        last.bias.mul_(scale)
+        last.weight[:4].mul_(scale[:, None])
+        last.bias[:4].mul_(scale)
+        test = test.rows(test.num_steps >= HELD_STEPS)
         inputs, moved = test.at(torch.full_like(test.num_steps, HELD_STEPS))
-        error, moved = (net(inputs) - moved)[:, :2], moved[:, :2]
+        moved = moved[:, :2]
+        error = net(inputs)[:, :2] - moved
     return net, float(error.norm(dim=1).mean() / moved.norm(dim=1).mean())
 
 

@@ -77,7 +77,7 @@ class PlanDisplay:
         stamp_ns: int,
     ) -> Path:
         """The predicted way: before the first and after each skill, with its time."""
-        poses = plan.predictions[0, :, : len(model.fields)]
+        poses = plan.predictions[0, :, : 3 if "yaw" in model.fields else 2]
         step_s = config.planner.skill_duration_steps * model.control_dt
         return path_message(poses, height, stamp_ns, step_s, self._frames)
 

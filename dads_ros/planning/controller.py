@@ -30,6 +30,7 @@ from dads_ros.planning.pace import Pace
 from dads_ros.planning.skill_planner import Plan, SkillPlanner, robot_rngs
 from dads_ros.planning.stamp_order import StampOrder
 from dads_ros.planning.tasks import Task
+from dads_ros.prediction import FALLS
 from dads_ros.robot import RobotSpec
 
 logger = logging.getLogger(__name__)
@@ -442,6 +443,7 @@ class SkillController:
                 held=loop.skill,
                 robot_radius_m=loop.robot.radius_m,
                 standing_radius_m=config.planner.standing_radius_m,
+                predicts_falls=FALLS in loop.planner.model.fields,
                 custom=self._custom,
             )
             plan = loop.planner.plan(start, cost)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dads_ros.errors import PlanningError
+from dads_ros.prediction import FALLS
 
 Float32 = NDArray[np.float32]
 Array = NDArray[np.floating]
@@ -30,7 +31,8 @@ class Candidates:
     points: Float32
     """The same at points spread evenly in time over the plan, the start left out. (R, K, T, P)."""
     fields: tuple[str, ...]
-    """What the first columns are: x, y (m) and perhaps yaw (rad)."""
+    """What the first columns are: x, y (m) and perhaps yaw (rad), or falls (how many are to be
+    expected until then)."""
     duration_s: float
     """Of the whole plan."""
 
@@ -348,6 +350,14 @@ class BoundsCost:
         outside = np.maximum(np.maximum(x_min - x, x - x_max), np.maximum(y_min - y, y - y_max))
         allowed = np.maximum(outside[..., :1], 0.0) + np.float32(1e-4)
         return np.where((outside > allowed).any(-1), np.float32(np.inf), np.float32(0.0))
+
+
+class FallCost:
+    """Probability of a fall that the plan leads to, of bundles that predict it."""
+
+    def __call__(self, plans: Candidates) -> Array:
+        """0 to 1. Shape (R, K)."""
+        return -np.expm1(-plans.predictions[:, :, -1, plans.fields.index(FALLS)])
 
 
 class SkillChangeCost:

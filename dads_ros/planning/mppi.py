@@ -41,7 +41,7 @@ class SkillModel(Protocol):
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """What the first predicted columns are: x, y and perhaps yaw."""
+        """What the first predicted columns are: x, y and perhaps yaw, or falls."""
 
     @property
     def control_dt(self) -> float:

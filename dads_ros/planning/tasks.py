@@ -14,6 +14,7 @@ from dads_ros.planning.costs import (
     Array,
     BoundsCost,
     Cost,
+    FallCost,
     GoalCost,
     HeadingCost,
     PathCost,
@@ -67,6 +68,7 @@ class Task:
         held: Array | None,
         robot_radius_m: float,
         standing_radius_m: float,
+        predicts_falls: bool = False,
         custom: Cost | None = None,
     ) -> WeightedCosts:
         """The cost of plans that begin now.
@@ -77,6 +79,7 @@ class Task:
             held: the skill until now. Shape (R, D).
             robot_radius_m: of the robot's footprint.
             standing_radius_m: nearer to the goal than this, all places are equally good.
+            predicts_falls: the bundle does.
             custom: a cost of the user's own.
         """
         terms: dict[str, tuple[float, Cost]] = {}
@@ -104,6 +107,8 @@ class Task:
             obstacles = ObstacleCost(self.maps, robot_radius_m, config.margin_m)
             terms["obstacles"] = (config.obstacles, obstacles)
         terms["bounds"] = (config.bounds, BoundsCost(config.bounds_m))
+        if predicts_falls:
+            terms["fall"] = (config.fall, FallCost())
         if held is not None:
             terms["skill_change"] = (config.skill_change, SkillChangeCost(held))
         if custom is not None:

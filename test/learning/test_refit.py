@@ -54,7 +54,8 @@ def seen_of(skill: torch.Tensor, velocity: torch.Tensor, num_steps: torch.Tensor
     mean = 2.0 * skill[:, None] + lag * (1.0 - torch.exp(-time)) / time
     track = torch.cat([mean, after], dim=2)
     track[torch.arange(20) >= num_steps[:, None]] = 1e3
-    return Motion(skill, velocity, track, num_steps, torch.arange(len(skill)), control_dt=0.1)
+    fell = torch.full((len(skill),), torch.nan)
+    return Motion(skill, velocity, track, num_steps, fell, torch.arange(len(skill)), 0.1)
 
 
 @pytest.mark.parametrize("yaw_symmetry", [False, True])
@@ -66,7 +67,7 @@ def test_a_lag_is_learned_for_every_time_that_a_skill_is_held(yaw_symmetry: bool
         longer = motion.rows(motion.num_steps >= steps)
         inputs, expected = longer.at(torch.full((len(longer.skill),), steps))
         with torch.no_grad():
-            error_m_s = (net(inputs) - expected).norm(dim=1)
+            error_m_s = (net(inputs)[:, :4] - expected).norm(dim=1)
         stands = (longer.skill == 0.0).all(dim=1)
         assert len(inputs) > 90 and error_m_s.mean() < limit_m_s
         assert stands.any() and error_m_s[stands].mean() < 0.2
@@ -93,7 +94,7 @@ def test_with_yaw_symmetry_what_was_seen_one_way_is_known_every_way() -> None:
     )
     net, _ = fit(seen_of(skill, velocity, motion.num_steps), yaw_symmetry=True, seed=0)
     with torch.no_grad():
-        velocities = net(torch.tensor([[0.0, 0.5, 0.0, 0.0, 1.0]]))
+        velocities = net(torch.tensor([[0.0, 0.5, 0.0, 0.0, 1.0]]))[:, :4]
     expected = torch.tensor([[0.0, float(np.exp(-1.0)), 0.0, 1.0 - float(np.exp(-1.0))]])
     torch.testing.assert_close(velocities, expected, rtol=0.0, atol=0.1)
 
@@ -117,6 +118,55 @@ def test_a_motion_ends_where_the_skill_changes_and_where_the_robot_does_not_stan
     assert refit._num_steps(long, np.zeros((8, 1), bool)).max() == refit.MAX_STEPS
 
 
+def test_a_fall_counts_for_every_skill_that_began_so_shortly_before() -> None:
+    stands, falls = np.ones((50, 4), bool), np.zeros((50, 4), bool)
+    stands[22, 1:3] = False
+    falls[22, 1] = True
+    stands[12, 3], stands[22:, 3], falls[22, 3] = False, False, True  # reset, then a fall
+    fell = refit._fell(stands, falls)
+    end = [np.nan] * 4  # too late to know
+    np.testing.assert_array_equal(fell[:, 0], [0.0] * 6 + end)
+    np.testing.assert_array_equal(fell[:5, 1], 1.0)
+    np.testing.assert_array_equal(fell[:5, 2], np.nan)
+    np.testing.assert_array_equal(fell[:5, 3], [np.nan, np.nan, np.nan, 1.0, 1.0])
+
+
+def test_what_makes_robots_fall_is_learned_and_what_does_not_is_not() -> None:
+    """They fall where the skill leads against the motion, by chance, and at no yaw more often."""
+    generator = torch.Generator().manual_seed(0)
+    motion = lagging(20000, 0)
+    against = -(motion.skill * motion.velocity).sum(1)
+    chance = torch.sigmoid(3.0 * against - 2.0)
+    fell = (torch.rand(20000, generator=generator) < chance).float()
+    fell[::7] = torch.nan
+    net, error = fit(motion._replace(fell=fell), yaw_symmetry=True, seed=0)
+    assert error < 0.05
+    other = lagging(2000, 1)
+    with torch.no_grad():
+        found = torch.sigmoid(net(other.at(other.num_steps)[0])[:, 4])
+    wanted = torch.sigmoid(-3.0 * (other.skill * other.velocity).sum(1) - 2.0)
+    assert (found - wanted).abs().mean() < 0.04
+
+
+def test_falls_that_are_to_be_expected_add_up_along_a_plan(cheetah: SkillBundle) -> None:
+    start = np.concatenate([np.zeros(5), np.zeros(policy_obs_dim(cheetah.robot))])
+    skills = cheetah.skill_space.sample(12, np.random.default_rng(0)).reshape(4, 3, -1)
+    prediction = cheetah.manifest.prediction
+    assert cheetah.fields == ("x", "y", "falls")
+
+    def surely(inputs: np.ndarray) -> np.ndarray:
+        """A fall with probability 0.2 within 25 steps."""
+        return np.tile(np.float32([0.0, 0.0, 0.0, 0.0, np.log(0.2 / 0.8)]), (len(inputs), 1))
+
+    found = prediction.rollout(cheetah.robot, surely, start, skills, 5)
+    stays_up = np.exp(-found[..., 2])
+    np.testing.assert_allclose(
+        stays_up, np.tile(0.8 ** np.array([0.0, 0.2, 0.4, 0.6]), (4, 1)), rtol=1e-5
+    )
+    longer = prediction.rollout(cheetah.robot, surely, start, skills, 50)
+    np.testing.assert_allclose(np.exp(-longer[0, :, 2]), [1.0, 0.64, 0.64**2, 0.64**3], rtol=1e-5)
+
+
 def test_what_is_seen_is_a_motion_of_the_robot() -> None:
     bundle = SkillBundle(find_file("half_cheetah", folder="models"))
     model = RobotModel(bundle.robot)
@@ -127,7 +177,9 @@ def test_what_is_seen_is_a_motion_of_the_robot() -> None:
         motion = watch(model, bundle.skill_space, bundle.command, seed=0, delay_ms=(0.0, 0.0))
     counts = torch.bincount(motion.num_steps, minlength=26)
     # Whole periods, but for the few motions that a reset ends.
-    assert counts[:5].sum() == 0 and counts[5] > counts[10] > 0 and counts[25] > 0
+    assert counts[0] == 0 and counts[5] > counts[10] > 0 and counts[25] > 0
+    assert counts[1:5].sum() < 0.15 * counts.sum()
+    assert (motion.fell[motion.num_steps == 25] == 0.0).all() and not (motion.fell == 1.0).any()
     assert motion.track.shape[1:] == (25, 4)
     # Mean velocity and velocity belong together: their difference over a step is acceleration.
     rows = motion.rows(motion.num_steps >= 10)
@@ -168,15 +220,15 @@ def test_each_prediction_starts_with_the_velocity_that_the_last_one_ends_with(
             skill, seconds = skills[:, 3 * index // num], np.full((4, 1), duration_s)
             velocities = cheetah.delta(np.concatenate([skill, velocity, seconds], axis=1))
             positions.append(positions[-1] + velocities[:, :2] * duration_s)
-            velocity = velocities[:, 2:]
+            velocity = velocities[:, 2:4]
         return np.stack(positions, axis=1)
 
     dt = cheetah.control_dt
     for steps in (2.5, 5, 25):
-        found = cheetah.rollout(start, skills, steps)
+        found = cheetah.rollout(start, skills, steps)[..., :2]
         np.testing.assert_allclose(found, by_hand(3, steps * dt), atol=1e-5)
     # Longer than the longest prediction: several, of which each is as long as the others.
-    found = cheetah.rollout(start, skills, 40)
+    found = cheetah.rollout(start, skills, 40)[..., :2]
     np.testing.assert_allclose(found, by_hand(6, 20 * dt)[:, ::2], atol=1e-5)
 
 

@@ -1,5 +1,6 @@
 """Tasks and what they cost at a moment."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -25,13 +26,16 @@ class StaySouth:
 '''
 
 
-def cost_of(task: Task, start: np.ndarray = START, **weights: object) -> WeightedCosts:
+def cost_of(
+    task: Task, start: np.ndarray = START, *, predicts_falls: bool = False, **weights: object
+) -> WeightedCosts:
     return task.cost(
         start,
         CostsConfig(**({"skill_change": 0.0} | weights)),
         held=np.array([[1.0, 0.0]]),
         robot_radius_m=0.3,
         standing_radius_m=0.0,
+        predicts_falls=predicts_falls,
     )
 
 
@@ -40,6 +44,10 @@ def test_only_what_is_asked_for_costs() -> None:
     assert set(cost_of(Task(goals=np.zeros((1, 2)))).by_term(plans)) == {"goal", "bounds"}
     assert set(cost_of(Task(), skill_change=1.0, bounds=0.0).by_term(plans)) == {"skill_change"}
     assert cost_of(Task())(plans).tolist() == [[0.0]]
+    risky = candidates([[[[3.0, 4.0, 0.1], [3.0, 4.0, 0.3]], [[3.0, 4.0, 0.0], [3.0, 4.0, 0.0]]]])
+    risky = dataclasses.replace(risky, fields=("x", "y", "falls"))
+    cost = cost_of(Task(), predicts_falls=True, fall=2.0)(risky)
+    np.testing.assert_allclose(cost, [[2.0 * (1.0 - np.exp(-0.3)), 0.0]], rtol=1e-5)
 
 
 def test_a_velocity_is_in_base_link_and_turns_with_the_robot() -> None:
