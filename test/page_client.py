@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import msgspec
+import numpy as np
 import viser
 import zstandard
 from websockets.exceptions import ConnectionClosed
@@ -134,6 +135,16 @@ class PageClient:
                 assert isinstance(data, bytes)
                 size = int.from_bytes(data[8:16], "little")
                 window = msgspec.msgpack.decode(decompressor.decompress(data[16 : 16 + size]))
+                arrays, end = [], 16 + size
+                for length in window["binaryBufferLengths"]:
+                    begin = -(-end // 8) * 8  # aligned
+                    end = begin + length
+                    arrays.append(data[begin:end])
+                for message in window["messages"]:
+                    for name, value in message.get("props", {}).items():
+                        if isinstance(value, dict) and "__binary_index" in value:
+                            array = np.frombuffer(arrays[value["__binary_index"]], value["dtype"])
+                            message["props"][name] = array
                 self.messages += window["messages"]
         except ConnectionClosed:
             pass

@@ -4,7 +4,6 @@ All in the fixed frame odom, so that it shows without TF. Shapes: G solids, K ca
 T points, P predicted fields.
 """
 
-import colorsys
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Protocol
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
+from dads_ros import colours
 from dads_ros.nodes.conversions import to_pose
 
 Array = NDArray[np.floating]
@@ -93,7 +93,7 @@ class RobotMarkers:
 def rollout_markers(
     candidates: Array, costs: Array, *, num: int, height: float, stamp: Time, frame: str
 ) -> MarkerArray:
-    """The best candidate and evenly spaced others, one line strip each, green to red by cost.
+    """The best candidate and evenly spaced others, one line strip each, blue to orange by cost.
 
     Args:
         candidates: predicted positions, world frame, metres. Shape (K, T, P).
@@ -106,12 +106,9 @@ def rollout_markers(
     order = np.argsort(costs, kind="stable")
     chosen = order[np.linspace(0, len(order) - 1, min(num, len(order))).astype(int)]
     markers = [_clearing("rollouts")]
-    for rank, index in enumerate(chosen):
-        red, green, blue = colorsys.hsv_to_rgb(
-            (1.0 - rank / max(len(chosen) - 1, 1)) / 3, 0.9, 0.9
-        )
+    for rank, (index, rgb) in enumerate(zip(chosen, colours.of_ranks(len(chosen)), strict=True)):
         marker = Marker(ns="rollouts", id=rank, type=Marker.LINE_STRIP, action=Marker.ADD)
-        marker.color = ColorRGBA(r=red, g=green, b=blue, a=1.0 if rank == 0 else 0.6)
+        marker.color = _colour(rgb, 1.0 if rank == 0 else 0.6)
         marker.scale.x = LINE_WIDTH_M * (2.0 if rank == 0 else 1.0)
         marker.points = _points(candidates[index], height)
         markers.append(marker)
@@ -132,7 +129,7 @@ def goal_marker(goal: Array | None, tolerance_m: float, *, stamp: Time, frame: s
     else:
         marker = Marker(ns="goal_tolerance", type=Marker.CYLINDER, action=Marker.ADD)
         marker.scale = Vector3(x=2 * tolerance_m, y=2 * tolerance_m, z=DISC_HEIGHT_M)
-        marker.color = ColorRGBA(r=0.0, g=0.85, b=0.3, a=0.4)
+        marker.color = _colour(colours.GOAL, 0.4)
         marker.pose.position = Point(x=float(goal[0]), y=float(goal[1]), z=DISC_HEIGHT_M)
     marker.header.stamp, marker.header.frame_id = stamp, frame
     return marker
@@ -148,18 +145,20 @@ def skill_fan_markers(tracks: Array, *, stamp: Time, frame: str) -> MarkerArray:
     """
     marker = Marker(ns="skill_fan", type=Marker.LINE_LIST, action=Marker.ADD)
     marker.scale.x = LINE_WIDTH_M
-    for track in tracks:
-        hue = float(np.arctan2(track[-1, 1], track[-1, 0])) / (2 * np.pi) % 1.0
-        red, green, blue = colorsys.hsv_to_rgb(hue, 0.8, 0.9)
+    for track, rgb in zip(tracks, colours.of_directions(tracks[:, -1]), strict=True):
         points = _points(track, LINE_WIDTH_M)
         marker.points += [point for pair in pairwise(points) for point in pair]
-        colour = ColorRGBA(r=red, g=green, b=blue, a=0.8)
-        marker.colors += [colour] * (2 * (len(points) - 1))
+        marker.colors += [_colour(rgb, 0.8)] * (2 * (len(points) - 1))
     return _framed([_clearing("skill_fan"), marker], stamp, frame)
 
 
 def _clearing(namespace: str) -> Marker:
     return Marker(ns=namespace, id=CLEARING_ID, action=Marker.DELETEALL)
+
+
+def _colour(rgb: Array | colours.Rgb, opacity: float) -> ColorRGBA:
+    red, green, blue = map(float, rgb)
+    return ColorRGBA(r=red, g=green, b=blue, a=opacity)
 
 
 def _points(track: Array, height: float) -> list[Point]:

@@ -10,12 +10,11 @@ import numpy as np
 import viser
 from numpy.typing import NDArray
 
+from dads_ros.colours import GOAL, PATH, PLAN, TRAIL, Rgb
 from dads_ros.envs.bodies import WORLD, RobotBodies
 from dads_ros.view.ground import laid, segments, thinned
 
 Array = NDArray[np.floating]
-Rgb = tuple[float, float, float]
-PLAN, PATH, TRAIL, GOAL = (0.1, 0.45, 1.0), (0.6, 0.3, 0.8), (0.35, 0.35, 0.4), (0.0, 0.7, 0.3)
 PLAN_M, NEAR_GROUND_M, UNDER_GRID_M = 0.05, 0.02, -0.01
 """Heights of what lies on the ground; at that of its body a robot hides its plans."""
 TRAIL_STEP_M, MAX_TRAIL = 0.05, 2000

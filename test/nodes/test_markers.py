@@ -7,6 +7,7 @@ from builtin_interfaces.msg import Time
 from rclpy.serialization import serialize_message
 from visualization_msgs.msg import Marker, MarkerArray
 
+from dads_ros.colours import of_directions
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.shapes import RobotShapes
 from dads_ros.nodes.markers import RobotMarkers, goal_marker, rollout_markers, skill_fan_markers
@@ -88,8 +89,8 @@ def test_rollouts_show_the_best_first_and_at_most_so_many() -> None:
     assert {marker.header.frame_id for marker in array.markers} == {"odom"}
     best = [[point.x, point.y] for point in strips[0].points]
     np.testing.assert_allclose(best, candidates[np.argmin(costs)])
-    assert strips[0].color.g > strips[0].color.r
-    assert strips[-1].color.r > strips[-1].color.g
+    assert strips[0].color.b > strips[0].color.r
+    assert strips[-1].color.r > strips[-1].color.b
 
 
 def test_the_disc_of_a_goal_is_as_wide_as_its_tolerance_and_goes_with_it() -> None:
@@ -104,7 +105,11 @@ def test_the_disc_of_a_goal_is_as_wide_as_its_tolerance_and_goes_with_it() -> No
 
 
 def test_skill_fan_is_one_marker_with_every_piece_of_every_track() -> None:
-    tracks = np.cumsum(np.ones((4, 6, 2)), axis=1)
+    """In the colour of the track's direction, as in every other picture."""
+    ends = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.3, -0.8]])
+    tracks = np.linspace(0.0, 1.0, 6)[:, None] * ends[:, None]
     fan = skill_fan_markers(tracks, stamp=Time(), frame="odom").markers[-1]
     assert fan.type == Marker.LINE_LIST
     assert len(fan.points) == len(fan.colors) == 4 * 5 * 2
+    found = np.array([[c.r, c.g, c.b] for c in fan.colors]).reshape(4, 10, 3)
+    np.testing.assert_allclose(found, np.tile(of_directions(ends)[:, None], (1, 10, 1)), atol=1e-6)

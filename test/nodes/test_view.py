@@ -5,11 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped, Wrench
 from nav_msgs.msg import OccupancyGrid
 from nav_msgs.msg import Path as PathMessage
 from std_srvs.srv import SetBool, Trigger
+from visualization_msgs.msg import MarkerArray
 
+from dads_ros.colours import of_directions
+from dads_ros.nodes.markers import skill_fan_markers
 from dads_ros.view.panel import HOLD_HZ
 from page_client import PageClient
 from ros_graph import (
@@ -148,6 +152,18 @@ def test_buttons_reset_pause_push_and_cancel(page: PageClient, shared: Robot) ->
     probe.wait_for(lambda: "paused" in page.text())
     page.press("Pause")  # named 'Go on' now
     probe.wait_for_next("odom", 3)
+
+
+def test_a_fan_has_the_colours_of_its_directions(page: PageClient, shared: Robot) -> None:
+    probe = shared.probe
+    fans = probe.node.create_publisher(MarkerArray, "skill_trainer/skill_fan", LATCHED)
+    ends = np.array([[3.0, 0.0], [0.0, 2.0], [-1.0, -1.0]])
+    fans.publish(skill_fan_markers(ends[:, None] * [[[0], [1]]], stamp=Time(), frame="odom"))
+    probe.wait_for(lambda: page.named("/world/robot/fan"))
+    (fan,) = (said for said in page.named("/world/robot/fan") if "props" in said)
+    expected = np.repeat(255.0 * of_directions(ends), 2, axis=0)
+    np.testing.assert_allclose(fan["props"]["colors"].reshape(-1, 3), expected, atol=0.51)
+    probe.node.destroy_publisher(fans)
 
 
 def test_what_is_too_large_is_named_and_the_page_goes_on(page: PageClient, shared: Robot) -> None:
