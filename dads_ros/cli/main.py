@@ -39,7 +39,7 @@ VERBS = {
     "export": Verb("export", "train", "make a skill bundle of a training run"),
     "refit": Verb("refit", "train", "refit a bundle's skill dynamics, with momentum"),
     "evaluate": Verb("evaluate", "ros", "measure a bundle in simulation, without ROS"),
-    "plot": Verb("plot", "ros", "draw the tracks of a bundle's skills"),
+    "plot": Verb("plot", "ros", "draw what a bundle's skills do, or a training run"),
     "demo": Verb("demo", "ros", "drive a simulated robot to goals over ROS 2"),
     "simulate": Verb("node", "ros", "start the simulator node"),
     "plan": Verb("node", "ros", "start the planner node"),

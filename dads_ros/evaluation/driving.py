@@ -99,6 +99,7 @@ class Driver:
             custom=load_cost(self.costs.custom),
             clock=lambda: 0.0,  # in lock step nothing takes time
             say=lambda text: None,  # falls are counted
+            tell=lambda text: None,
         )
         controller.activate()
         controller.turn_to(Errand(task, received=0.0))

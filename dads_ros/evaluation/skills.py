@@ -37,11 +37,17 @@ class SkillMetrics:
     tracks: Array
     """Base position x, y before the first and after each step, world frame, m. (N, T + 1, 2)."""
     predicted: Array
-    """Predicted displacement from start to end, world frame, m. Shape (N, 2)."""
+    """Predicted x, y at P + 1 evenly spaced times of the track, world frame, m. (N, P + 1, 2)."""
     flipped: NDArray[np.bool_]
     """The base z-axis points down at the end. Shape (N,)."""
-    fallen: NDArray[np.bool_]
-    """The robot had fallen, as its robot file defines it, after some step. Shape (N,)."""
+    fall_step: NDArray[np.int64]
+    """The first step after which the robot had fallen, as its robot file defines it; T + 1 where
+    it never had. Shape (N,)."""
+
+    @property
+    def fallen(self) -> NDArray[np.bool_]:
+        """The robot had fallen after some step. Shape (N,)."""
+        return self.fall_step < self.tracks.shape[1]
 
     @functools.cached_property
     def displacement(self) -> Array:
@@ -53,11 +59,17 @@ class SkillMetrics:
         """Length of the displacement, m. Shape (N,)."""
         return np.hypot(self.displacement[:, 0], self.displacement[:, 1])
 
+    @functools.cached_property
+    def prediction_steps(self) -> NDArray[np.int64]:
+        """Steps made at the times of the predictions. Shape (P + 1,)."""
+        num_steps, num = self.tracks.shape[1] - 1, self.predicted.shape[1]
+        return np.linspace(0, num_steps, num).round().astype(int)
+
     @property
     def error(self) -> Array:
-        """Distance between predicted and actual end, m. Shape (N,)."""
-        difference = self.predicted - self.displacement
-        return np.hypot(difference[:, 0], difference[:, 1])
+        """Distance between predicted and actual place at these times, m. Shape (N, P + 1)."""
+        difference = self.predicted - self.tracks[:, self.prediction_steps]
+        return np.hypot(difference[..., 0], difference[..., 1])
 
     def skills_per_sector(self) -> NDArray[np.int64]:
         """Skills that end in each 30 degrees of direction, beyond 3 m. Shape (12,)."""
@@ -76,7 +88,7 @@ class SkillMetrics:
             "max_x_m": float(self.displacement[:, 0].max()),
             "flip_fraction": float(self.flipped.mean()),
             "skill_fall_fraction": float(self.fallen.mean()),
-            "prediction_error": float(self.error.mean()) / max(mean, 1e-9),
+            "prediction_error": float(self.error[:, -1].mean()) / max(mean, 1e-9),
         }
 
     def intervals(self) -> dict[str, Interval]:
@@ -85,7 +97,7 @@ class SkillMetrics:
             "mean_displacement_m": ratio_interval(self.distance),
             "flip_fraction": fraction_interval(self.flipped),
             "skill_fall_fraction": fraction_interval(self.fallen),
-            "prediction_error": ratio_interval(self.error, self.distance),
+            "prediction_error": ratio_interval(self.error[:, -1], self.distance),
         }
 
 
@@ -147,11 +159,12 @@ def evaluate_skills(
     num_predictions = max(1, round(steps / prediction_steps))
     held = np.repeat(skills[:, None], num_predictions, axis=1)
     start = plan_start(model.spec, env.state, env.last_command)
-    ends = rollout(start, held, steps / num_predictions)[:, -1, :2]
+    predicted = rollout(start, held, steps / num_predictions)[..., :2].astype(float)
 
     tracks = np.empty((num_skills, steps + 1, 2))
     tracks[:, 0] = start[:, :2]
-    flipped, fallen, ended = np.zeros((3, num_skills), bool)
+    flipped, ended = np.zeros((2, num_skills), bool)
+    fall_step = np.full(num_skills, steps + 1)
     for step in range(1, steps + 1):
         env.step(policy(env.policy_obs(), skills))
         # A robot whose episode ended stays where it was; the next step would reset it.
@@ -159,9 +172,10 @@ def evaluate_skills(
         position = np.where(ended[:, None], tracks[:, step - 1], env.state.position[:, :2])
         tracks[:, step] = position
         flipped = np.where(ended, flipped, env.state.up_z() < 0.0)
-        fallen |= env.diverged | (env.state.has_fallen(model.spec) & ~ended)
+        has_fallen = env.diverged | (env.state.has_fallen(model.spec) & ~ended)
+        fall_step[has_fallen] = np.minimum(fall_step[has_fallen], step)
         ended |= env.terminated
-    return SkillMetrics(skills, tracks, ends - start[:, :2], flipped, fallen)
+    return SkillMetrics(skills, tracks, predicted, flipped, fall_step)
 
 
 def evaluate_switching(

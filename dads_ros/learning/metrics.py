@@ -3,7 +3,6 @@
 import json
 import secrets
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -11,14 +10,13 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from dads_ros.evaluation.pictures import save_fan
+from dads_ros.evaluation.curves import METRICS_FILE, lines_of
+from dads_ros.evaluation.pictures import fan_figure, save
 from dads_ros.files import atomic_write, writing
 from dads_ros.learning.trainer import IterationMetrics
 from dads_ros.robot import RobotSpec
 
-JSON_LINES_FILE, PICTURE_FILE = "metrics.jsonl", "skills.png"
-MAX_LINE = 2**16
-"""Bytes of a line; ours have less than 2 kB."""
+PICTURE_FILE = "skills.png"
 
 
 def evaluation_line(metrics: IterationMetrics, robot: RobotSpec) -> str:
@@ -47,10 +45,10 @@ class MetricsWriter:
         Lines that are none of ours, such as one cut short by a kill, are left out. Raises:
             StorageError.
         """
-        path = folder / JSON_LINES_FILE
+        path = folder / METRICS_FILE
         with atomic_write(path) as temporary, temporary.open("wb") as stream:
             stream.writelines(
-                line for line, iteration in _lines_of(path) if iteration < first_iteration
+                line for line, old in lines_of(path) if old["iteration"] < first_iteration
             )
         self._robot, self._picture = robot, folder / PICTURE_FILE
         with writing(path):
@@ -68,8 +66,7 @@ class MetricsWriter:
             self._lines.flush()
             self._board.write(iteration, values)
         if metrics.skills is not None:
-            with atomic_write(self._picture) as temporary:
-                save_fan(temporary, self._robot, metrics.skills)
+            save(fan_figure(self._robot, metrics.skills), self._picture)
 
     def __enter__(self) -> Self:
         """Itself."""
@@ -108,18 +105,3 @@ class _TensorBoard:
     def _write(self, **content: object) -> None:
         self._events.write(Event(wall_time=time.time(), **content).SerializeToString())
         self._stream.flush()
-
-
-def _lines_of(path: Path) -> Iterator[tuple[bytes, int]]:
-    """Each line that ``MetricsWriter`` can have written, and its iteration."""
-    if not path.is_file():
-        return
-    with path.open("rb") as stream:
-        while line := stream.readline(MAX_LINE):
-            try:
-                values = json.loads(line.decode("utf-8"))
-            except (ValueError, RecursionError):
-                continue
-            iteration = values.get("iteration") if isinstance(values, dict) else None
-            if type(iteration) is int and line.endswith(b"\n"):
-                yield line, iteration

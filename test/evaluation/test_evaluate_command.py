@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from matplotlib import image
 
 from dads_ros.bundle.manifest import BundleManifest
 from dads_ros.bundle.runtime import SkillBundle
@@ -216,7 +217,7 @@ def test_the_robot_file_says_where_the_mjcf_of_a_bundle_from_elsewhere_is(
     assert main(["evaluate", str(bundle), *arguments]) == 2
     assert "elsewhere.xml" in capsys.readouterr().err
     assert main(["evaluate", str(bundle), *arguments, "--robot", "point_mass"]) == 0
-    picture = ["--skills", "2", "--out", str(tmp_path / "fan.png"), "--robot", "point_mass"]
+    picture = ["--skills", "2", "--out", str(tmp_path / "plots"), "--robot", "point_mass"]
     assert main(["plot", str(bundle), *arguments, *picture]) == 0
 
 
@@ -225,15 +226,32 @@ def test_an_unknown_bundle_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no_such_bundle" in capsys.readouterr().err
 
 
-def test_plot_writes_a_picture(point_mass_bundle: Path, tmp_path: Path) -> None:
-    out = tmp_path / "new" / "fan.png"
-    arguments = ["--skills", "12", "--goals", "3", "--steps", "30", "--out", str(out)]
-    assert main(["plot", str(point_mass_bundle), *arguments]) == 0
-    assert out.read_bytes().startswith(b"\x89PNG") and out.stat().st_size > 20_000
+SMALL = ["--skills", "12", "--goals", "3", "--steps", "30"]
+OF_A_BUNDLE = {"skills.png", "prediction.png", "falls.png"}
 
 
-def test_plot_refuses_an_unknown_picture_format(
-    point_mass_bundle: Path, capsys: pytest.CaptureFixture[str]
+def pictures(folder: Path) -> set[str]:
+    """Names of the pictures there, none of which is blank."""
+    assert all(image.imread(path).std() > 0.02 for path in folder.iterdir())
+    return {path.name for path in folder.iterdir()}
+
+
+def test_plot_draws_a_bundle(point_mass_bundle: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "plots"
+    assert main(["plot", str(point_mass_bundle), *SMALL, "--out", str(out)]) == 0
+    assert pictures(out) == OF_A_BUNDLE
+
+
+def test_plot_draws_a_training_run_also_while_it_has_no_bundle(
+    point_mass_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["plot", str(point_mass_bundle), "--out", "fan.docx"]) == 2
-    assert "fan.docx" in capsys.readouterr().err
+    run, out = tmp_path / "run", tmp_path / "plots"
+    run.mkdir()
+    line = {"iteration": 1, "num_env_steps": 100, "reward": 0.5, "skill_fall_fraction": 0.1}
+    (run / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+    assert main(["plot", str(run), *SMALL, "--out", str(out)]) == 0
+    assert pictures(out) == {"training.png"}
+    assert "'dads-ros export" in capsys.readouterr().out
+    shutil.copytree(point_mass_bundle, run / "bundle")
+    assert main(["plot", str(run), *SMALL, "--out", str(out)]) == 0
+    assert pictures(out) == {"training.png", *OF_A_BUNDLE}

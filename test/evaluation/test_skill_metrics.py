@@ -27,9 +27,9 @@ def metrics_of(ends: np.ndarray, **changes: np.ndarray) -> SkillMetrics:
     values = {
         "skills": np.zeros((num, 2), np.float32),
         "tracks": tracks,
-        "predicted": ends,
+        "predicted": tracks,
         "flipped": np.zeros(num, bool),
-        "fallen": np.zeros(num, bool),
+        "fall_step": np.full(num, tracks.shape[1]),
     }
     return SkillMetrics(**(values | changes))
 
@@ -57,7 +57,7 @@ def test_a_sector_counts_from_a_64th_of_the_skills_beyond_three_metres_on() -> N
 
 def test_prediction_error_is_relative_to_the_mean_displacement() -> None:
     ends = np.array([[3.0, 0.0], [0.0, 1.0]])
-    predicted = np.array([[3.0, 1.0], [0.0, 1.0]])
+    predicted = np.array([[[0.0, 0.0], [3.0, 1.0]], [[0.0, 0.0], [0.0, 1.0]]])
     values = metrics_of(ends, predicted=predicted).to_dict()
     assert values["mean_displacement_m"] == pytest.approx(2.0)
     assert values["prediction_error"] == pytest.approx(0.5 / 2.0)
@@ -134,8 +134,10 @@ def test_a_heading_frame_prediction_starts_from_the_yaw_of_each_robot() -> None:
         num_skills=8,
         steps=10,
     )
-    np.testing.assert_allclose(np.linalg.norm(metrics.predicted, axis=1), 1.0)
-    assert np.std(np.arctan2(*metrics.predicted.T)) > 0.5
+    assert metrics.prediction_steps.tolist() == [0, 5, 10]
+    predicted = metrics.predicted[:, -1] - metrics.tracks[:, 0]
+    np.testing.assert_allclose(np.linalg.norm(predicted, axis=1), 1.0)
+    assert np.std(np.arctan2(*predicted.T)) > 0.5
     assert metrics.distance.max() < 0.5
 
 
@@ -168,8 +170,10 @@ def test_a_robot_whose_fall_ends_the_episode_has_flipped() -> None:
     )
     assert metrics.fallen.any()
     np.testing.assert_array_equal(metrics.flipped, metrics.fallen)
-    for track in metrics.tracks[metrics.fallen]:  # and it stays where it fell
-        np.testing.assert_array_equal(track[-1], track[-2])
+    fell = metrics.fallen
+    for track, step in zip(metrics.tracks[fell], metrics.fall_step[fell], strict=True):
+        assert (track[step:] == track[-1]).all()  # and it stays where it fell
+        assert (track[step - 1] != track[-1]).any()
 
 
 def test_falls_under_changing_skills_are_counted_by_the_robot() -> None:

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from dads_ros.config import read_yaml
 from dads_ros.errors import CheckpointError
+from dads_ros.evaluation.curves import METRICS_FILE
 from dads_ros.files import share_folder
 from dads_ros.learning.checkpoint import CHECKPOINT_FILE, load_checkpoint, save_checkpoint
 from dads_ros.learning.config import TrainConfig
-from dads_ros.learning.metrics import JSON_LINES_FILE, MetricsWriter
+from dads_ros.learning.metrics import MetricsWriter
 from dads_ros.learning.trainer import Trainer
 from dads_ros.robot import RobotSpec
 from fuzzing import changed_values, edits, only_dads_errors
@@ -64,7 +65,7 @@ def test_fuzz_checkpoints_of_something_else(run: Run, folder: Path, data: st.Dat
 
 @given(lines=st.lists(edits(b'{"iteration": 1, "reward": 0.5}') | st.binary(max_size=20)))
 def test_fuzz_lines_of_metrics(folder: Path, lines: list[bytes]) -> None:
-    path = folder / JSON_LINES_FILE
+    path = folder / METRICS_FILE
     good = json.dumps({"iteration": 1, "reward": 0.5}).encode()
     path.write_bytes(b"\n".join([good, *lines, good]) + b"\n")
     with (

@@ -7,7 +7,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dads_ros.errors import StorageError
-from dads_ros.learning.metrics import JSON_LINES_FILE, MAX_LINE, MetricsWriter
+from dads_ros.evaluation.curves import MAX_LINE, METRICS_FILE
+from dads_ros.learning.metrics import MetricsWriter
 from dads_ros.learning.trainer import IterationMetrics
 from dads_ros.robot import RobotSpec
 
@@ -32,14 +33,14 @@ def writer(folder: Path, first_iteration: int) -> MetricsWriter:
 
 
 def iterations(folder: Path) -> list[int]:
-    lines = (folder / JSON_LINES_FILE).read_text().splitlines()
+    lines = (folder / METRICS_FILE).read_text().splitlines()
     return [json.loads(line)["iteration"] for line in lines]
 
 
 def test_wrong_lines_do_not_end_a_resume_and_the_others_stay(tmp_path: Path) -> None:
     good = [json.dumps({"iteration": i, "reward": 0.5}).encode() for i in range(1, 14)]
     lines = [line for pair in zip(good, [*WRONG, b""], strict=True) for line in pair]
-    (tmp_path / JSON_LINES_FILE).write_bytes(b"\n".join(lines) + b"\n" + good[0][:-4])
+    (tmp_path / METRICS_FILE).write_bytes(b"\n".join(lines) + b"\n" + good[0][:-4])
     with writer(tmp_path, 13) as metrics:
         metrics.write(IterationMetrics(13, 300, 30, {"reward": 1.0}))
     assert iterations(tmp_path) == list(range(1, 14))
@@ -67,5 +68,5 @@ def test_a_full_disk_is_one_sentence(full_disk: Path) -> None:
 
 
 def iterations_of_whole_lines(folder: Path) -> list[int]:
-    whole = (folder / JSON_LINES_FILE).read_bytes().rsplit(b"\n", 1)[0]
+    whole = (folder / METRICS_FILE).read_bytes().rsplit(b"\n", 1)[0]
     return [json.loads(line)["iteration"] for line in whole.splitlines()]
