@@ -5,11 +5,12 @@
 # fuzz       the tests with drawn inputs, with many more of them
 # check      format, lint, types, import contracts
 # format     rewrite the sources in the project's format, and the tables of settings in the docs
+# pictures   draws those of README and docs anew, and films the Ant
 # bench      the benchmarks, one JSON line each
 # clean      remove what the other targets made
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast faults soak fuzz check format bench clean
+.PHONY: help demo test test-fast faults soak fuzz check format pictures bench clean
 
 BENCHMARKS := import_time planner_latency control_latency skill_quality training_throughput
 VENV := .venv
@@ -60,6 +61,10 @@ format: $(VENV)/.complete
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
 	@$(RUN) docs/settings.py --write
+
+pictures: $(VENV)/.run-time
+	@$(RUN) -m dads_ros plot ant --out docs/pictures
+	@$(RUN) docs/animation.py
 
 bench: $(VENV)/.complete
 	@for name in $(BENCHMARKS); do $(RUN) benchmark/$$name.py || exit 1; done
