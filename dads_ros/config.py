@@ -10,6 +10,7 @@ import math
 import reprlib
 import types
 import typing
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, Union, get_args, get_origin
@@ -102,6 +103,29 @@ class Config:
         """Read a YAML file. Raises: ConfigError that names the file."""
         return cls.from_dict(read_yaml(path), str(path.name))
 
+    def with_settings(self, assignments: Iterable[str]) -> Self:
+        """With some settings replaced, each as ``part.name=value``, the value as in YAML.
+
+        Raises: ConfigError that names the one that cannot be taken.
+        """
+        config = self
+        for assignment in assignments:
+            name, sign, text = assignment.partition("=")
+            if not sign:
+                raise ConfigError(
+                    f"'{assignment}' sets nothing; expected part.name=value, as sac.batch_size=512"
+                )
+            *parts, last = name.strip().split(".")
+            values = config.to_dict()
+            part: Any = values
+            for key in parts:
+                part = part.setdefault(key, {})
+                if not isinstance(part, dict):
+                    raise ConfigError(f"'{assignment}': '{key}' is a setting and has no parts")
+            part[last] = _yaml_of(text, f"'{assignment}'")
+            config = self.from_dict(values)
+        return config
+
     def to_yaml(self, path: Path) -> None:
         """Write every field."""
         path.write_text(yaml.safe_dump(self.to_dict(), sort_keys=False), encoding="utf-8")
@@ -125,11 +149,18 @@ def read_yaml(path: Path) -> Any:  # noqa: ANN401
             raise ConfigError(
                 f"'{path}' is no file of settings: it has more than {MAX_BYTES} bytes"
             )
-        return yaml.load(content.decode("utf-8"), Loader=_Loader)
     except OSError as error:
         raise ConfigError(f"'{path}' cannot be read ({error.strerror}); check the path") from error
+    return _yaml_of(content, f"'{path}'")
+
+
+def _yaml_of(content: bytes | str, what: str) -> Any:  # noqa: ANN401
+    """Raises: ConfigError."""
+    try:
+        text = content.decode("utf-8") if isinstance(content, bytes) else content
+        return yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # of no date, or no UTF-8
-        raise ConfigError(f"'{path}' is not valid YAML: {error}") from error
+        raise ConfigError(f"{what} is not valid YAML: {error}") from error
 
 
 class _Loader(yaml.SafeLoader):

@@ -23,6 +23,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--iterations", type=int, help="replaces the config's num_iterations")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PART.NAME=VALUE",
+        help="replaces any other setting of the config: --set sac.batch_size=512",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
         config = dataclasses.replace(config, seed=args.seed)
     if args.iterations is not None:
         config = dataclasses.replace(config, num_iterations=args.iterations)
+    config = config.with_settings(args.set)
     out = args.out or Path("runs") / f"{name}-seed{config.seed}"
     with only_trainer(out):
         print("loading torch", file=sys.stderr, flush=True)

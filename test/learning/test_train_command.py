@@ -18,6 +18,7 @@ from dads_ros.cli.main import main
 from dads_ros.config import read_yaml
 from dads_ros.files import only_trainer, share_folder
 from dads_ros.learning.checkpoint import load_checkpoint
+from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.metrics import MetricsWriter
 from dads_ros.learning.trainer import IterationMetrics
 from dads_ros.process import SIGNALS
@@ -88,6 +89,27 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 
 def lines(out: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_any_setting_can_be_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config, out = write_config(tmp_path), tmp_path / "out"
+    command = ["train", "--config", str(config), "--out", str(out)]
+    sets = ["--set", "num_iterations=20", "--set", "collect.delay_ms=[0, 20]"]
+    assert main([*command, *sets, "--set", "sac.batch_size=64"]) == 0
+    saved = TrainConfig.from_yaml(out / "config.yaml")
+    assert (saved.num_iterations, saved.sac.batch_size) == (20, 64)
+    assert saved.collect.delay_ms == (0.0, 20.0)
+    assert saved.collect.num_envs == 16  # what the file says
+    for wrong, words in (
+        ("sac.batch_sze=64", "sac: unknown setting 'batch_sze'; did you mean 'batch_size'?"),
+        ("sacc.batch_size=64", "unknown setting 'sacc'; did you mean 'sac'?"),
+        ("sac.batch_size", "expected part.name=value"),
+        ("sac.batch_size=[", "'sac.batch_size=[' is not valid YAML"),
+        ("sac.batch_size=0", "sac: 'batch_size' is 0; it must be between"),
+        ("seed.x=1", "'seed' is a setting and has no parts"),
+    ):
+        assert main([*command, "--set", wrong]) == 2
+        assert words in capsys.readouterr().err
 
 
 def test_a_run_killed_with_9_resumes_to_the_end_of_an_uninterrupted_one(tmp_path: Path) -> None:
