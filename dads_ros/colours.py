@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Rgb = tuple[float, float, float]
 PLAN, PATH, TRAIL, GOAL = (0.1, 0.45, 1.0), (0.6, 0.3, 0.8), (0.35, 0.35, 0.4), (0.0, 0.7, 0.3)
-_GOOD, _BAD = np.array([0.1, 0.45, 1.0]), np.array([0.95, 0.6, 0.0])
+_GOOD, _BAD = np.array(PLAN), np.array([0.95, 0.6, 0.0])
 _CENTRE, _X, _Y = (
     np.array(lab) for lab in ((0.61, 0.0, -0.034), (-0.117, 0.103, 0.0), (0.0, 0.0, 0.156))
 )

@@ -7,6 +7,7 @@ made from the same fields.
 import dataclasses
 import difflib
 import math
+import re
 import reprlib
 import types
 import typing
@@ -108,7 +109,7 @@ class Config:
 
         Raises: ConfigError that names the one that cannot be taken.
         """
-        config = self
+        values = self.to_dict()
         for assignment in assignments:
             name, sign, text = assignment.partition("=")
             if not sign:
@@ -116,15 +117,13 @@ class Config:
                     f"'{assignment}' sets nothing; expected part.name=value, as sac.batch_size=512"
                 )
             *parts, last = name.strip().split(".")
-            values = config.to_dict()
             part: Any = values
             for key in parts:
                 part = part.setdefault(key, {})
                 if not isinstance(part, dict):
                     raise ConfigError(f"'{assignment}': '{key}' is a setting and has no parts")
             part[last] = _yaml_of(text, f"'{assignment}'")
-            config = self.from_dict(values)
-        return config
+        return self.from_dict(values)
 
     def to_yaml(self, path: Path) -> None:
         """Write every field."""
@@ -208,6 +207,14 @@ class _Loader(yaml.SafeLoader):
                 raise _refusal(key, f"the key '{key.value}' twice")
             names.add(key.value)
         return node
+
+
+# YAML 1.1 takes 1e-3 for text.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
 
 
 def _refusal(place: yaml.Event | yaml.Node, text: str) -> yaml.YAMLError:
@@ -471,8 +478,8 @@ class ControlConfig(Config):
         0.5,
         min=0.01,
         max=60.0,
-        help="Without a state for this long (wall clock), or with an older one, the safe command "
-        "is sent.",
+        help="Without a state for this long (wall clock), or where the newest one is older, the "
+        "safe command is sent.",
     )
     skill_timeout_s: float = setting(
         1.0,

@@ -115,7 +115,7 @@ class PredictionSpec(Config):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What the first columns of a prediction are: those of the pose, and perhaps ``FALLS``."""
+        """The first columns of a prediction: those of the pose, and perhaps ``FALLS``."""
         return (*self.pose_fields, FALLS) if self.falls else self.pose_fields
 
     @property
@@ -139,7 +139,7 @@ class PredictionSpec(Config):
         return np.concatenate([np.zeros(0, int), *parts])
 
     def dim(self, robot: RobotSpec) -> int:
-        """P."""
+        """P, falls not counted."""
         return len(self.pose_fields) + len(self.observation_columns(robot))
 
     def rollout(
@@ -166,8 +166,8 @@ class PredictionSpec(Config):
             skills: shape (N, H, D).
             duration_steps: control steps that each skill is held.
         Returns: the predicted fields before the first and after each skill, x, y and yaw in the
-            world frame, with ``falls`` also the number of falls to be expected until then. Shape
-            (N, H + 1, P).
+            world frame, with ``falls`` also the number of falls to be expected until then: shape
+            (N, H + 1, P), or P + 1 columns.
         """
         if self.momentum:
             return self._momentum_rollout(robot.control_dt, delta, start, skills, duration_steps)

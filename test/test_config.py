@@ -173,9 +173,12 @@ def test_what_is_no_yaml_file_at_all_is_refused(tmp_path: Path) -> None:
             read_yaml(path)
 
 
-def test_every_scalar_that_our_files_need_is_read_as_before(tmp_path: Path) -> None:
+def test_every_scalar_that_our_files_need_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "exponents.yaml"
+    path.write_text("[1e-3, -1e+3, 2.5E2, 1.0e-3, 1e, e3]")
+    assert read_yaml(path) == [0.001, -1000.0, 250.0, 0.001, "1e", "e3"]
     path = tmp_path / "good.yaml"
-    path.write_text("{a: 1, b: 2.5, c: -1e+3, d: yes, e: null, f: [x, 'y'], 'on': {y: z}}")
+    path.write_text("{a: 1, b: 2.5, c: -1.0e+3, d: yes, e: null, f: [x, 'y'], 'on': {y: z}}")
     assert read_yaml(path) == yaml.safe_load(path.read_text())
 
 

@@ -18,6 +18,7 @@ from dads_ros.prediction import PredictionSpec
 from dads_ros.robot import RobotSpec
 
 SCHEMA_VERSION = 1
+BUNDLE_FOLDER = "bundle"  # of a training run, where it leaves its skills
 MANIFEST_FILE = "bundle.yaml"
 POLICY_FILE = "policy.onnx"
 DYNAMICS_FILE = "skill_dynamics.onnx"
@@ -61,7 +62,7 @@ class BundleManifest(Config):
         """
         path, shown = folder / MANIFEST_FILE, one_line(folder)
         if not os.path.isfile(path):
-            inner = folder / "bundle"  # where a training run has its own
+            inner = folder / BUNDLE_FOLDER
             hint = (
                 f"give the one in it, {one_line(inner)}"
                 if os.path.isfile(inner / MANIFEST_FILE)

@@ -36,8 +36,6 @@ class SkillBundle:
             self.manifest.check_robot(robot)
         self.robot = robot or self.manifest.robot
         self.skill_space = SkillSpace(self.manifest.skill_prior)
-        self.prediction_dim = self.manifest.prediction.dim(self.robot)
-        """P."""
         files = [network_file(self.folder, self.manifest, name) for name in NETWORK_FILES]
         self._policy, self._dynamics = load_networks(files)
 

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from dads_ros.bundle.manifest import BUNDLE_FOLDER
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.cli.arguments import check_numbers
 from dads_ros.envs.model import RobotModel
@@ -24,9 +25,6 @@ from dads_ros.evaluation.pictures import (
 from dads_ros.evaluation.skills import evaluate_skills
 from dads_ros.files import find_file, make_output_folder, remove_leftovers, user_path
 from dads_ros.robot import RobotSpec
-
-BUNDLE_FOLDER = "bundle"
-"""Of a training run, where it leaves its skills."""
 
 
 def add_parser(subparsers: Any) -> None:  # noqa: ANN401

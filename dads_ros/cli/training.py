@@ -7,6 +7,7 @@ from pathlib import Path
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from dads_ros.bundle.manifest import BUNDLE_FOLDER
 from dads_ros.files import atomic_write
 from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.export import export_bundle
@@ -36,7 +37,7 @@ def train(config: TrainConfig, out: Path, *, resume: bool) -> int:
         )
         return STOP.exit_code
     _print(f"exporting to {out / 'bundle'}")
-    export_bundle(trainer, out / "bundle")
+    export_bundle(trainer, out / BUNDLE_FOLDER)
     print(f"skills exported to {out / 'bundle'}")
     return STOP.exit_code
 

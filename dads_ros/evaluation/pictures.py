@@ -122,7 +122,7 @@ def _draw_ways(axes: Axes, spec: RobotSpec, goals: GoalMetrics) -> None:
 
 
 def _draw_comparison(axes: Axes, spec: RobotSpec, skills: SkillMetrics) -> None:
-    """Predictions start where the robot does, which is at rest: its own track is not known."""
+    """Predictions are made once, at the start, of a robot at rest."""
     start = skills.tracks[:, :1]
     rows = _some_of_all_ways(spec, (skills.predicted - start)[:, -1])
     walked, predicted = (skills.tracks - start)[rows], (skills.predicted - start)[rows]
@@ -149,7 +149,7 @@ def _draw_comparison(axes: Axes, spec: RobotSpec, skills: SkillMetrics) -> None:
     title(
         axes,
         "as predicted (dashed) and as walked",
-        f"{spec.name}: {len(rows)} of {len(skills.skills)} skills from the start on, dots every "
+        f"{spec.name}: the farthest of each of {len(rows)} directions, dots every "
         f"{every * steps[1] * spec.control_dt:g} s; crosses fell",
     )
     _frame(axes, spec, np.concatenate([walked, predicted], axis=1))

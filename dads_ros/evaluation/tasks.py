@@ -35,18 +35,17 @@ _NUM_DIRECTIONS, _NUM_SKILLS, _NUM_HELD = 12, 1024, 32
 class EvaluationTask(NamedTuple):
     """How long it takes and what measures it."""
 
-    duration: float | int
-    """Of the robot's time in s, or a whole number of control steps."""
+    duration_s: float | None
+    """Of the robot's time; None: ``steps``."""
     needs_plane: bool
     """Nothing for a robot that moves on a line."""
     evaluate: Callable[[Driver, int, int], Values]
     """From the driver, the number of robots and the number of steps."""
+    steps: int = GOAL_STEPS
 
     def num_steps(self, spec: RobotSpec) -> int:
         """T of a robot."""
-        if isinstance(self.duration, int):
-            return self.duration
-        return round(self.duration / spec.control_dt)
+        return self.steps if self.duration_s is None else round(self.duration_s / spec.control_dt)
 
 
 def evaluate_task(name: str, driver: Driver, num: int, steps: int) -> Values:
@@ -271,9 +270,9 @@ def _obstacles(driver: Driver, num: int, steps: int) -> Values:
 
 
 def _stand(driver: Driver, num: int, steps: int) -> Values:
-    """Told to stand, every second robot at full speed, and halfway pushed in a random direction.
+    """Told to stand after a run-up, every second robot at full speed; pushed once, halfway.
 
-    Counted from SETTLE_S after that on; a fall counts whenever it is.
+    Drift counts from SETTLE_S after they are told, a fall from the beginning.
     """
     rng, dt = _rng(driver, num), driver.model.spec.control_dt
     run_up, settled = round(RUN_UP_S / dt), round((RUN_UP_S + SETTLE_S) / dt)
@@ -326,10 +325,10 @@ def _rng(driver: Driver, num: int) -> np.random.Generator:
 
 SHAPES: Mapping[str, Array] = _shapes()
 TASKS: Mapping[str, EvaluationTask] = {
-    "goal": EvaluationTask(GOAL_STEPS, False, _goal),
+    "goal": EvaluationTask(None, False, _goal),
     "waypoints": EvaluationTask(60.0, False, _waypoints),
     "path": EvaluationTask(45.0, True, _path),
     "velocity": EvaluationTask(40.0, False, _velocity),
     "obstacles": EvaluationTask(30.0, True, _obstacles),
-    "stand": EvaluationTask(STAND_STEPS, False, _stand),
+    "stand": EvaluationTask(None, False, _stand, STAND_STEPS),
 }

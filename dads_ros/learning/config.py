@@ -22,7 +22,8 @@ class SymmetryConfig(Config):
     yaw: bool = setting(
         False,
         help="Physics on flat ground is the same after a turn about gravity: policy, critic and "
-        "skill dynamics see everything from the direction of the skill.",
+        "skill dynamics see everything from the direction of the skill, or, where it is zero, "
+        "from the heading.",
     )
     body: bool = setting(
         False, help="Relabel the body by the robot file's symmetry to bring yaw into one sector."
@@ -131,8 +132,8 @@ class SkillDynamicsConfig(Config):
         False,
         help="At export, refit the skill dynamics of the bundle to the policy's mean action, "
         "with the base's velocity as input and output, and the time that the skill is held as "
-        "input: q(delta, v' | v, z, t). For planning only; needs 'prediction.fields: [x, y]' and "
-        "'prediction.frame: world'.",
+        "input: q(delta, v' | v, z, t), which also predicts falls. For planning only; needs "
+        "'prediction.fields: [x, y]' and 'prediction.frame: world'.",
     )
 
 
@@ -181,9 +182,6 @@ class SacConfig(Config):
     batch_size: int = setting(256, min=1, max=65536, help="Transitions per gradient step.")
     gradient_steps: int = setting(64, min=1, max=10000, help="Gradient steps per iteration.")
     discount: float = setting(0.99, min=0.0, max=1.0, help="Discount per control step.")
-    actor_period: int = setting(
-        1, min=1, max=100, help="Gradient steps of the critics for each one of the policy."
-    )
     tau: float = setting(0.005, min=0.0, max=1.0, help="Step of the target critic.")
     temperature: float = setting(0.1, min=1e-8, max=100.0, help="Weight of entropy at the start.")
     learn_temperature: bool = setting(
@@ -233,12 +231,6 @@ class CollectConfig(Config):
         max=10.0,
         help="Factors on the noise of the policy, from the first robot to the last. Those near 0 "
         "show where the mean action, which is what is exported, gets stuck.",
-    )
-    noise_correlation: float = setting(
-        0.0,
-        min=0.0,
-        max=0.99,
-        help="Correlation of the noise of one control step with that of the next; 0 is the paper.",
     )
     zero_skill_fraction: float = setting(
         0.0,

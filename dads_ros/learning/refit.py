@@ -65,7 +65,7 @@ class Motion(NamedTuple):
     track: Tensor
     """Mean velocity until 1, 2, ... L control steps later and velocity then, m/s. (N, L, 4)."""
     num_steps: Tensor
-    """Of the track, during which the skill was held. Shape (N,), 1 to L."""
+    """Of the track, during which the skill was held. Shape (N,), 0 (a fall at once) to L."""
     fell: Tensor
     """Within L control steps, whatever came next: 1, 0, or NaN where nobody knows. Shape (N,)."""
     robot: Tensor
@@ -122,7 +122,7 @@ def refit_bundle(
             100.0 * error,
         )
         shutil.copyfile(source / POLICY_FILE, new / POLICY_FILE)
-        examples = {MOMENTUM_INPUT: motion.at(motion.num_steps)[0][:1024]}
+        examples = {MOMENTUM_INPUT: motion.at(motion.num_steps.clamp_min(1))[0][:1024]}
         write_onnx(dynamics, examples, "delta", new / DYNAMICS_FILE)
         check_parity(dynamics, examples, "delta", new / DYNAMICS_FILE)
         manifest = dataclasses.replace(
@@ -166,11 +166,12 @@ def watch(
         place, velocity = env.state.position[:, :2], env.state.ground_velocity(model.spec)
         return np.concatenate([place, velocity], axis=1, dtype=np.float32)
 
-    skills, changes, states, stands, falls = [], [], [look()], [], []
+    skills, changes, states, stands, falls, steps_left = [], [], [look()], [], [], []
     for _ in range(NUM_PERIODS):
         changes.append(rng.random(NUM_ROBOTS) < probability)
         held = np.where(changes[-1][:, None], _next_skills(skill_space, held, rng), held)
         skills.append(held)
+        steps_left.append(env.episode_steps - env.steps)
         for _ in range(HELD_STEPS):
             before = ~env.needs_reset & ~env.state.has_fallen(model.spec)
             env.step(policy(env.policy_obs(), held))
@@ -184,9 +185,9 @@ def watch(
     track = np.moveaxis(seen[later], 1, 2)  # (periods, robots, L, 4)
     track[..., :2] -= seen[starts][:, :, None, :2]
     track[..., :2] /= np.float32(dt) * steps[:, None]
-    begun = num_steps > 0
+    fell = _fell(np.stack(stands), np.stack(falls), np.stack(steps_left))
+    begun = (num_steps > 0) | (fell == 1.0)
     robots = np.broadcast_to(np.arange(NUM_ROBOTS), begun.shape)
-    fell = _fell(np.stack(stands), np.stack(falls))
     columns = (np.stack(skills), seen[starts][..., 2:], track, num_steps, fell, robots)
     skill, velocity, tracks, lengths, fell_soon, robot = (
         torch.from_numpy(v[begun]) for v in columns
@@ -194,14 +195,17 @@ def watch(
     return Motion(skill, velocity, tracks, lengths, fell_soon, robot, dt)
 
 
-def _fell(stands: NDArray[np.bool_], falls: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _fell(
+    stands: NDArray[np.bool_], falls: NDArray[np.bool_], steps_left: NDArray[np.int64]
+) -> NDArray[np.float32]:
     """Whether robots fall within ``MAX_STEPS`` of the beginning of each period. (periods, robots).
 
-    NaN where they are reset before, or the end comes.
+    NaN where their episode, or what was seen, would have ended before, and where they lay.
 
     Args:
         stands: whether each control step was one of an upright robot. Shape (steps, robots).
         falls: whether it was one in which the robot fell. Shape (steps, robots).
+        steps_left: of the episode, at the beginning of each period. Shape (periods, robots).
     """
     fell, robots = (
         np.full(stands[::HELD_STEPS].shape, np.nan, np.float32),
@@ -209,9 +213,12 @@ def _fell(stands: NDArray[np.bool_], falls: NDArray[np.bool_]) -> NDArray[np.flo
     )
     for index, own in enumerate(fell):
         ahead = slice(HELD_STEPS * index, HELD_STEPS * index + MAX_STEPS)
+        if len(stands[ahead]) < MAX_STEPS:
+            break
         first = stands[ahead].argmin(axis=0)  # step of a robot that is not upright
-        own[stands[ahead].sum(axis=0) == MAX_STEPS] = 0.0
+        own[stands[ahead].all(axis=0)] = 0.0
         own[falls[ahead][first, robots]] = 1.0
+        own[steps_left[index] < MAX_STEPS] = np.nan
     return fell
 
 
@@ -257,15 +264,19 @@ def fit(motion: Motion, *, yaw_symmetry: bool, seed: int) -> tuple[nn.Sequential
     fell, is_known = train.fell.nan_to_num(), ~train.fell.isnan()
     is_long = train.num_steps >= HELD_STEPS
 
-    def epoch() -> tuple[Tensor, Tensor]:
-        part = torch.rand(len(train.skill), generator=generator)
+    def epoch() -> tuple[Tensor, Tensor, Tensor]:
+        """Inputs, outputs, and inputs for falls, at other times: a fall cuts a track short."""
+        part, at_will = torch.rand(2, len(train.skill), generator=generator)
         inputs, outputs = train.at(1 + (part * train.num_steps).long())
+        outputs = torch.where(is_long[:, None], outputs, 0.0)
         if yaw_symmetry:
             angle = 2.0 * np.pi * torch.rand(len(inputs), generator=generator)
             inputs, outputs = _turned(inputs, (0, -3), angle), _turned(outputs, (0, 2), angle)
-        return inputs, outputs
+        of_falls = inputs.clone()
+        of_falls[:, -1] = train.control_dt * (1 + (at_will * train.track.shape[1]).long())
+        return inputs, outputs, of_falls
 
-    inputs, outputs = epoch()
+    inputs, outputs, _ = epoch()
     mean, std = inputs.mean(0), inputs.std(0)
     is_constant = std < MIN_STD  # across the line that a robot moves on: nothing is learned of it
     std = std.clamp_min(MIN_STD)
@@ -276,15 +287,14 @@ def fit(motion: Motion, *, yaw_symmetry: bool, seed: int) -> tuple[nn.Sequential
         optimizer, 1.0, 0.02, total_iters=EPOCHS * num_batches
     )
     for _ in range(EPOCHS):
-        inputs, outputs = epoch()
-        inputs, outputs = (inputs - mean) / std, outputs / scale
+        inputs, outputs, of_falls = epoch()
+        inputs, outputs, of_falls = (inputs - mean) / std, outputs / scale, (of_falls - mean) / std
         rows = torch.randperm(len(inputs), generator=generator)
         for batch in rows[: num_batches * BATCH].view(num_batches, BATCH):
             optimizer.zero_grad()
-            found = net(inputs[batch])
-            square = (found[:, :4] - outputs[batch]).square().mean(1)
+            square = (net(inputs[batch])[:, :4] - outputs[batch]).square().mean(1)
             entropy = nn.functional.binary_cross_entropy_with_logits(
-                found[:, 4], fell[batch], reduction="none"
+                net(of_falls[batch])[:, 4], fell[batch], reduction="none"
             )
             (is_long[batch] * square + is_known[batch] * entropy).mean().backward()
             optimizer.step()

@@ -116,21 +116,17 @@ class Sac:
                 group["lr"] = learning_rate
 
     def update(self, batch: SacBatch, noise: Tensor) -> dict[str, Tensor]:
-        """One gradient step of the critics and, where it is their turn, of actor and temperature.
+        """One gradient step of critic, actor and temperature.
 
         Args:
             batch: B transitions.
             noise: standard normal, for next and for current actions. Shape (2, B, A).
-        Returns: metrics of what was updated, each a scalar.
+        Returns: metrics, each a scalar.
         """
         temperature = self.log_alpha.detach().exp()
         loss_of_critic, q = self._step("critic", batch, noise[0], temperature)
-        metrics = {"critic_loss": loss_of_critic, "q": q}
-        is_actors_turn = self.num_updates % self.config.actor_period == 0
-        if is_actors_turn:
-            loss_of_actor, entropy = self._step("actor", batch, noise[1], temperature)
-            metrics |= {"actor_loss": loss_of_actor, "entropy": entropy}
-        if is_actors_turn and self.config.learn_temperature:
+        loss_of_actor, entropy = self._step("actor", batch, noise[1], temperature)
+        if self.config.learn_temperature:
             # Differs from the paper of SAC: the gradient on log alpha is clamped to +-1, so that
             # an actor far from the wanted entropy does not throw the temperature off.
             self.log_alpha.grad = (entropy - self.target_entropy).clamp(-1.0, 1.0)
@@ -143,7 +139,12 @@ class Sac:
                 factor = min(self.config.policy_average, young)
                 torch._foreach_lerp_(*self._average_pairs, 1.0 - factor)
         self.num_updates += 1
-        return metrics
+        return {
+            "critic_loss": loss_of_critic,
+            "actor_loss": loss_of_actor,
+            "q": q,
+            "entropy": entropy,
+        }
 
     @property
     def export_actor(self) -> Actor:

@@ -178,8 +178,6 @@ class Trainer:
             min_hold_steps=config.prediction.steps,
             zero_fraction=config.collect.zero_skill_fraction,
         )
-        self._noise = torch.zeros(config.collect.num_envs, self.robot.command_dim, dtype=FLOAT)
-        """Of the newest actions, standard normal. Shape (N, A)."""
         self.replay: ReplayBuffer | None = None
         self.iteration = 0
         self.warm_start_over = config.skill_dynamics.warm_start_steps == 0
@@ -333,7 +331,6 @@ class Trainer:
                 "q_optimizer": self.q_optimizer.state_dict(),
                 "normalizer": self.normalizer.state_dict(),
                 "collector": self.collector.checkpoint(),
-                "noise": self._noise,
                 "replay": None if self.replay is None else self.replay.checkpoint(),
                 "rngs": {name: rng.bit_generator.state for name, rng in self._rngs.items()},
                 "generators": {name: g.get_state() for name, g in self._generators.items()},
@@ -364,10 +361,9 @@ class Trainer:
                 return action.numpy(), np.full(shape[0], -shape[1] * np.log(2.0), np.float32)
             seen, turns = features(torch.from_numpy(obs), torch.from_numpy(skill))
             noise = torch.randn(shape, generator=generator, dtype=FLOAT)
-            kept = self.config.collect.noise_correlation
-            noise = self._noise = kept * self._noise + (1.0 - kept * kept) ** 0.5 * noise
             scale = torch.linspace(*self.config.collect.noise_scale, len(noise), dtype=FLOAT)
-            action, log_prob = actor.sample(normalizer(seen), noise * scale[:, None])
+            noise *= scale[:, None]
+            action, log_prob = actor.sample(normalizer(seen), noise)
             return features.to_robot(action, turns).numpy(), log_prob.numpy()
 
         policy: Policy = sample
@@ -403,13 +399,13 @@ class Trainer:
         batch, reward_metrics = self._prepare(transition)
         shape = (num_steps, 2, batch_size, self.robot.command_dim)
         noise = torch.randn(shape, generator=generator, dtype=FLOAT).to(self.device)
-        found: dict[str, list[Tensor]] = {}
+        sums: dict[str, Tensor] = {}
         for step in range(num_steps):
             rows = slice(step * batch_size, (step + 1) * batch_size)
             update = self.sac.update(SacBatch(*(array[rows] for array in batch)), noise[step])
             for name, value in update.items():
-                found.setdefault(name, []).append(value)
-        metrics |= {name: float(torch.stack(values).mean()) for name, values in found.items()}
+                sums[name] = sums.get(name, 0.0) + value
+        metrics |= {name: float(value) / num_steps for name, value in sums.items()}
         metrics |= reward_metrics | {"temperature": float(self.sac.log_alpha.detach().exp())}
         broken = [name for name, value in metrics.items() if not np.isfinite(value)]
         if broken:
@@ -662,7 +658,6 @@ class Trainer:
         self.q_optimizer.load_state_dict(saved["q_optimizer"])
         self.normalizer.load_state_dict(saved["normalizer"])
         self.collector.restore(saved["collector"])
-        self._noise = saved["noise"]
         if saved["replay"] is not None:
             first = Chunk(*(array[:1].numpy() for array in saved["replay"]["data"].values()))
             self.replay = self._make_replay(first)

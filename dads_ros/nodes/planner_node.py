@@ -56,8 +56,8 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 LAST_COMMAND_TIMEOUT_S = 0.1  # until everybody has acknowledged; DDS may ask only every 2 s
 NUM_LAST_COMMANDS, LAST_COMMANDS_S = 3, 0.05
 LOOKS = 8
-"""At the age of the newest state within ``state_timeout_s``: a single one could be too early by a
-hair, and the next too late."""
+"""So often within ``state_timeout_s`` the age of the newest state is looked at, and the safe
+command sent where it is too old."""
 
 
 class SkillPlannerNode(SteadyLifecycleNode):

@@ -19,6 +19,7 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 from visualization_msgs.msg import MarkerArray
 
+from dads_ros.bundle.manifest import BUNDLE_FOLDER
 from dads_ros.errors import DadsError
 from dads_ros.files import atomic_write, find_file, only_trainer, user_path
 from dads_ros.learning.config import TrainConfig
@@ -172,7 +173,7 @@ class SkillTrainerNode(Node):
     @property
     def _bundle_folder(self) -> Path:
         folder = self._settings.config.export_folder
-        return user_path(folder) if folder else self._out / "bundle"
+        return user_path(folder) if folder else self._out / BUNDLE_FOLDER
 
     def _iterate(self, writer: MetricsWriter) -> None:
         """Iterations with jobs between them; while paused, only jobs."""

@@ -90,8 +90,9 @@ class ControlLoop:
             last_command: sent at the step before. Shape (R, A).
             fallen: ``state.has_fallen``, where that is known already. Shape (R,).
         Returns: the policy's command; without a skill, and where the plan is to stand, the
-            standing command or, where there is none, that of skills that within RAMP_S become the
-            stillest one; the safe command of a robot that has fallen. Shape (R, A).
+            standing command or, where there is none, that of skills that become the stillest
+            one, in RAMP_S from one of length 1; the safe command of a robot that has fallen.
+            Shape (R, A).
         """
         self._steps += 1
         standing, still = self.robot.standing_command, self.planner.stillest_skill

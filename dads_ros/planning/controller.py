@@ -161,7 +161,7 @@ class SkillController:
         self._plan_error = ""
         self._due_ns: int | None = None  # stamp since which a plan is due
         self._order, self._pace = StampOrder(), Pace(loop.robot.control_dt)
-        self._has_jumped = False  # and no state has been driven from since
+        self._jumped_from_ns: int | None = None  # and no state has been driven from since
         self._objections: dict[str, str] = {}
         self._failure = -np.inf, ""  # the last one and when it was
         self.is_active = False
@@ -193,7 +193,8 @@ class SkillController:
     def activate(self) -> None:
         """Drive from the next state on; the planner's generators start anew."""
         self._renew_loop(goes_on=False)
-        self._order, self._has_jumped, self._last_result = StampOrder(), False, None
+        self._order, self._jumped_from_ns, self._last_result = StampOrder(), None, None
+        self._step_time = -np.inf
         self._pace = Pace(self._loop.robot.control_dt)
         self._state_time, self.is_active = self._clock(), True
 
@@ -272,7 +273,7 @@ class SkillController:
         """
         now, config = self._clock(), self._read_config()
         measured = now if measured is None else measured
-        had_one = self._order.newest_ns is not None
+        newest_ns = self._order.newest_ns
         order = self._order.judge(stamp_ns, 1 if config.lock_step else JUMP_STATES)
         if order == "same":  # a lock-step simulator asks again
             if not config.lock_step or self._last_result is None:
@@ -282,7 +283,7 @@ class SkillController:
             self._num_late += 1
             return None
         if order == "jump":
-            self._has_jumped, self._pace = True, Pace(self._loop.robot.control_dt)
+            self._jumped_from_ns, self._pace = newest_ns, Pace(self._loop.robot.control_dt)
         age_s, limit_s = now - measured, config.state_timeout_s
         if not (config.lock_step or age_s <= limit_s):
             self._num_stale += 1
@@ -292,15 +293,15 @@ class SkillController:
         if not (self._pace.take(stamp_ns) or config.lock_step):
             self._num_thinned += 1
             return None
-        if had_one:
+        if np.isfinite(self._step_time):
             self._periods.append(now - self._step_time)
         self._step_time, self._state_time = now, measured
         loop = self._loop
         try:
-            if self._has_jumped:
+            jumped_from_ns, self._jumped_from_ns = self._jumped_from_ns, None
+            if jumped_from_ns is not None and stamp_ns < jumped_from_ns:
                 self._say("the stamps went back: starting anew from this state")
                 loop = self._renew_loop(goes_on=False)
-                self._has_jumped = False
             elif loop.planner.config != config.planner:
                 loop = self._renew_loop(goes_on=True)
             step = self._drive(loop, state, stamp_ns, now, config)
@@ -312,7 +313,8 @@ class SkillController:
     def check_age(self) -> GateResult | None:
         """The safe command where no state has come for ``state_timeout_s``, else None.
 
-        To be called about as often; never needed in lock step, where no robot moves by itself.
+        To be called several times within it; never needed in lock step, where no robot moves by
+        itself.
         """
         config = self._read_config()
         if config.lock_step or self._state_age_s <= config.state_timeout_s:
@@ -400,6 +402,8 @@ class SkillController:
     ) -> GateResult:
         """What the gate lets through; no other command leaves, but for its repetition."""
         config = self._read_config()
+        if command is None:  # the policy is not asked, and forgets what it was asked for
+            self._loop.asked_skill = None
         standing = next(filter(None, self._objections.values()), "")
         result = self._gate.check(
             command,

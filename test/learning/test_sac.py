@@ -113,17 +113,6 @@ def test_what_comes_after_a_terminal_step_does_not_count_even_when_it_is_not_fin
     assert target.tolist() == [1.0, 2.0]
 
 
-def test_the_actor_waits_for_its_turn() -> None:
-    sac, before = make(actor_period=3), None
-    for update in range(7):
-        metrics = sac.update(batch(), torch.randn(2, 32, 2))
-        after = [p.clone() for p in sac.actor.parameters()]
-        has_moved = before is None or not all(map(torch.equal, before, after))
-        assert has_moved == ("actor_loss" in metrics) == (update % 3 == 0)
-        assert "critic_loss" in metrics
-        before = after
-
-
 def test_temperature_rises_when_entropy_is_below_its_target_and_falls_above() -> None:
     for target, rises in ((5.0, True), (-20.0, False)):
         sac = make(learn_temperature=True, target_entropy_per_action=target)

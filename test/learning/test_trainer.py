@@ -1,5 +1,4 @@
 import dataclasses
-import itertools
 import subprocess
 from pathlib import Path
 
@@ -66,7 +65,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, kind: str) ->
     if kind == "ant":
         values = read_yaml(share_folder() / "config" / "train" / "ant.yaml")
         values["collect"] |= {"num_envs": 16, "warmup_steps": 512, "replay_capacity": 4000}
-        values["collect"] |= {"noise_correlation": 0.7, "zero_skill_fraction": 0.2}
+        values["collect"] |= {"zero_skill_fraction": 0.2}
         values["sac"] |= {"gradient_steps": 4}
         values["skill_dynamics"] |= {"warm_start_steps": 1}
         config = TrainConfig.from_dict(values | {"num_iterations": 12, "evaluate_every": 1000})
@@ -452,21 +451,6 @@ def test_noise_grows_from_the_first_robot_to_the_last(tmp_path: Path) -> None:
     assert off[-num:].mean() > 2.0 * off[:num].mean()
 
 
-def test_noise_may_be_correlated_in_time(tmp_path: Path) -> None:
-    for correlation in (0.0, 0.8):
-        collect = {"num_envs": 256, "warmup_steps": 512, "noise_correlation": correlation}
-        trainer = Trainer(small_config(collect=collect), tmp_path / str(correlation))
-        parts, noise = (trainer.features, trainer.normalizer, trainer.sac.actor), []
-        for _ in range(20):
-            trainer.collector.env.steps[:] = 0
-            trainer._collect(*parts, explore=False)
-            noise.append(trainer._noise.flatten().numpy())
-        steps = trainer.config.collect.steps_per_iteration
-        between = np.mean([np.corrcoef(a, b)[0, 1] for a, b in itertools.pairwise(noise)])
-        assert between == pytest.approx(correlation**steps, abs=0.03)
-        assert np.std(noise) == pytest.approx(1.0, abs=0.05)
-
-
 def test_moving_under_a_zero_skill_costs(tmp_path: Path) -> None:
     collect = {"num_envs": 16, "steps_per_iteration": 60, "warmup_steps": 10**6}
     collect |= {"zero_skill_fraction": 0.3, "episode_steps": 50}
@@ -708,5 +692,5 @@ def test_every_frame_span_and_symmetry_trains_and_predicts(
     assert np.isfinite(list(last.values())).all()
     assert not all(map(torch.equal, before, trainer.q.parameters()))
     metrics = trainer.evaluate(num_skills=4)
-    assert metrics.predicted.shape == (4, 2)
+    assert metrics.predicted[:, -1].shape == (4, 2)
     assert np.isfinite(metrics.predicted).all()

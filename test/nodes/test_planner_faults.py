@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from geometry_msgs.msg import PoseStamped
 from lifecycle_msgs.msg import Transition
@@ -120,6 +121,9 @@ def test_lowered_state_timeout_holds_at_once_and_the_end_is_the_safe_command(
     assert probe.call(SetBool, "simulator/set_pause", data=True).success
     set_parameters(probe, {"state_timeout_s": 0.2})
     probe.wait_for(lambda: not is_moving(probe))
+    set_parameters(probe, {"state_timeout_s": 1.6})
+    probe.wait_for_next("joint_commands", count=8)  # again and again, should one get lost
+    assert np.median(np.diff(probe.times["joint_commands"][-6:])) < 0.8
     set_parameters(probe, {"state_timeout_s": 60.0})
     assert probe.call(SetBool, "simulator/set_pause", data=False).success
     probe.wait_for(lambda: is_moving(probe))

@@ -326,6 +326,35 @@ def test_after_a_jump_back_to_old_states_the_first_fresh_one_starts_anew(bench: 
     assert len([text for text in bench.said if "went back" in text]) == 1
 
 
+def test_old_states_in_a_row_are_no_jump_once_newer_ones_come(bench: Bench) -> None:
+    skill = driving(bench).control.loop.skill
+    for number in range(JUMP_STATES):
+        bench.control.step(state_at(), bench.stamp_ns + (number - 9) * STEP_NS, bench.now - 0.9)
+    assert bench.is_driving(bench.tick())
+    assert bench.control.loop.skill is skill
+    assert not any("went back" in text for text in bench.said)
+
+
+def test_the_time_before_the_first_step_is_no_loop_period(bench: Bench) -> None:
+    bench.go()
+    bench.tick(age_s=0.9)
+    for _ in range(3):
+        bench.tick()
+    periods = [v for k, v in bench.control.status()[2].items() if k.startswith("loop period")]
+    assert periods and max(periods) < 150.0
+
+
+def test_after_a_safe_command_a_robot_stands_at_once(point_mass_bundle: Path) -> None:
+    bench = Bench(point_mass_bundle)
+    bench.bundle.manifest.robot.__dict__["standing_command"] = None
+    driving(bench)
+    bench.now += 1.0
+    assert bench.control.check_age() is not None
+    bench.control.turn_to(None)
+    bench.tick()
+    assert not bench.control.loop.asked_skill.any()
+
+
 def test_a_single_stamp_from_the_future_costs_no_more_than_a_few_states(bench: Bench) -> None:
     driving(bench)
     bench.control.step(state_at(), 10**18)
