@@ -445,7 +445,7 @@ class CostsConfig(Config):
         (-1e6, -1e6, 1e6, 1e6), help="x_min, y_min, x_max, y_max of where to stay, odom, m."
     )
     fall: float = setting(
-        10.0,
+        1.0,
         min=0.0,
         max=1e6,
         help="Probability that the plan leads to a fall, for bundles that predict it: metres that "
