@@ -623,7 +623,8 @@ class Trainer:
         )
 
     def _check_config(self, saved: dict[str, Any]) -> None:
-        theirs = _flatten(saved)
+        """A setting that did not exist yet did what its default does."""
+        theirs = _flatten(TrainConfig(robot=self.config.robot).to_dict()) | _flatten(saved)
         different = [
             f"{name} ({shown(theirs.get(name))}, now {shown(value)})"
             for name, value in _flatten(self.config.to_dict()).items()

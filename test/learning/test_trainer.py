@@ -258,6 +258,18 @@ def test_resuming_with_other_settings_names_them(tmp_path: Path) -> None:
         Trainer(other, tmp_path, resume=True)
 
 
+def test_a_run_from_before_a_setting_goes_on_with_its_default_alone(tmp_path: Path) -> None:
+    trainer = Trainer(small_config(), tmp_path)
+    trainer.save_checkpoint()
+    saved = load_checkpoint(tmp_path)
+    del saved["config"]["collect"]["zero_skill_fraction"]
+    save_checkpoint(tmp_path, saved)
+    Trainer(small_config(), tmp_path, resume=True)
+    collect = small_config().collect.to_dict() | {"zero_skill_fraction": 0.1}
+    with pytest.raises(CheckpointError, match=r"collect\.zero_skill_fraction \(0\.0, now 0\.1\)"):
+        Trainer(small_config(collect=collect), tmp_path, resume=True)
+
+
 def test_a_folder_with_a_run_is_not_overwritten_and_an_empty_one_not_resumed(
     tmp_path: Path,
 ) -> None:
