@@ -121,7 +121,7 @@ def test_a_skill_is_driven_by_hand_only_while_the_button_is_held(
     page: PageClient, shared: Robot
 ) -> None:
     probe = shared.probe
-    probe.wait_for(lambda: page.has("Hold to drive"))
+    probe.wait_for(lambda: page.has("Hold to drive") and page.has("z1"))
     page.set("z1", 0.4)
     probe.wait_for(lambda: not is_moving(probe))  # a slider alone moves nothing
     timer = probe.node.create_timer(0.1, lambda: page.hold("Hold to drive", HOLD_HZ))
