@@ -25,6 +25,7 @@ from typing import Any
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 import numpy as np
+from maps import warehouse
 from numpy.typing import NDArray
 from report import percentiles_ms, print_report
 
@@ -169,16 +170,6 @@ def time_ways(bundle: SkillBundle, seed: int) -> dict[str, Any]:
         "way": percentiles_ms(seconds),
         "length_ratio": dict(zip(("p1", "p50", "p99"), ratios, strict=True)),
     }
-
-
-def warehouse() -> NDArray[np.bool_]:
-    """13 rows of three shelves with aisles of 2.7 m, and walls around. Shape (1700, 1900)."""
-    cells = np.zeros((1700, 1900), bool)
-    for row in range(100, 1650, 120):
-        for begin, end in ((120, 420), (580, 900), (1060, 1780)):
-            cells[row : row + 30, begin:end] = True
-    cells[:4] = cells[-4:] = cells[:, :4] = cells[:, -4:] = True
-    return cells
 
 
 def compare(bundle: SkillBundle, config: PlannerConfig, seed: int) -> dict[str, Any]:

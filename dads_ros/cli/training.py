@@ -36,9 +36,10 @@ def train(config: TrainConfig, out: Path, *, resume: bool) -> int:
             f"--out {shlex.quote(str(out))}"
         )
         return STOP.exit_code
-    _print(f"exporting to {out / 'bundle'}")
-    export_bundle(trainer, out / BUNDLE_FOLDER)
-    print(f"skills exported to {out / 'bundle'}")
+    bundle = out / BUNDLE_FOLDER
+    _print(f"exporting to {bundle}")
+    export_bundle(trainer, bundle)
+    print(f"skills exported to {bundle}")
     return STOP.exit_code
 
 

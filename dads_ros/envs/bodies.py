@@ -42,8 +42,7 @@ class RobotBodies:
         self.surfaces = _surfaces_of(model.mj_model)
         self.bodies = sorted({surface.body for surface in self.surfaces} - {WORLD})
         """Those that have surfaces and may move. Length B."""
-        base = model.mj_model.body_rootid[model.body_id]
-        self.mass_kg = float(model.mj_model.body_subtreemass[base])
+        self.mass_kg = model.mass_kg
 
     def poses(self, qpos: Array) -> tuple[Array, Array]:
         """Where the bodies are.

@@ -65,6 +65,8 @@ class RobotModel:
             raise ConfigError(
                 f"'base.body' is '{spec.base.body}'; the MJCF has no such body; it has {bodies}"
             )
+        self.mass_kg = float(model.body_subtreemass[model.body_rootid[self.body_id]])
+        """Of the whole robot."""
         self._joint_ids = [self._joint(name) for name in spec.joints]
         self.joint_qpos = np.array([model.jnt_qposadr[j] for j in self._joint_ids], int)
         self.joint_dof = np.array([model.jnt_dofadr[j] for j in self._joint_ids], int)

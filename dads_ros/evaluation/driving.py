@@ -132,6 +132,5 @@ class Driver:
         """On the base, over one control step. Shapes (R, 2) -> (R, 6)."""
         if push is None:
             return None
-        mass_kg = self.model.mj_model.body_subtreemass[self.model.body_id]
-        force = mass_kg / self.model.spec.control_dt * push
+        force = self.model.mass_kg / self.model.spec.control_dt * push
         return np.pad(force, ((0, 0), (0, 4)))

@@ -58,8 +58,7 @@ def fan_figure(spec: RobotSpec, skills: SkillMetrics) -> Figure:
 @styled
 def skills_figure(spec: RobotSpec, skills: SkillMetrics, goals: GoalMetrics) -> Figure:
     """The fan of skills on the left, ways to goals on the right."""
-    figure = Figure(figsize=(11.0, 5.9), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure, left, right = _side_by_side(5.9)
     _draw_fan(left, spec, skills)
     _draw_ways(right, spec, goals)
     return figure
@@ -68,8 +67,7 @@ def skills_figure(spec: RobotSpec, skills: SkillMetrics, goals: GoalMetrics) -> 
 @styled
 def prediction_figure(spec: RobotSpec, skills: SkillMetrics) -> Figure:
     """A few skills as predicted and as walked on the left, the error over time on the right."""
-    figure = Figure(figsize=(11.0, 5.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure, left, right = _side_by_side(5.2)
     _draw_comparison(left, spec, skills)
     _draw_error(right, spec, skills)
     return figure
@@ -78,11 +76,17 @@ def prediction_figure(spec: RobotSpec, skills: SkillMetrics) -> Figure:
 @styled
 def falls_figure(spec: RobotSpec, skills: SkillMetrics) -> Figure:
     """Which skills fall on the left, when they do on the right."""
-    figure = Figure(figsize=(11.0, 5.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure, left, right = _side_by_side(5.2)
     _draw_fallen(left, spec, skills)
     _draw_falls_over_time(right, spec, skills)
     return figure
+
+
+def _side_by_side(height: float) -> tuple[Figure, Axes, Axes]:
+    """A figure with two panels; its height in inches."""
+    figure = Figure(figsize=(11.0, height), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    return figure, left, right
 
 
 def _draw_fan(axes: Axes, spec: RobotSpec, skills: SkillMetrics) -> None:

@@ -102,9 +102,9 @@ class ControlLoop:
             self.asked_skill = None
             command = np.broadcast_to(standing, last_command.shape)
         else:
-            skill = np.where(
-                stands, self._toward(still), still if self.skill is None else self.skill
-            )
+            skill = self.skill
+            if skill is None or stands.any():
+                skill = np.where(stands, self._toward(still), still if skill is None else skill)
             self.asked_skill = skill
             command = self._policy(build_policy_obs(self.robot, state, last_command), skill)
             if standing is not None:

@@ -161,7 +161,7 @@ class SkillController:
         self._plan_error = ""
         self._due_ns: int | None = None  # stamp since which a plan is due
         self._order, self._pace = StampOrder(), Pace(loop.robot.control_dt)
-        self._jumped_from_ns: int | None = None  # and no state has been driven from since
+        self._jumped_from_ns: int | None = None  # newest stamp before a jump, until one drives
         self._objections: dict[str, str] = {}
         self._failure = -np.inf, ""  # the last one and when it was
         self.is_active = False

@@ -24,10 +24,10 @@ from onnx import TensorProto, helper
 from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool
 
+from benchmark.maps import warehouse
 from bundles import write_bundle
 from dads_ros.files import sha256
 from faults.stage import FAR, Messages, Setup, Stage, Twin, goal, grid, path
-from maps import warehouse
 from ros_graph import STATE_TIMEOUT_S
 
 Action = Callable[[Stage], object]

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmark.maps import warehouse
 from dads_ros.errors import PlanningError
 from dads_ros.planning import way_process
 from dads_ros.planning.obstacles import ObstacleMap
 from dads_ros.planning.way_process import Surroundings, WayFinder, WayProcess
-from maps import warehouse
 
 PATIENCE_S = 120.0
 ORIGIN = (-4.0, -4.0, 0.5)
