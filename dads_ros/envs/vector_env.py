@@ -145,13 +145,17 @@ class VectorEnv:
         """What the policy sees. Shape (N, O)."""
         return build_policy_obs(self.spec, self.state, self.last_command)
 
-    def step(self, commands: NDArray[np.floating], wrench: Array | None = None) -> None:
+    def step(self, commands: NDArray[np.floating], push: Array | None = None) -> None:
         """Move every robot by one control step, or reset it.
 
         Args:
             commands: clipped to limits. Shape (N, A).
-            wrench: as for ``Physics.advance``. Shape (N, 6).
+            push: how much faster a force on the base makes the robot meanwhile, as if it were one
+                rigid body; world frame, m/s. Shape (N, 2).
         """
+        wrench = None
+        if push is not None:
+            wrench = np.pad(self.model.mass_kg / self.spec.control_dt * push, ((0, 0), (0, 4)))
         reset = self.needs_reset
         commands = np.clip(commands, *self.spec.command_limits)
         late = np.arange(self.spec.num_substeps) < self._delay[:, None]  # (N, S)

@@ -116,7 +116,7 @@ class Driver:
             if controller.plan_error:
                 raise PlanningError(controller.plan_error)
             assert answer is not None  # no stamp comes twice here
-            env.step(answer.result.command, self._wrench(pushes.get(step)))
+            env.step(answer.result.command, pushes.get(step))
             commands[step] = env.last_command
             # A robot whose episode ended stays where it was; the next step would reset it.
             ended |= env.terminated
@@ -127,10 +127,3 @@ class Driver:
             self.progress(step + 1)
         is_up = ~(ended | env.state.has_fallen(spec))
         return Drive(tracks=tracks, yaws=yaws, commands=commands, fell=fell, is_up=is_up)
-
-    def _wrench(self, push: Array | None) -> Array | None:
-        """On the base, over one control step. Shapes (R, 2) -> (R, 6)."""
-        if push is None:
-            return None
-        force = self.model.mass_kg / self.model.spec.control_dt * push
-        return np.pad(force, ((0, 0), (0, 4)))

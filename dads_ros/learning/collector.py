@@ -16,6 +16,8 @@ from dads_ros.skills import SkillSpace
 Float32 = NDArray[np.float32]
 Policy = Callable[[Float32, Float32], tuple[Float32, Float32]]
 """(policy_obs (N, O), skill (N, D)) -> action in [-1, 1] (N, A), its log-probability (N,)."""
+PUSH_PERIOD_S = 4.0
+"""Mean time between the pushes of a robot."""
 
 
 class Collector:
@@ -29,6 +31,7 @@ class Collector:
         *,
         min_hold_steps: int,
         zero_fraction: float = 0.0,
+        push_mps: float = 0.0,
     ) -> None:
         """Start with new skills.
 
@@ -38,9 +41,11 @@ class Collector:
             rng: source of skills and of how long they are held.
             min_hold_steps: every skill is held at least so long, unless the episode ends.
             zero_fraction: part of the skills that are zero instead.
+            push_mps: how much faster a push, now and then, makes a robot at most.
         """
         self.env, self._skill_space, self._rng = env, skill_space, rng
         self._min_hold_steps, self._zero_fraction = min_hold_steps, zero_fraction
+        self._push_mps = push_mps
         num = env.num_envs
         self._skill = np.zeros((num, skill_space.dim), np.float32)
         self._age, self._left = np.zeros(num, np.int32), np.zeros(num, np.int32)
@@ -63,7 +68,7 @@ class Collector:
             obs, state = env.policy_obs(), env.state
             action, log_prob = policy(obs, self._skill)
             pose = np.concatenate([state.position[:, :2], state.yaw()[:, None]], axis=1)
-            env.step(low + (action + 1.0) * 0.5 * (high - low))
+            env.step(low + (action + 1.0) * 0.5 * (high - low), self._draw_push())
             rows.append(
                 Chunk(
                     policy_obs=obs,
@@ -90,6 +95,16 @@ class Collector:
         self.env.restore(saved["env"])
         self._skill = saved["skill"].copy()
         self._age, self._left = saved["age"].copy(), saved["left"].copy()
+
+    def _draw_push(self) -> NDArray[np.float64] | None:
+        """Of this control step, as for ``VectorEnv.step``."""
+        if self._push_mps == 0.0:
+            return None
+        num, spec = self.env.num_envs, self.env.spec
+        is_pushed = self._rng.random((num, 1)) < spec.control_dt / PUSH_PERIOD_S
+        angle, part = self._rng.uniform(-np.pi, np.pi, num), self._rng.random((num, 1))
+        direction = np.stack([np.cos(angle), np.sin(angle)], axis=1) * spec.ground_axes
+        return is_pushed * part * self._push_mps * direction
 
     def _draw_skills(self, which: NDArray[np.bool_], switch_probability: float) -> None:
         num = int(which.sum())

@@ -150,12 +150,13 @@ class RewardConfig(Config):
     relabel_fraction: float = setting(
         0.0, min=0.0, max=1.0, help="Part of each batch whose skill is drawn anew from the prior."
     )
-    survival_bonus: float = setting(
-        0.0,
+    fall_cost: tuple[float, float] = setting(
+        (0.0, 0.0),
         min=0.0,
-        max=100.0,
-        help="Added to the reward of every step, nats: what a fall that ends the episode costs, "
-        "for robots whose first skills are worth less than lying down. 0 is the paper.",
+        max=1e4,
+        help="Taken from the reward of a step that ends the episode by a fall, nats, in the first "
+        "half of the run and, after a linear change, at its end: a robot that has much to lose "
+        "before it can walk does not learn to. 0 is the paper.",
     )
     motion_cost: float = setting(
         0.0,
@@ -238,6 +239,13 @@ class CollectConfig(Config):
         max=0.9,
         help="Part of the skills that are exactly zero instead of one of the prior, which is "
         "never that still: under it the robot learns to stand. 0 is the paper.",
+    )
+    push_mps: float = setting(
+        0.0,
+        min=0.0,
+        max=100.0,
+        help="About every 4 seconds a push makes each robot up to so much faster, in a random "
+        "direction; 0 is the paper.",
     )
     delay_ms: tuple[float, float] = setting(
         (0.0, 0.0),

@@ -4,6 +4,8 @@ Shapes: B batch, O policy_obs, D skill dimensions, F features, A actuators, J jo
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 
 import numpy as np
@@ -21,6 +23,22 @@ Turn = tuple[NDArray[np.int64], NDArray[np.float64]]
 LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
 MIN_SKILL = 1e-6
 """A shorter skill has no direction."""
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """All that torch does here is done by one thread.
+
+    So sums do not depend on the number of cores, and other cores are free to move robots. Networks
+    of this size gain nothing from more, and where something else takes a core, threads that wait
+    for each other made a refit 100 times as slow.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class Features(nn.Module):

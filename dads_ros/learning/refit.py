@@ -32,7 +32,7 @@ from dads_ros.errors import ConfigError
 from dads_ros.files import sha256, source_commit
 from dads_ros.learning.bundle_folder import new_bundle
 from dads_ros.learning.config import CollectConfig
-from dads_ros.learning.networks import mlp
+from dads_ros.learning.networks import mlp, one_thread
 from dads_ros.learning.onnx_file import check_parity, write_onnx
 from dads_ros.prediction import MOMENTUM_INPUT, PredictionSpec
 from dads_ros.robot import RobotSpec
@@ -239,6 +239,7 @@ def _num_steps(stands: NDArray[np.bool_], changes: NDArray[np.bool_]) -> NDArray
     return np.minimum(num_steps[:-1:HELD_STEPS], MAX_STEPS)
 
 
+@one_thread()
 def fit(motion: Motion, *, yaw_symmetry: bool, seed: int) -> tuple[nn.Sequential, float]:
     """The skill dynamics, and its mean error on robots that it has not seen, in displacements.
 

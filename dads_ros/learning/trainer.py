@@ -33,7 +33,7 @@ from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.intrinsic_reward import intrinsic_reward
 from dads_ros.learning.learned_skills import LearnedSkills, MeanDynamics, MeanPolicy
 from dads_ros.learning.mirror import Mirror
-from dads_ros.learning.networks import Actor, Features, RunningNormalizer
+from dads_ros.learning.networks import Actor, Features, RunningNormalizer, one_thread
 from dads_ros.learning.replay_buffer import Chunk, ReplayBuffer, Transition
 from dads_ros.learning.sac import Sac, SacBatch
 from dads_ros.learning.skill_dynamics import BodyState, SkillDynamics
@@ -177,6 +177,7 @@ class Trainer:
             self._rngs["skill"],
             min_hold_steps=config.prediction.steps,
             zero_fraction=config.collect.zero_skill_fraction,
+            push_mps=config.collect.push_mps,
         )
         self.replay: ReplayBuffer | None = None
         self.iteration = 0
@@ -210,49 +211,44 @@ class Trainer:
         """Train, and report after each iteration; a checkpoint follows the last one."""
         remove_leftovers(self.out)
         last_save = last_seen = time.monotonic()
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # the other cores move robots; and sums do not depend on cores
-        with ThreadPoolExecutor(1) as pool:
-            try:
-                while self.iteration < self.config.num_iterations:
-                    pending = pool.submit(
-                        self._collect,
-                        *_copies(self.features, self.normalizer, self.sac.actor),
-                        explore=not self._has_warmed_up,
+        with one_thread(), ThreadPoolExecutor(1) as pool:
+            while self.iteration < self.config.num_iterations:
+                pending = pool.submit(
+                    self._collect,
+                    *_copies(self.features, self.normalizer, self.sac.actor),
+                    explore=not self._has_warmed_up,
+                )
+                values = self._learn() if self._has_warmed_up else {}
+                values |= self._take_in(pending.result())
+                self.iteration += 1
+                self.evaluation = None
+                if self.iteration % self.config.evaluate_every == 0:
+                    values |= self.judge().metrics
+                elif time.monotonic() - last_seen > self.config.show_period_s:
+                    self.evaluation = self.evaluate(
+                        self.config.collect.delay_ms[0], NUM_SHOWN_SKILLS
                     )
-                    values = self._learn() if self._has_warmed_up else {}
-                    values |= self._take_in(pending.result())
-                    self.iteration += 1
-                    self.evaluation = None
-                    if self.iteration % self.config.evaluate_every == 0:
-                        values |= self.judge().metrics
-                    elif time.monotonic() - last_seen > self.config.show_period_s:
-                        self.evaluation = self.evaluate(
-                            self.config.collect.delay_ms[0], NUM_SHOWN_SKILLS
-                        )
-                    if self.evaluation is not None:
-                        last_seen = time.monotonic()
-                    if self._have_skills_collapsed(values):
-                        self.save_checkpoint()
-                        raise TrainingError(
-                            f"the skills collapsed: the reward was {self.peak_reward:.2f} nats at "
-                            f"best, and below {COLLAPSE_SHARE:.0%} of that for the last "
-                            f"{self.num_low_rewards} iterations; 'export' makes a bundle of the "
-                            "best skills. Try a lower 'sac.learning_rate' or another seed"
-                        )
-                    yield IterationMetrics(
-                        self.iteration,
-                        self.num_env_steps,
-                        self.num_gradient_steps,
-                        values,
-                        self.evaluation,
+                if self.evaluation is not None:
+                    last_seen = time.monotonic()
+                if self._have_skills_collapsed(values):
+                    self.save_checkpoint()
+                    raise TrainingError(
+                        f"the skills collapsed: the reward was {self.peak_reward:.2f} nats at "
+                        f"best, and below {COLLAPSE_SHARE:.0%} of that for the last "
+                        f"{self.num_low_rewards} iterations; 'export' makes a bundle of the "
+                        "best skills. Try a lower 'sac.learning_rate' or another seed"
                     )
-                    # After the caller has taken in the metrics: resumed runs do not repeat them.
-                    if time.monotonic() - last_save > self.config.checkpoint_period_s:
-                        self.save_checkpoint()
-                        last_save = time.monotonic()
-            finally:
-                torch.set_num_threads(threads)
+                yield IterationMetrics(
+                    self.iteration,
+                    self.num_env_steps,
+                    self.num_gradient_steps,
+                    values,
+                    self.evaluation,
+                )
+                # After the caller has taken in the metrics: resumed runs do not repeat them.
+                if time.monotonic() - last_save > self.config.checkpoint_period_s:
+                    self.save_checkpoint()
+                    last_save = time.monotonic()
         self.save_checkpoint()
 
     def evaluate(
@@ -368,11 +364,10 @@ class Trainer:
 
         policy: Policy = sample
         config = self.config.collect
-        early, late = config.skill_switch_probability
         return self.collector.collect(
             policy,
             config.steps_per_iteration,
-            switch_probability=late + (early - late) * over_last_half(0.0, self.progress),
+            switch_probability=over_last_half(*config.skill_switch_probability, self.progress),
         )
 
     def _take_in(self, chunk: Chunk) -> dict[str, float]:
@@ -391,8 +386,8 @@ class Trainer:
     def _learn(self) -> dict[str, float]:
         """Fit q, then SAC on the intrinsic reward."""
         config, generator = self.config.sac, self._generators["learn"]
-        factor = config.final_learning_rate_factor
-        self.sac.set_learning_rate(config.learning_rate * over_last_half(factor, self.progress))
+        factor = over_last_half(1.0, config.final_learning_rate_factor, self.progress)
+        self.sac.set_learning_rate(config.learning_rate * factor)
         metrics = self._fit_skill_dynamics()
         batch_size, num_steps = config.batch_size, config.gradient_steps
         transition = self._sample(batch_size * num_steps)
@@ -466,7 +461,7 @@ class Trainer:
         )
         if not self.warm_start_over:
             return metrics
-        factor = over_last_half(config.final_sigma_factor, self.progress)
+        factor = over_last_half(1.0, config.final_sigma_factor, self.progress)
         for q in self._qs:
             q.adapt_sigma(delta, factor)
         weight = torch.ones(num, device=self.device, dtype=FLOAT)
@@ -549,7 +544,8 @@ class Trainer:
             )
             rewards.append(intrinsic_reward(own[rows], alt_log_probs, are_all=is_discrete))
         reward = torch.cat(rewards)
-        paid = reward + config.survival_bonus
+        fall_cost = over_last_half(*config.fall_cost, self.progress)
+        paid = reward - fall_cost * transition.terminated
         if config.motion_cost > 0.0:
             is_zero = (skill == 0.0).all(dim=1)
             paid -= config.motion_cost * is_zero * self._motion(transition)
@@ -695,9 +691,9 @@ def _copies(
     )
 
 
-def over_last_half(final: float, progress: float) -> float:
-    """A factor of a schedule: 1 in the first half of a run, then linearly to ``final``."""
-    return final + (1.0 - final) * min(1.0, 2.0 * (1.0 - progress))
+def over_last_half(first: float, final: float, progress: float) -> float:
+    """A value of a schedule: ``first`` in the first half of a run, then linearly to ``final``."""
+    return final + (first - final) * min(1.0, 2.0 * (1.0 - progress))
 
 
 def _device(name: str) -> torch.device:

@@ -54,6 +54,14 @@ def test_a_wrench_pushes_the_base() -> None:
     assert moved[1, 0] == 0.0
 
 
+def test_a_push_makes_a_robot_so_much_faster() -> None:
+    env, push = make_env(num=2), np.array([[0.0, 0.0], [1.0, -0.5]])
+    env.step(np.zeros((2, 2)))
+    before = env.state.ground_velocity(env.spec)
+    env.step(np.zeros((2, 2)), push)
+    np.testing.assert_allclose(env.state.ground_velocity(env.spec) - before, push, atol=0.1)
+
+
 def test_an_episode_keeps_its_last_observation_and_the_reset_takes_a_step() -> None:
     env = make_env(num=2, episode_steps=3)
     for _ in range(3):

@@ -75,6 +75,23 @@ def test_a_lag_is_learned_for_every_time_that_a_skill_is_held(yaw_symmetry: bool
     assert same == error and torch.equal(again[0].weight, net[0].weight)
 
 
+def test_torch_has_one_thread_to_refit_with_and_all_its_own_afterwards() -> None:
+    used: list[int] = []
+
+    class Watched(Motion):
+        def at(self, steps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            used.append(torch.get_num_threads())
+            return super().at(steps)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        fit(Watched(*lagging(2000, 0)), yaw_symmetry=False, seed=0)
+        assert set(used) == {1} and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_the_error_is_that_on_robots_that_were_not_seen() -> None:
     """Each of ten moves always the same way, which says nothing of the others."""
     robot = torch.arange(20000) % 10

@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.config import read_yaml
 from dads_ros.errors import CheckpointError, ConfigError, StorageError, TrainingError
 from dads_ros.files import atomic_write, only_trainer, share_folder, source_commit
 from dads_ros.learning.checkpoint import load_checkpoint, save_checkpoint
+from dads_ros.learning.collector import PUSH_PERIOD_S
 from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.export import export_bundle
 from dads_ros.learning.trainer import (
@@ -65,7 +67,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, kind: str) ->
     if kind == "ant":
         values = read_yaml(share_folder() / "config" / "train" / "ant.yaml")
         values["collect"] |= {"num_envs": 16, "warmup_steps": 512, "replay_capacity": 4000}
-        values["collect"] |= {"zero_skill_fraction": 0.2}
+        values["collect"] |= {"zero_skill_fraction": 0.2, "push_mps": 0.5}
         values["sac"] |= {"gradient_steps": 4}
         values["skill_dynamics"] |= {"warm_start_steps": 1}
         config = TrainConfig.from_dict(values | {"num_iterations": 12, "evaluate_every": 1000})
@@ -187,7 +189,7 @@ def test_the_score_is_that_of_the_delay_that_does_worse(tmp_path: Path) -> None:
 
 
 def test_schedules_change_over_the_last_half() -> None:
-    factors = [over_last_half(0.2, progress) for progress in (0.0, 0.5, 0.75, 1.0)]
+    factors = [over_last_half(1.0, 0.2, progress) for progress in (0.0, 0.5, 0.75, 1.0)]
     assert factors == pytest.approx([1.0, 1.0, 0.6, 0.2])
 
 
@@ -461,6 +463,43 @@ def test_noise_grows_from_the_first_robot_to_the_last(tmp_path: Path) -> None:
     assert off[0] < 1e-6
     num = len(off) // 4
     assert off[-num:].mean() > 2.0 * off[:num].mean()
+
+
+def test_pushes_come_now_and_then_and_to_every_robot(tmp_path: Path) -> None:
+    steps, num, push_mps = 200, 64, 0.5
+    collect = {"num_envs": num, "push_mps": push_mps, "episode_steps": 2 * steps}
+    collector = Trainer(small_config(collect=collect), tmp_path).collector
+    dt, velocities = collector.env.spec.control_dt, [np.zeros((num, 2))]
+
+    def still(
+        obs: NDArray[np.float32], skill: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        velocities.append(collector.env.state.ground_velocity(collector.env.spec))
+        return np.zeros((num, 2), np.float32), np.zeros(num, np.float32)
+
+    collector.collect(still, steps)
+    jumps = np.linalg.norm(np.diff(velocities[1:], axis=0), axis=2)
+    pushed = jumps > 0.1 * push_mps  # the point mass slows down by less than that in a step
+    assert pushed.any(axis=0).mean() > 0.9
+    share = 0.9 * dt / PUSH_PERIOD_S
+    assert 0.6 * share < pushed.mean() < 1.4 * share
+    assert 0.7 * push_mps < jumps.max() < 1.05 * push_mps
+
+
+def test_a_fall_costs(tmp_path: Path) -> None:
+    collect = {"num_envs": 16, "steps_per_iteration": 60, "warmup_steps": 10**6}
+    collect |= {"episode_steps": 50}
+    values = {"robot": "humanoid", "collect": collect, "num_iterations": 4}
+    values |= {"reward": {"fall_cost": [100.0, 100.0]}}
+    trainer = Trainer(TrainConfig.from_dict(values), tmp_path)
+    run(trainer, 4)
+    assert trainer.replay is not None
+    sample = trainer.replay.sample(2048, torch.Generator().manual_seed(0))
+    batch, metrics = trainer._prepare(sample)
+    fell = sample.terminated
+    assert 0.001 < fell.float().mean() < 0.5
+    assert batch.reward[fell].max() < -80.0 and batch.reward[~fell].min() > -20.0
+    assert metrics["reward"] > -20.0, "what is reported is the intrinsic reward alone"
 
 
 def test_moving_under_a_zero_skill_costs(tmp_path: Path) -> None:
