@@ -32,7 +32,7 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
         lines = [
             line
             for line in capsys.readouterr().err.splitlines()
-            if not line.startswith(("evaluating", "step", "loading torch"))
+            if not line.startswith(("evaluating", "goal: step", "loading torch"))
         ]
         assert len(lines) == 1
         assert lines[0].startswith("dads-ros: error: ")
@@ -125,6 +125,19 @@ runpy.run_module("dads_ros", run_name="__main__", alter_sys=True)
     )
     assert result.returncode == -signal.SIGINT
     assert "Traceback" not in result.stderr
+
+
+def test_evaluate_says_what_it_is_at(
+    point_mass_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tasks, size = ["--task", "velocity", "stand"], ["--goals", "2", "--steps", "100"]
+    assert _exit_code(["evaluate", str(point_mass_bundle), *tasks, *size]) == 0
+    seen = capsys.readouterr()
+    assert [line for line in seen.err.splitlines() if "step 100" in line] == [
+        "velocity: step 100",
+        "stand: step 100",
+    ]
+    assert "stand_drift_m" in seen.out
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """Everything that is measured on a bundle, as one plain dictionary."""
 
+import dataclasses
+import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -38,7 +40,7 @@ def evaluate_bundle(
     goal_range_m: float = GOAL_RANGE_M,
     delay_ms: float = 0.0,
     num_threads: int | None = None,
-    progress: Callable[[int], None] = lambda step: None,
+    progress: Callable[[str, int], None] = lambda part, step: None,
 ) -> dict[str, Any]:
     """Skills on a fixed grid, then the closed loop to random goals; or only the tasks named.
 
@@ -56,7 +58,7 @@ def evaluate_bundle(
         goal_range_m: goals are uniform in a square of twice this side around the start.
         delay_ms: from state to command.
         num_threads: of the physics; all available cores by default.
-        progress: called with the number of steps made towards the goals.
+        progress: called with the name of a task and the number of steps made in it.
     Returns: figures as plain numbers, ``<key>_ci95`` [low, high] for each mean, and the settings;
         figures of a task in a dictionary under its name.
     Raises: ConfigError for a task that the robot cannot do at all.
@@ -77,8 +79,12 @@ def evaluate_bundle(
         seed=seed,
         delay_ms=delay_ms,
         num_threads=num_threads,
-        progress=progress,
     )
+
+    def measure(name: str, num: int, num_steps: int) -> Values:
+        watched = dataclasses.replace(driver, progress=functools.partial(progress, name))
+        return evaluate_task(name, watched, num, num_steps)
+
     settings = {
         "robot": bundle.robot.name,
         "bundle_commit": bundle.manifest.commit,
@@ -94,16 +100,16 @@ def evaluate_bundle(
         figures = {}
         for name in tasks:
             num_steps = steps or TASKS[name].num_steps(model.spec)
-            values = evaluate_task(name, driver, num_goals, num_steps)
+            values = measure(name, num_goals, num_steps)
             figures[name] = {"steps": num_steps, **_with_intervals(values)}
     else:
         steps = steps or GOAL_STEPS
         settings |= {"steps": steps, "goal_range_m": goal_range_m}
-        goals = evaluate_goals(
-            driver, sample_goals(model.spec, num_goals, goal_range_m, seed), steps
-        )
-        standing = evaluate_task("stand", driver, STAND_ROBOTS, STAND_STEPS)
-        figures = _with_intervals({**goals.values, **standing}) | _skill_figures(bundle, driver)
+        goals = sample_goals(model.spec, num_goals, goal_range_m, seed)
+        to_goals = dataclasses.replace(driver, progress=functools.partial(progress, "goal"))
+        reached = evaluate_goals(to_goals, goals, steps)
+        standing = measure("stand", STAND_ROBOTS, STAND_STEPS)
+        figures = _with_intervals({**reached.values, **standing}) | _skill_figures(bundle, driver)
     plans = {"planner": config.to_dict(), "costs": driver.costs.to_dict()}
     return settings | _rounded(figures) | plans
 
