@@ -55,8 +55,9 @@ def main() -> None:
                 **sac_rates(trainer),
                 "rewards_per_s": rate(*reward_part(trainer)),
             },
-            "mean_displacement_m": round(trainer.evaluate().to_dict()["mean_displacement_m"], 3),
         }
+        skills = trainer.selection.evaluate(trainer.agent.learned_skills())
+        report["mean_displacement_m"] = round(float(skills.distance.mean()), 3)
     print_report("training_throughput", report)
 
 
@@ -118,7 +119,7 @@ def baselines_part(trainer: Trainer) -> tuple[Callable[[], object], int] | None:
     config = trainer.config.sac
 
     class Still(gymnasium.Env):
-        observation_space = gymnasium.spaces.Box(-10.0, 10.0, (trainer.features.dim,))
+        observation_space = gymnasium.spaces.Box(-10.0, 10.0, (trainer.agent.features.dim,))
         action_space = gymnasium.spaces.Box(-1.0, 1.0, (trainer.robot.command_dim,))
 
         def reset(
@@ -137,7 +138,7 @@ def baselines_part(trainer: Trainer) -> tuple[Callable[[], object], int] | None:
         buffer_size=10_000,
         learning_starts=2000,
         gradient_steps=0,
-        device=trainer.device,
+        device=trainer.agent.device,
     )
     agent.learn(2000)
     return lambda: agent.train(16, config.batch_size), 16
@@ -145,8 +146,8 @@ def baselines_part(trainer: Trainer) -> tuple[Callable[[], object], int] | None:
 
 def sac_part(trainer: Trainer) -> tuple[Callable[[], object], int]:
     """Updates on one random batch."""
-    size, features = trainer.config.sac.batch_size, trainer.features.dim
-    action_dim, device = trainer.robot.command_dim, trainer.device
+    size, features = trainer.config.sac.batch_size, trainer.agent.features.dim
+    action_dim, device = trainer.robot.command_dim, trainer.agent.device
     batch = SacBatch(
         features=torch.randn(size, features, device=device),
         action=torch.rand(size, action_dim, device=device) * 2.0 - 1.0,
@@ -155,20 +156,20 @@ def sac_part(trainer: Trainer) -> tuple[Callable[[], object], int]:
         terminated=torch.zeros(size, dtype=torch.bool, device=device),
     )
     noise = torch.randn(2, size, action_dim, device=device)
-    return lambda: trainer.sac.update(batch, noise), 1
+    return lambda: trainer.agent.sac.update(batch, noise), 1
 
 
 def reward_part(trainer: Trainer) -> tuple[Callable[[], object], int]:
     """Intrinsic rewards of a batch, each against all skills of the prior's sample."""
-    rng, space = np.random.default_rng(0), trainer.skill_space
-    skill = torch.from_numpy(space.sample(REWARD_BATCH, rng)).to(trainer.device)
-    alt = torch.from_numpy(space.sample(trainer.config.reward.num_alt_skills, rng))
-    alt = alt.to(trainer.device)
+    agent, rng = trainer.agent, np.random.default_rng(0)
+    skill = torch.from_numpy(agent.skill_space.sample(REWARD_BATCH, rng)).to(agent.device)
+    alt = torch.from_numpy(agent.skill_space.sample(agent.config.reward.num_alt_skills, rng))
+    alt = alt.to(agent.device)
 
     @torch.no_grad()
     def compute() -> None:
-        delta = trainer.q.mean(skill)
-        intrinsic_reward(trainer.q.log_prob(delta, skill), trainer.q.log_prob_of_all(delta, alt))
+        delta = agent.q.mean(skill)
+        intrinsic_reward(agent.q.log_prob(delta, skill), agent.q.log_prob_of_all(delta, alt))
 
     return compute, REWARD_BATCH
 

@@ -28,7 +28,9 @@ def export_bundle(trainer: Trainer, folder: Path) -> BundleManifest:
     """
     if trainer.replay is None:
         raise BundleError("nothing was collected yet, so there is nothing to export; train first")
-    best = trainer.best or trainer.judge()
+    best = trainer.selection.best
+    if best is None:
+        best, _ = trainer.selection.judge(trainer.agent.learned_skills(), trainer.iteration)
     policy, dynamics = best.skills
     recorded = trainer.replay.sample(1024, torch.Generator().manual_seed(0))
     obs, skill = recorded.policy_obs.cpu(), recorded.skill.cpu()

@@ -23,7 +23,7 @@ def begin_line(trainer: Trainer) -> str:
         )
     text = (
         f"training '{trainer.robot.name}' in '{trainer.out}', iteration {done + 1} of {num}, "
-        f"on {trainer.device}"
+        f"on {trainer.agent.device}"
     )
     if trainer.config.sac.compile:
         text += "; its updates are compiled first, once, for about a minute"

@@ -26,7 +26,8 @@ from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.export import export_bundle
 from dads_ros.learning.metrics import MetricsWriter, evaluation_line
 from dads_ros.learning.progress import LINE_S, Progress, begin_line
-from dads_ros.learning.trainer import NUM_SHOWN_SKILLS, IterationMetrics, Trainer
+from dads_ros.learning.selection import NUM_SHOWN_SKILLS
+from dads_ros.learning.trainer import IterationMetrics, Trainer
 from dads_ros.nodes.conversions import Frames, labelled_array
 from dads_ros.nodes.markers import skill_fan_markers
 from dads_ros.nodes.parameters import NodeParameters

@@ -50,15 +50,16 @@ def test_the_bundle_gives_the_commands_and_predictions_of_the_trained_networks(
     assert trainer.replay is not None
     recorded = trainer.replay.sample(256, torch.Generator().manual_seed(5))
     obs, skill = recorded.policy_obs.numpy(), recorded.skill.numpy()
-    assert trainer.best is not None
-    action = trainer.best.skills.command(obs, skill)
+    best = trainer.selection.best
+    assert best is not None
+    action = best.skills.command(obs, skill)
     assert np.ptp(action) > 0.1
     assert np.abs(bundle.command(obs, skill) - action).max() < 2e-5
     assert np.abs(bundle.command(obs[:1], skill[:1]) - action[:1]).max() < 2e-5
-    expected = trainer.best.skills.delta(skill)
+    expected = best.skills.delta(skill)
     assert np.abs(bundle.delta(skill) - expected).max() < 1e-5 * max(np.ptp(expected), 1e-3)
     assert bundle.manifest.training_metrics is not None
-    assert bundle.manifest.training_metrics["score"] == trainer.best.score
+    assert bundle.manifest.training_metrics["score"] == best.score
     assert bundle.manifest.training_config == trainer.config.to_dict()
 
 
@@ -80,14 +81,16 @@ def test_a_bundle_whose_predictions_start_from_the_body_state(
     export_bundle(made, tmp_path / "bundle")
     bundle = SkillBundle(tmp_path / "bundle", made.robot)
     bundle.warm_up()
-    assert made.best is not None
+    best = made.selection.best
+    assert best is not None
     assert made.replay is not None
     obs = made.replay.sample(64, torch.Generator().manual_seed(5)).policy_obs.numpy()
     start = np.concatenate([np.zeros((64, BODY)), obs], axis=1)
     skills = bundle.skill_space.sample(64 * 3, np.random.default_rng(0)).reshape(64, 3, 2)
     path = bundle.rollout(start, skills, 5)
-    expected = made._rollout_of(made.best.skills)(start, skills, 5)
-    assert path.shape == (64, 4, made.config.prediction.dim(made.robot))
+    prediction = made.config.prediction
+    expected = prediction.rollout(made.robot, best.skills.delta, start, skills, 5)
+    assert path.shape == (64, 4, prediction.dim(made.robot))
     assert np.abs(path - expected).max() < 1e-4 * np.ptp(expected)
     blind = bundle.rollout(start[:, :3], skills, 5)
     assert np.abs(blind - path)[:, 1:, :2].max() > 1e-4
@@ -126,7 +129,7 @@ def test_whatever_can_be_trained_makes_networks_that_robots_take(
     values = {"robot": "ant", "sac": {"hidden": [8]}, **changes}
     values["skill_dynamics"] = {"hidden": [8], "refit": False} | changes.get("skill_dynamics", {})
     made = Trainer(TrainConfig.from_dict(values), tmp_path)
-    policy, dynamics = made.learned_skills()
+    policy, dynamics = made.agent.learned_skills()
     generator = torch.Generator().manual_seed(0)
     obs = torch.randn(32, policy_obs_dim(made.robot), generator=generator)
     skill = torch.randn(32, made.config.skill_prior.dim, generator=generator)
@@ -140,7 +143,7 @@ def test_whatever_can_be_trained_makes_networks_that_robots_take(
 
 
 def test_a_model_that_differs_is_refused(trainer: Trainer, bundle_folder: Path) -> None:
-    dynamics = trainer.learned_skills().dynamics
+    dynamics = trainer.agent.learned_skills().dynamics
     path = bundle_folder / DYNAMICS_FILE
     skill = torch.rand(64, 2)
     check_parity(dynamics, {"skill": skill}, "delta", path)

@@ -116,7 +116,7 @@ def test_a_trainer_learns_from_both_sides(tmp_path: Path) -> None:
     losses = [values.values.get("critic_loss") for values in trainer.iterations()]
     assert np.isfinite(losses[-1])
     trainer.replay._data["action"][:] = torch.arange(8.0)
-    action = trainer._sample(1000).action
+    action = trainer.agent._sample(trainer.replay, 1000).action
     is_mirrored = (action != torch.arange(8.0)).any(dim=1)
     assert 0.4 < is_mirrored.float().mean() < 0.6
 

@@ -40,13 +40,13 @@ def write_config(folder: Path) -> Path:
 PROGRAM = "import sys; from dads_ros.cli.main import main; sys.exit(main())"
 ENDLESS_EVALUATION = """
 import sys, threading
-from dads_ros.learning.trainer import Trainer
+from dads_ros.learning.selection import Selection
 
-def judge(self):
+def judge(self, skills, iteration):
     print("evaluating", file=sys.stderr, flush=True)
     threading.Event().wait()
 
-Trainer.judge = judge
+Selection.judge = judge
 from dads_ros.cli.main import main
 sys.exit(main())
 """

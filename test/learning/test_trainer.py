@@ -10,17 +10,16 @@ from numpy.typing import NDArray
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.config import read_yaml
 from dads_ros.errors import CheckpointError, ConfigError, StorageError, TrainingError
+from dads_ros.evaluation.skills import SkillMetrics
 from dads_ros.files import atomic_write, only_trainer, share_folder, source_commit
+from dads_ros.learning.agent import BODY_REWARD_ROWS, over_last_half
 from dads_ros.learning.checkpoint import load_checkpoint, save_checkpoint
 from dads_ros.learning.collector import PUSH_PERIOD_S
 from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.export import export_bundle
-from dads_ros.learning.trainer import (
-    BODY_REWARD_ROWS,
-    COLLAPSE_ITERATIONS,
-    Trainer,
-    over_last_half,
-)
+from dads_ros.learning.replay_buffer import Chunk
+from dads_ros.learning.selection import COLLAPSE_ITERATIONS, CollapseDetector
+from dads_ros.learning.trainer import Trainer
 from dads_ros.observation import observation_slices
 from dads_ros.robot import RobotSpec
 
@@ -43,8 +42,19 @@ def run(trainer: Trainer, until: int) -> list[dict[str, float]]:
     return lines
 
 
+def evaluate(trainer: Trainer, delay_ms: float = 0.0, **settings: int) -> SkillMetrics:
+    skills = trainer.agent.learned_skills()
+    return trainer.selection.evaluate(skills, delay_ms, **settings)
+
+
+def collect_chunk(trainer: Trainer, *, explore: bool) -> Chunk:
+    policy = trainer.agent.sampling_policy(trainer._generators["action"], explore=explore)
+    return trainer._collect(policy)
+
+
 def weights(trainer: Trainer) -> list[torch.Tensor]:
-    modules = (trainer.sac.actor, trainer.sac.critic, trainer._qs, trainer.normalizer)
+    agent = trainer.agent
+    modules = (agent.sac.actor, agent.sac.critic, agent._qs, agent.normalizer)
     return [value.clone() for module in modules for value in module.state_dict().values()]
 
 
@@ -78,7 +88,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, kind: str) ->
     interrupted.save_checkpoint()
     resumed = Trainer(config, tmp_path / "parts", resume=True)
     assert resumed.iteration == 7
-    assert resumed.warm_start_over
+    assert resumed.agent.warm_start_over
     assert all(map(torch.equal, weights(interrupted), weights(resumed)))
     assert run(resumed, 12) == lines[7:]
     assert all(map(torch.equal, weights(whole), weights(resumed)))
@@ -87,9 +97,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, kind: str) ->
 def test_the_point_mass_learns_to_go_in_every_direction(tmp_path: Path) -> None:
     config = TrainConfig.from_yaml(share_folder() / "config" / "train" / "point_mass.yaml")
     trainer = Trainer(dataclasses.replace(config, num_iterations=110), tmp_path)
-    before = trainer.evaluate().to_dict()
+    before = evaluate(trainer).to_dict()
     run(trainer, 110)
-    after = trainer.evaluate().to_dict()
+    after = evaluate(trainer).to_dict()
     assert before["mean_displacement_m"] < 5.0
     assert after["sectors_3m"] == 12
     assert after["mean_displacement_m"] > 8.0
@@ -105,9 +115,9 @@ def test_other_priors_learn_skills_that_can_be_told_apart(
     lines = run(trainer, 120)
     assert lines[-1]["reward"] > 0.8
     assert lines[-1]["reward_cap_share"] > 0.2
-    skills = trainer.skill_space.grid(dim if kind == "discrete" else 64)
-    moved = trainer.learned_skills().delta(skills)
-    tracks = trainer.evaluate(num_skills=len(skills)).displacement
+    skills = trainer.agent.skill_space.grid(dim if kind == "discrete" else 64)
+    moved = trainer.agent.learned_skills().delta(skills)
+    tracks = evaluate(trainer, num_skills=len(skills)).displacement
     assert np.corrcoef(moved[:, 0], tracks[:, 0])[0, 1] > 0.7
     assert np.corrcoef(moved[:, 1], tracks[:, 1])[0, 1] > 0.7
 
@@ -117,15 +127,16 @@ def test_the_best_skills_are_kept_and_survive_a_checkpoint(tmp_path: Path) -> No
     lines = run(trainer, 12)
     scores = {i + 1: line["score"] for i, line in enumerate(lines) if "score" in line}
     assert sorted(scores) == [4, 8, 12]
-    assert trainer.best is not None
-    assert trainer.best.score == max(scores.values())
-    assert scores[trainer.best.iteration] == trainer.best.score
+    best = trainer.selection.best
+    assert best is not None
+    assert best.score == max(scores.values())
+    assert scores[best.iteration] == best.score
     trainer.save_checkpoint()
-    resumed = Trainer(small_config(evaluate_every=4), tmp_path, resume=True)
-    assert resumed.best is not None
-    assert resumed.best.score == trainer.best.score
-    skill = trainer.skill_space.grid(9)
-    assert np.array_equal(resumed.best.skills.delta(skill), trainer.best.skills.delta(skill))
+    restored = Trainer(small_config(evaluate_every=4), tmp_path, resume=True).selection.best
+    assert restored is not None
+    assert restored.score == best.score
+    skill = trainer.agent.skill_space.grid(9)
+    assert np.array_equal(restored.skills.delta(skill), best.skills.delta(skill))
 
 
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
@@ -145,7 +156,7 @@ def test_every_device_learns_the_same_and_its_run_goes_on_on_the_cpu(
         trainer = Trainer(
             TrainConfig.from_dict(values | {"device": name}), tmp_path / f"{device} {name}"
         )
-        assert trainer.device.type == name
+        assert trainer.agent.device.type == name
         lines = run(trainer, 12)
         assert np.isfinite(lines[-1]["score"])
         first[name] = next(line for line in lines if "critic_loss" in line)
@@ -165,16 +176,16 @@ def test_skills_are_shown_now_and_then_and_nothing_depends_on_it(tmp_path: Path)
     assert [i for i, skills in enumerate(seen[3600.0]) if skills is not None] == [5, 11]
     assert [len(skills.tracks) for skills in seen[0.0]] == 2 * [32, 32, 32, 32, 32, 48]
     assert all(map(torch.equal, weights(trainers[0.0]), weights(trainers[3600.0])))
-    assert trainers[0.0].best is not None
-    assert trainers[3600.0].best is not None
-    assert trainers[0.0].best.score == trainers[3600.0].best.score
+    best = [trainer.selection.best for trainer in trainers.values()]
+    assert best[0] is not None and best[1] is not None
+    assert best[0].score == best[1].score
 
 
 def test_the_score_is_that_of_the_delay_that_does_worse(tmp_path: Path) -> None:
     collect = small_config().to_dict()["collect"] | {"delay_ms": [0.0, 40.0]}
     trainer = Trainer(small_config(collect=collect), tmp_path)
     run(trainer, 12)
-    metrics = trainer.judge().metrics
+    metrics = trainer.selection.judge(trainer.agent.learned_skills(), 12)[0].metrics
 
     def score(suffix: str) -> float:
         right = max(0.0, 1.0 - metrics["prediction_error" + suffix])
@@ -183,8 +194,8 @@ def test_the_score_is_that_of_the_delay_that_does_worse(tmp_path: Path) -> None:
 
     assert score("") != score("_delayed")
     assert metrics["score"] == min(score(""), score("_delayed"))
-    assert metrics["prediction_error"] == trainer.evaluate(0.0).to_dict()["prediction_error"]
-    delayed = trainer.evaluate(40.0).to_dict()["prediction_error"]
+    assert metrics["prediction_error"] == evaluate(trainer).to_dict()["prediction_error"]
+    delayed = evaluate(trainer, 40.0).to_dict()["prediction_error"]
     assert metrics["prediction_error_delayed"] == delayed
 
 
@@ -198,8 +209,7 @@ def test_skills_switch_faster_at_the_end_of_the_run(tmp_path: Path) -> None:
     trainer = Trainer(small_config(collect=collect, num_iterations=40), tmp_path)
 
     def longest_hold() -> int:
-        parts = trainer.features, trainer.normalizer, trainer.sac.actor
-        chunks = [trainer._collect(*parts, explore=True) for _ in range(20)]
+        chunks = [collect_chunk(trainer, explore=True) for _ in range(20)]
         first = np.concatenate([(c.skill_age == 0) & (c.skill_left > 0) for c in chunks])
         return int(np.concatenate([c.skill_left for c in chunks])[first].max())
 
@@ -214,13 +224,13 @@ def test_step_size_and_sigma_follow_their_schedules(tmp_path: Path) -> None:
     values["sac"] |= {"final_learning_rate_factor": 0.5, "gradient_steps": 1}
     values["skill_dynamics"] |= {"sigma_m": 9.0, "min_sigma_m": 9.0, "final_sigma_factor": 0.1}
     trainer = Trainer(TrainConfig.from_dict(values), tmp_path)
-    (group,) = trainer.sac.optimizers["critic"].param_groups
+    (group,) = trainer.agent.sac.optimizers["critic"].param_groups
     run(trainer, 12)
     assert group["lr"] == pytest.approx(1e-3)
-    assert trainer.q.sigma.tolist() == pytest.approx([9.0, 9.0])
+    assert trainer.agent.q.sigma.tolist() == pytest.approx([9.0, 9.0])
     run(trainer, 24)
     assert group["lr"] == pytest.approx(0.5e-3, rel=0.1)
-    assert max(trainer.q.sigma.tolist()) < 8.5
+    assert max(trainer.agent.q.sigma.tolist()) < 8.5
 
 
 def test_a_run_that_diverges_says_what_is_not_finite_and_keeps_its_last_checkpoint(
@@ -229,7 +239,7 @@ def test_a_run_that_diverges_says_what_is_not_finite_and_keeps_its_last_checkpoi
     trainer = Trainer(small_config(checkpoint_period_s=0.0), tmp_path)
     run(trainer, 10)
     with torch.no_grad():
-        next(trainer.sac.critic.parameters()).fill_(float("nan"))
+        next(trainer.agent.sac.critic.parameters()).fill_(float("nan"))
     with pytest.raises(TrainingError, match=r"diverged at iteration .*critic_loss.* not finite"):
         run(trainer, 12)
     sound = Trainer(small_config(checkpoint_period_s=0.0), tmp_path, resume=True)
@@ -240,16 +250,16 @@ def test_a_run_that_diverges_says_what_is_not_finite_and_keeps_its_last_checkpoi
 def test_a_run_whose_skills_collapse_stops_and_its_best_skills_are_kept(tmp_path: Path) -> None:
     trainer = Trainer(small_config(evaluate_every=5, num_iterations=20), tmp_path)
     run(trainer, 12)
-    assert trainer.peak_reward > 0.0
-    trainer.peak_reward, trainer.num_low_rewards = 100.0, COLLAPSE_ITERATIONS - 4
+    assert trainer.collapse.peak_reward > 0.0
+    trainer.collapse = CollapseDetector(100.0, COLLAPSE_ITERATIONS - 4)
     with pytest.raises(TrainingError, match=r"collapsed: the reward was 100\.00 nats"):
         run(trainer, 20)
     assert trainer.iteration == 16
     resumed = Trainer(small_config(evaluate_every=5, num_iterations=20), tmp_path, resume=True)
     assert resumed.iteration == 16
-    assert resumed.peak_reward == 100.0
-    assert trainer.best is not None and resumed.best is not None
-    assert resumed.best.iteration == trainer.best.iteration
+    assert resumed.collapse.peak_reward == 100.0
+    assert trainer.selection.best is not None and resumed.selection.best is not None
+    assert resumed.selection.best.iteration == trainer.selection.best.iteration
 
 
 def test_resuming_with_other_settings_names_them(tmp_path: Path) -> None:
@@ -340,10 +350,9 @@ def test_a_run_deletes_what_a_killed_one_left_half_written(tmp_path: Path) -> No
 def test_experience_is_float32_whatever_torchs_default_is(tmp_path: Path, explore: bool) -> None:
     """While torch.compile traces, another thread may see any default."""
     trainer = Trainer(small_config(), tmp_path)
-    parts = trainer.features, trainer.normalizer, trainer.sac.actor
     torch.set_default_dtype(torch.float64)
     try:
-        chunk = trainer._collect(*parts, explore=explore)
+        chunk = collect_chunk(trainer, explore=explore)
     finally:
         torch.set_default_dtype(torch.float32)
     assert chunk.action.dtype == chunk.log_prob.dtype == np.float32
@@ -356,9 +365,9 @@ def test_tracing_a_loss_never_changes_the_default_dtype_of_other_threads(
 ) -> None:
     trainer = Trainer(small_config(num_iterations=8), tmp_path)
     run(trainer, 8)
-    batch, _ = trainer._prepare(trainer._sample(8))
+    batch, _ = trainer.agent._prepare(trainer.agent._sample(trainer.replay, 8), trainer.progress)
     noise = torch.zeros(8, trainer.robot.command_dim)
-    traced = torch.compile(trainer.sac._gradients[name], backend="eager", dynamic=False)
+    traced = torch.compile(trainer.agent.sac._gradients[name], backend="eager", dynamic=False)
     seen = []
     set_default_dtype = torch.set_default_dtype
 
@@ -411,16 +420,16 @@ def test_the_loss_of_q_reaches_only_q(tmp_path: Path) -> None:
     trainer = Trainer(small_config(), tmp_path)
     run(trainer, 8)
     assert trainer.replay is not None
-    sac = trainer.sac
-    parts = (sac.actor, sac.critic, sac.critic_target, sac.average_actor, trainer.normalizer)
+    agent, sac = trainer.agent, trainer.agent.sac
+    parts = (sac.actor, sac.critic, sac.critic_target, sac.average_actor, agent.normalizer)
     others = [p for module in parts for p in module.parameters()] + [sac.log_alpha]
-    for p in (*others, *trainer.q.parameters()):
+    for p in (*others, *agent.q.parameters()):
         p.grad = None
     before = weights(trainer)
-    trainer._fit_skill_dynamics()
+    agent._fit_skill_dynamics(trainer.replay, trainer.progress)
     assert all(p.grad is None for p in others)
-    assert all(p.grad is not None for p in trainer.q.parameters())
-    after, num_q = weights(trainer), len(trainer._qs.state_dict())
+    assert all(p.grad is not None for p in agent.q.parameters())
+    after, num_q = weights(trainer), len(agent._qs.state_dict())
     same = [torch.equal(a, b) for a, b in zip(before, after, strict=True)]
     first_q = len(sac.actor.state_dict()) + len(sac.critic.state_dict())
     assert all(same[:first_q] + same[first_q + num_q :])
@@ -436,13 +445,14 @@ def test_the_warm_start_ends_when_the_skills_go_far_enough_or_its_steps_are_over
         trainer = Trainer(
             small_config(skill_dynamics=warm | {"warm_start_until": until}), tmp_path / name
         )
-        fresh = [value.clone() for value in trainer.q.parameters()]
+        agent = trainer.agent
+        fresh = [value.clone() for value in agent.q.parameters()]
         over[name] = []
         for _ in trainer.iterations():
-            over[name].append(trainer.warm_start_over)
-            untouched = all(map(torch.equal, fresh, trainer.q.parameters()))
-            assert untouched is not trainer.warm_start_over
-            if trainer.num_gradient_steps > 80:
+            over[name].append(agent.warm_start_over)
+            untouched = all(map(torch.equal, fresh, agent.q.parameters()))
+            assert untouched is not agent.warm_start_over
+            if agent.sac.num_updates > 80:
                 break
     assert over["near"].index(True) < over["far"].index(True)
     assert not over["far"][0]
@@ -451,12 +461,11 @@ def test_the_warm_start_ends_when_the_skills_go_far_enough_or_its_steps_are_over
 def test_noise_grows_from_the_first_robot_to_the_last(tmp_path: Path) -> None:
     collect = {"num_envs": 64, "warmup_steps": 512, "noise_scale": [0.0, 2.0]}
     trainer = Trainer(small_config(collect=collect), tmp_path)
-    parts = trainer.features, trainer.normalizer, trainer.sac.actor
-    chunk = trainer._collect(*parts, explore=False)
+    chunk, agent = collect_chunk(trainer, explore=False), trainer.agent
     obs, skill = torch.from_numpy(chunk.policy_obs[0]), torch.from_numpy(chunk.skill[0])
     with torch.no_grad():
-        mean = trainer.sac.actor.sample(
-            trainer.normalizer(trainer.features(obs, skill)[0]),
+        mean = agent.sac.actor.sample(
+            agent.normalizer(agent.features(obs, skill)[0]),
             torch.zeros(len(obs), trainer.robot.command_dim),
         )[0]
     off = np.abs(chunk.action[0] - mean.numpy()).mean(1)
@@ -495,7 +504,7 @@ def test_a_fall_costs(tmp_path: Path) -> None:
     run(trainer, 4)
     assert trainer.replay is not None
     sample = trainer.replay.sample(2048, torch.Generator().manual_seed(0))
-    batch, metrics = trainer._prepare(sample)
+    batch, metrics = trainer.agent._prepare(sample, trainer.progress)
     fell = sample.terminated
     assert 0.001 < fell.float().mean() < 0.5
     assert batch.reward[fell].max() < -80.0 and batch.reward[~fell].min() > -20.0
@@ -510,12 +519,12 @@ def test_moving_under_a_zero_skill_costs(tmp_path: Path) -> None:
     run(trainer, 4)
     assert trainer.replay is not None
     sample = trainer.replay.sample(2048, torch.Generator().manual_seed(0))
-    trainer._rngs["alt_skill"] = np.random.default_rng(3)
-    plain, _ = trainer._prepare(sample)
+    trainer.agent._rng = np.random.default_rng(3)
+    plain, _ = trainer.agent._prepare(sample, trainer.progress)
     reward = dataclasses.replace(trainer.config.reward, motion_cost=0.5)
-    trainer.config = dataclasses.replace(trainer.config, reward=reward)
-    trainer._rngs["alt_skill"] = np.random.default_rng(3)
-    paid, _ = trainer._prepare(sample)
+    trainer.agent.config = dataclasses.replace(trainer.config, reward=reward)
+    trainer.agent._rng = np.random.default_rng(3)
+    paid, _ = trainer.agent._prepare(sample, trainer.progress)
     is_zero, cost = (sample.skill == 0.0).all(dim=1), plain.reward - paid.reward
     assert 0.2 < is_zero.float().mean() < 0.4
     assert (cost[~is_zero] == 0.0).all()
@@ -532,11 +541,11 @@ def test_the_reward_is_that_of_the_linear_q_with_its_means_stretched(tmp_path: P
     run(trainer, 12)
     assert trainer.replay is not None
     sample = trainer.replay.sample(4096, torch.Generator().manual_seed(0))
-    _, metrics = trainer._prepare(sample)
+    _, metrics = trainer.agent._prepare(sample, trainer.progress)
     with torch.no_grad():
         own = {
             (name, stretch): q.log_prob(sample.delta, sample.skill, stretch).mean().item()
-            for name, q in (("linear", trainer.reward_q), ("free", trainer.q))
+            for name, q in (("linear", trainer.agent.reward_q), ("free", trainer.agent.q))
             for stretch in (1.0, 1.5)
         }
     assert metrics["log_q_own"] == pytest.approx(own.pop(("linear", 1.5)), abs=1e-5)
@@ -548,10 +557,10 @@ def test_relabelled_skills_do_not_count_in_the_reward_that_is_reported(tmp_path:
     run(trainer, 12)
     assert trainer.replay is not None
     sample = trainer.replay.sample(8192, torch.Generator().manual_seed(0))
-    _, plain = trainer._prepare(sample)
+    _, plain = trainer.agent._prepare(sample, trainer.progress)
     reward = dataclasses.replace(trainer.config.reward, relabel_fraction=0.5)
-    trainer.config = dataclasses.replace(trainer.config, reward=reward)
-    batch, relabelled = trainer._prepare(sample)
+    trainer.agent.config = dataclasses.replace(trainer.config, reward=reward)
+    batch, relabelled = trainer.agent._prepare(sample, trainer.progress)
     assert relabelled["reward"] == pytest.approx(plain["reward"], abs=0.02)
     assert batch.reward.mean().item() < plain["reward"] - 0.02
 
@@ -562,19 +571,18 @@ def test_importance_weights_are_ratios_of_probabilities_and_clipped(tmp_path: Pa
     values["skill_dynamics"] |= {"importance_clip": 3.0}
     values["collect"] |= {"normalizer_steps": 1}
     trainer = Trainer(TrainConfig.from_dict(values), tmp_path)
-    parts = trainer.features, trainer.normalizer, trainer.sac.actor
     for _ in range(4):
         trainer.iteration += 1
-        trainer._take_in(trainer._collect(*parts, explore=False))
+        trainer._take_in(collect_chunk(trainer, explore=False))
     assert trainer.replay is not None
     sample = trainer.replay.sample(512, torch.Generator().manual_seed(0))
-    unchanged = trainer._importance_weight(sample)
+    unchanged = trainer.agent._importance_weight(sample)
     assert unchanged.quantile(0.9) < 1.01 and unchanged.quantile(0.1) > 0.99
     half = sample._replace(log_prob=sample.log_prob + float(np.log(2.0)))
-    assert trainer._importance_weight(half).median() == pytest.approx(0.5, rel=0.01)
+    assert trainer.agent._importance_weight(half).median() == pytest.approx(0.5, rel=0.01)
     run(trainer, 12)
-    assert trainer.num_gradient_steps > 0
-    weight = trainer._importance_weight(sample)
+    assert trainer.agent.sac.num_updates > 0
+    weight = trainer.agent._importance_weight(sample)
     assert weight.std() > 0.05
     assert weight.min() >= 1.0 / 3.0 - 1e-6 and weight.max() <= 3.0 + 1e-6
 
@@ -641,7 +649,7 @@ def test_both_signs_of_a_quaternion_teach_the_same_change(tmp_path: Path) -> Non
     for sign in (1.0, -1.0):
         obs[..., part] *= sign
         trainer._generators["learn"].manual_seed(0)
-        samples.append(trainer._sample(200))
+        samples.append(trainer.agent._sample(trainer.replay, 200))
     assert torch.equal(samples[0].policy_obs[:, part], -samples[1].policy_obs[:, part])
     assert torch.allclose(samples[0].delta, samples[1].delta)
     assert samples[0].delta[:, 3:].abs().max() > 0.01
@@ -658,35 +666,40 @@ def test_with_the_body_state_predictions_after_a_change_of_skill_are_right(
         config = TrainConfig.from_dict(values | {"num_iterations": 100})
         trainer = Trainer(config, tmp_path / str(body_state))
         run(trainer, 100)
-        errors[body_state] = trainer.evaluate_switching().to_dict()["switch_prediction_error"]
+        errors[body_state] = trainer.selection.evaluate_switching(
+            trainer.agent.learned_skills()
+        ).to_dict()["switch_prediction_error"]
     assert errors[True] < 0.6 * errors[False]
 
 
 def test_the_reward_compares_skills_in_the_body_state_that_was_seen(tmp_path: Path) -> None:
     trainer = Trainer(small_config(prediction={"steps": 10, "body_state": True}), tmp_path)
     run(trainer, 12)
+    agent = trainer.agent
     assert trainer.replay is not None
-    assert trainer.body_state is not None
+    assert agent.body_state is not None
     sample = trainer.replay.sample(200, torch.Generator().manual_seed(0))
-    trainer._rngs["alt_skill"] = np.random.default_rng(3)
-    batch, _ = trainer._prepare(sample)
+    agent._rng = np.random.default_rng(3)
+    batch, _ = agent._prepare(sample, trainer.progress)
     rng, rewards = np.random.default_rng(3), []
     known, num_alt = torch.ones(1, 1), trainer.config.reward.num_alt_skills
     for row in range(200):
         if row % BODY_REWARD_ROWS == 0:
-            alt = torch.from_numpy(trainer.skill_space.sample(num_alt, rng))
+            alt = torch.from_numpy(agent.skill_space.sample(num_alt, rng))
         delta, obs = sample.delta[row : row + 1], sample.start_obs[row : row + 1]
         with torch.no_grad():
             log_probs = [
-                trainer.q.log_prob(delta, z[None], body=trainer.body_state(obs, z[None], known))
+                agent.q.log_prob(delta, z[None], body=agent.body_state(obs, z[None], known))
                 for z in (sample.skill[row], *alt)
             ]
         own = log_probs[0]
         rewards.append(own - torch.logsumexp(torch.stack(log_probs), 0) + np.log(num_alt + 1))
     assert torch.allclose(batch.reward, torch.cat(rewards), atol=1e-4)
     away = sample._replace(start_obs=sample.start_obs + 1.0)
-    trainer._rngs["alt_skill"] = np.random.default_rng(3)
-    assert not torch.allclose(trainer._prepare(away)[0].reward, batch.reward, atol=1e-2)
+    agent._rng = np.random.default_rng(3)
+    assert not torch.allclose(
+        agent._prepare(away, trainer.progress)[0].reward, batch.reward, atol=1e-2
+    )
 
 
 def test_rewards_of_a_trained_point_mass_prefer_the_skill_that_was_held(tmp_path: Path) -> None:
@@ -694,7 +707,7 @@ def test_rewards_of_a_trained_point_mass_prefer_the_skill_that_was_held(tmp_path
     run(trainer, 12)
     assert trainer.replay is not None
     sample = trainer.replay.sample(512, torch.Generator().manual_seed(0))
-    batch, metrics = trainer._prepare(sample)
+    batch, metrics = trainer.agent._prepare(sample, trainer.progress)
     assert batch.reward.max() <= np.log(trainer.config.reward.num_alt_skills + 1) + 1e-5
     assert metrics["log_q_own"] - metrics["log_q_others"] == pytest.approx(
         metrics["reward"], abs=1e-4
@@ -738,10 +751,10 @@ def test_every_frame_span_and_symmetry_trains_and_predicts(
         }
     )
     trainer = Trainer(config, tmp_path)
-    before = [value.clone() for value in trainer.q.parameters()]
+    before = [value.clone() for value in trainer.agent.q.parameters()]
     (*_, last) = run(trainer, 10)
     assert np.isfinite(list(last.values())).all()
-    assert not all(map(torch.equal, before, trainer.q.parameters()))
-    metrics = trainer.evaluate(num_skills=4)
+    assert not all(map(torch.equal, before, trainer.agent.q.parameters()))
+    metrics = evaluate(trainer, num_skills=4)
     assert metrics.predicted[:, -1].shape == (4, 2)
     assert np.isfinite(metrics.predicted).all()

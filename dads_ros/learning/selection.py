@@ -1,0 +1,161 @@
+"""Selection: which of a run's skills are kept, and when the run has lost them."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from dads_ros.envs.model import RobotModel
+from dads_ros.errors import TrainingError
+from dads_ros.evaluation.skills import (
+    SkillMetrics,
+    SwitchMetrics,
+    evaluate_skills,
+    evaluate_switching,
+)
+from dads_ros.learning.config import TrainConfig
+from dads_ros.learning.learned_skills import LearnedSkills
+from dads_ros.skills import SkillSpace
+
+MetricsT = TypeVar("MetricsT", SkillMetrics, SwitchMetrics)
+NUM_EVALUATED_SKILLS, NUM_SHOWN_SKILLS = 48, 32
+"""So few that evaluations take less than a tenth of the time that learning takes."""
+COLLAPSE_SHARE, COLLAPSE_ITERATIONS, COLLAPSE_PART = 0.1, 200, 0.25
+"""Skills have collapsed when the reward stays below this share of its peak for so many iterations,
+and for this part of the run: a robot whose first skills are ways to fall earns less while it
+learns to stay up."""
+COLLAPSE_MIN_PEAK = 0.2
+"""nats; a reward that never was higher is that of a run which has not begun to learn."""
+
+
+@dataclass(frozen=True)
+class ScoredSkills:
+    """Skills with their score = displacement * (1 - prediction error) * (1 - falls)^5.
+
+    In metres; of the shortest and the longest delay of training, the lower one. Displacement
+    alone swings from evaluation to evaluation; what is exported should not. A robot that fell is
+    lost for all that follows, hence the power; falls are those under one skill or under skills
+    that change all the time, whichever are more.
+    """
+
+    score: float
+    iteration: int
+    metrics: dict[str, float]
+    skills: LearnedSkills
+
+
+class Selection:
+    """Evaluates skills of one run as they are learned, and keeps the best."""
+
+    def __init__(self, model: RobotModel, config: TrainConfig) -> None:
+        """Nothing is kept yet."""
+        self._model, self._config = model, config
+        self.best: ScoredSkills | None = None
+
+    def evaluate(
+        self,
+        skills: LearnedSkills,
+        delay_ms: float = 0.0,
+        num_skills: int = NUM_EVALUATED_SKILLS,
+    ) -> SkillMetrics:
+        """Mean action on a fixed grid of skills, with another start than in training.
+
+        Args:
+            skills: what is evaluated.
+            delay_ms: from state to command.
+            num_skills: size of the grid.
+        """
+        return self._measured(evaluate_skills, skills, delay_ms=delay_ms, num_skills=num_skills)
+
+    def evaluate_switching(self, skills: LearnedSkills, delay_ms: float = 0.0) -> SwitchMetrics:
+        """The same while skills change as often as predictions allow."""
+        return self._measured(
+            evaluate_switching, skills, delay_ms=delay_ms, num_robots=NUM_EVALUATED_SKILLS
+        )
+
+    def judge(self, skills: LearnedSkills, iteration: int) -> tuple[ScoredSkills, SkillMetrics]:
+        """Score what was learned in so many iterations; it becomes ``best`` if it is better.
+
+        Returns: the skills with their score; the evaluation at the shortest delay of training.
+        """
+        metrics: dict[str, float] = {}
+        scores = []
+        shortest, longest = self._config.collect.delay_ms
+        for delay_ms, suffix in {longest: "_delayed", shortest: ""}.items():
+            held = self.evaluate(skills, delay_ms)
+            at_delay = held.to_dict() | self.evaluate_switching(skills, delay_ms).to_dict()
+            right = max(0.0, 1.0 - at_delay["prediction_error"])
+            falls = max(at_delay["skill_fall_fraction"], at_delay["switch_fall_fraction"])
+            upright = (1.0 - falls) ** 5
+            scores.append(at_delay["mean_displacement_m"] * right * upright)
+            metrics |= {key + suffix: value for key, value in at_delay.items()}
+        score = min(scores)
+        now = ScoredSkills(score, iteration, metrics | {"score": score}, skills)
+        if self.best is None or score > self.best.score:
+            self.best = now
+        return now, held
+
+    def checkpoint(self) -> dict[str, Any] | None:
+        """Everything that ``restore`` needs; None while there is no best."""
+        if self.best is None:
+            return None
+        policy, dynamics = self.best.skills
+        return {
+            "score": self.best.score,
+            "iteration": self.best.iteration,
+            "metrics": self.best.metrics,
+            "policy": policy.state_dict(),
+            "dynamics": dynamics.state_dict(),
+        }
+
+    def restore(self, saved: dict[str, Any] | None, skills: LearnedSkills) -> None:
+        """Go on from ``checkpoint``; the best are read into ``skills`` of the same shape."""
+        if saved is not None:
+            skills.policy.load_state_dict(saved["policy"])
+            skills.dynamics.load_state_dict(saved["dynamics"])
+            best = saved["score"], saved["iteration"], saved["metrics"]
+            self.best = ScoredSkills(*best, skills)
+
+    def _measured(
+        self, evaluate: Callable[..., MetricsT], skills: LearnedSkills, **settings: float
+    ) -> MetricsT:
+        """What one of the functions of ``evaluation.skills`` finds."""
+        prediction = self._config.prediction
+        return evaluate(
+            self._model,
+            SkillSpace(self._config.skill_prior),
+            skills.command,
+            functools.partial(prediction.rollout, self._model.spec, skills.delta),
+            prediction.steps,
+            seed=self._config.seed + 1,
+            **settings,
+        )
+
+
+@dataclass
+class CollapseDetector:
+    """Notices when skills that could be told apart no longer can, for many iterations."""
+
+    peak_reward: float = 0.0
+    """Highest mean reward of an iteration, nats."""
+    num_low_rewards: int = 0
+    """Iterations on end with less than ``COLLAPSE_SHARE`` of it."""
+
+    def take(self, reward: float, num_iterations: int) -> None:
+        """An iteration is done. Raises: TrainingError when the skills have collapsed.
+
+        Args:
+            reward: its mean reward, nats; 0 before learning begins.
+            num_iterations: of the whole run.
+        """
+        self.peak_reward = max(self.peak_reward, reward)
+        is_low = reward < COLLAPSE_SHARE * self.peak_reward
+        self.num_low_rewards = self.num_low_rewards + 1 if is_low else 0
+        limit = max(COLLAPSE_ITERATIONS, COLLAPSE_PART * num_iterations)
+        if self.peak_reward > COLLAPSE_MIN_PEAK and self.num_low_rewards >= limit:
+            raise TrainingError(
+                f"the skills collapsed: the reward was {self.peak_reward:.2f} nats at best, and "
+                f"below {COLLAPSE_SHARE:.0%} of that for the last {self.num_low_rewards} "
+                "iterations; 'export' makes a bundle of the best skills. Try a lower "
+                "'sac.learning_rate' or another seed"
+            )
