@@ -49,7 +49,6 @@ VARIANTS: dict[str, Callable[[Values], Values]] = {
     "without warm start": changed("skill_dynamics", warm_start_steps=0),
     "one step instead of k": one_step,
     "q starts from the body state": changed("prediction", body_state=True),
-    "half of the skills fresh": changed("reward", relabel_fraction=0.5),
     "q of the reward not linear": changed("skill_dynamics", linear=False),
     "fixed sigma": changed("skill_dynamics", sigma_ratio=0.0, final_sigma_factor=1.0),
     "one skill per episode": changed("collect", skill_switch_probability=[0.0, 0.0]),

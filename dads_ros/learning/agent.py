@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dads_ros.envs.model import RobotModel
+from dads_ros.errors import ConfigError
 from dads_ros.learning.collector import Float32, Policy
 from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.intrinsic_reward import intrinsic_reward
@@ -47,11 +48,16 @@ class Agent:
         Args:
             model: the robot.
             config: of the run.
-            rng: source of skills, those that rewards compare with and those drawn anew.
+            rng: source of the skills that rewards compare with.
             generator: source of all else that learning draws.
-        Raises: ConfigError when the robot lacks what a symmetry or a prediction needs.
+        Raises: ConfigError when the robot lacks what a symmetry, a prediction or a cost needs.
         """
         self.config, self.robot, self.device = config, model.spec, _device(config.device)
+        if config.reward.tilt_cost > 0.0 and "orientation" not in self.robot.observation:
+            raise ConfigError(
+                f"'reward.tilt_cost' needs a robot that observes 'orientation'; "
+                f"'{self.robot.name}' observes {', '.join(self.robot.observation)}"
+            )
         self.skill_space = SkillSpace(config.skill_prior)
         self._rng, self._generator = rng, generator
         device = self.device
@@ -251,19 +257,9 @@ class Agent:
     def _prepare(
         self, transition: Transition, progress: float
     ) -> tuple[SacBatch, dict[str, float]]:
-        """Rewards and features of sampled transitions, with some skills drawn anew."""
+        """Rewards and features of sampled transitions."""
         config, num = self.config.reward, len(transition.action)
         skill = transition.skill
-        executed = slice(None)  # transitions whose skill is the one that was held
-        fresh = int(config.relabel_fraction * num)
-        if fresh:
-            skill = skill.clone()
-            new = self.skill_space.sample(
-                fresh, self._rng, self.config.collect.zero_skill_fraction
-            )
-            order = torch.randperm(num, generator=self._generator).to(self.device)
-            skill[order[:fresh]] = torch.from_numpy(new).to(self.device)
-            executed = order[fresh:] if fresh < num else slice(None)
         stretch = self.config.skill_dynamics.stretch if self.warm_start_over else 1.0
         start_obs = transition.start_obs
         body = self._body_of(self.reward_q, start_obs, skill)
@@ -290,6 +286,8 @@ class Agent:
         reward = torch.cat(rewards)
         fall_cost = over_last_half(*config.fall_cost, progress)
         paid = reward - fall_cost * transition.terminated
+        if config.tilt_cost > 0.0:
+            paid -= config.tilt_cost * self._tilt(transition)
         if config.motion_cost > 0.0:
             is_zero = (skill == 0.0).all(dim=1)
             paid -= config.motion_cost * is_zero * self._motion(transition)
@@ -302,14 +300,18 @@ class Agent:
             next_features=self.normalizer(next_features),
             terminated=transition.terminated,
         )
-        own, judged = own[executed], reward[executed]
         cap = np.log(self.skill_space.dim if is_discrete else config.num_alt_skills + 1)
         return batch, {
-            "reward": float(judged.mean()),
-            "reward_cap_share": float(judged.mean() / cap),
+            "reward": float(reward.mean()),
+            "reward_cap_share": float(reward.mean() / cap),
             "log_q_own": float(own.mean()),
-            "log_q_others": float((own - judged).mean()),
+            "log_q_others": float((own - reward).mean()),
         }
+
+    def _tilt(self, transition: Transition) -> Tensor:
+        """1 - cosine of the angle between the base's up and the world's. Shape (B,)."""
+        quaternion = transition.next_policy_obs[:, observation_slices(self.robot)["orientation"]]
+        return 2.0 * quaternion[:, 1:3].square().sum(dim=1)
 
     def _motion(self, transition: Transition) -> Tensor:
         """How much the robot moves, in nats (``reward.motion_cost``). Shape (B,)."""

@@ -81,11 +81,6 @@ class SkillDynamicsConfig(Config):
         help="Factor on a sigma that follows the displacement at the end; it falls linearly over "
         "the last half: skills first learn to go far, then to keep exactly to their way.",
     )
-    learn_sigma: bool = setting(
-        False,
-        help="Each Gaussian has a learned factor on sigma, 0.1 to 10, that depends on what q "
-        "sees; False is the paper.",
-    )
     importance_clip: float = setting(
         0.0,
         min=0.0,
@@ -147,9 +142,6 @@ class RewardConfig(Config):
         max=10000,
         help="Skills from the prior in the denominator (L); all of a discrete one are.",
     )
-    relabel_fraction: float = setting(
-        0.0, min=0.0, max=1.0, help="Part of each batch whose skill is drawn anew from the prior."
-    )
     fall_cost: tuple[float, float] = setting(
         (0.0, 0.0),
         min=0.0,
@@ -157,6 +149,13 @@ class RewardConfig(Config):
         help="Taken from the reward of a step that ends the episode by a fall, nats, in the first "
         "half of the run and, after a linear change, at its end: a robot that has much to lose "
         "before it can walk does not learn to. 0 is the paper.",
+    )
+    tilt_cost: float = setting(
+        0.0,
+        min=0.0,
+        max=1000.0,
+        help="Taken from the reward of every step, nats times 1 - cosine of the base's tilt: 0.13 "
+        "of it at 30 degrees, all of it at 90. 0 is the paper.",
     )
     motion_cost: float = setting(
         0.0,
@@ -263,9 +262,6 @@ class CollectConfig(Config):
     )
     warmup_steps: int = setting(
         10_000, min=0, help="Control steps of random actions before learning starts."
-    )
-    normalizer_steps: int = setting(
-        1_000_000, min=1, help="Control steps after which the feature normaliser is frozen."
     )
 
 

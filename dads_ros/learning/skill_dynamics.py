@@ -13,8 +13,6 @@ from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.networks import Features, RunningNormalizer, mlp
 from dads_ros.robot import RobotSpec
 
-MAX_LOG_FACTOR = math.log(10.0)
-"""A learned sigma stays within this factor of the setting."""
 MIN_BODY_SCALE = 1e-3
 """Size of the changes of an observation that hardly changes, in its unit."""
 
@@ -40,8 +38,8 @@ class SkillDynamics(nn.Module):
 
     With ``symmetry.yaw`` the means are equivariant: they turn with the skill, and vanish with its
     length as continuity at z = 0 demands. With ``linear`` they are linear in the skill, and the
-    mixture's weights do not depend on it. With ``learn_sigma`` each expert has a factor on sigma.
-    With a body state the methods take one for each row, as ``BodyState`` makes it.
+    mixture's weights do not depend on it. With a body state the methods take one for each row, as
+    ``BodyState`` makes it.
     """
 
     sigma: Tensor
@@ -64,21 +62,17 @@ class SkillDynamics(nn.Module):
         self.register_buffer("scale", torch.tensor(sigma))  # unit of the network's outputs
         input_dim = config.skill_prior.dim - (1 if self.yaw_symmetry else 0) + body_dim
         columns = config.skill_prior.dim if linear and not self.yaw_symmetry else 1
-        self.num_scales = self.num_experts if q.learn_sigma else 0
         num_means = self.num_experts * self.num_columns * columns
-        self.net = mlp(input_dim, q.hidden, self.num_experts + self.num_scales + num_means)
+        self.net = mlp(input_dim, q.hidden, self.num_experts + num_means)
         if self.warm_start_m > 0.0:
             with torch.no_grad():
                 self.net[-1].weight.mul_(0.01)
                 self.net[-1].bias.zero_()
 
-    def forward(
-        self, skill: Tensor, body: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+    def forward(self, skill: Tensor, body: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The mixture for skills (L, D) in body states (L, S).
 
-        Returns: log weights (L, E); means in metres, radians (L, E, P); log of the factors on
-            ``sigma`` (L, E), None where they are all 1.
+        Returns: log weights (L, E); means in metres, radians (L, E, P).
         """
         inputs = skill
         if self.yaw_symmetry:
@@ -87,11 +81,8 @@ class SkillDynamics(nn.Module):
         if body is not None:
             inputs = torch.cat([inputs, body], dim=1)
         output = self.net(torch.ones_like(inputs) if self.linear else inputs)
-        sizes = [self.num_experts, self.num_scales, output.shape[1]]
-        sizes[2] -= sizes[0] + sizes[1]
-        weights, scales, means = output.split(sizes, dim=1)
+        weights, means = output.tensor_split([self.num_experts], dim=1)
         logits = torch.log_softmax(weights, dim=1)
-        log_factors = MAX_LOG_FACTOR * torch.tanh(scales) if self.num_scales else None
         means = means.unflatten(1, (self.num_experts, self.num_columns, -1))
         if self.linear and not self.yaw_symmetry:
             means = means @ skill[:, None, :, None]
@@ -106,11 +97,11 @@ class SkillDynamics(nn.Module):
             num = min(2, skill.shape[1])
             warm = nn.functional.pad(skill[:, :num], (0, self.num_columns - num))
             means = means + self.warm_start_m * warm[:, None]
-        return logits, means, log_factors
+        return logits, means
 
     def mean(self, skill: Tensor, body: Tensor | None = None) -> Tensor:
         """Mean of the mixture. Shapes (L, D), (L, S) -> (L, P)."""
-        logits, means, _ = self(skill, body)
+        logits, means = self(skill, body)
         return (logits.exp().unsqueeze(2) * means).sum(1)
 
     def log_prob(
@@ -120,12 +111,9 @@ class SkillDynamics(nn.Module):
 
         Shapes (B, P), (B, D), (B, S) -> (B,).
         """
-        logits, means, log_factors = self(skill, body)
+        logits, means = self(skill, body)
         error = (delta.unsqueeze(1) - stretch * means) / self.sigma
         square = error.square().sum(2)
-        if log_factors is not None:
-            logits = logits - self.num_columns * log_factors
-            square = square * (-2.0 * log_factors).exp()
         return torch.logsumexp(logits - 0.5 * square, dim=1) - self._log_normaliser()
 
     def log_prob_of_all(
@@ -144,14 +132,11 @@ class SkillDynamics(nn.Module):
             num_skills, num = body.shape[:2]
             pairs = delta.repeat(num_skills, 1), skill.repeat_interleave(num, dim=0)
             return self.log_prob(*pairs, stretch, body.flatten(0, 1)).view(num_skills, num)
-        logits, means, log_factors = self(skill)
+        logits, means = self(skill)
         means = (stretch * means / self.sigma).flatten(0, 1)  # (L*E, P)
         delta = delta / self.sigma
         square = means.square().sum(1, keepdim=True) + delta.square().sum(1)
         square = torch.addmm(square, means, delta.T, alpha=-2.0)
-        if log_factors is not None:
-            logits = logits - self.num_columns * log_factors
-            square = square * (-2.0 * log_factors).exp().flatten()[:, None]
         experts = logits.flatten()[:, None] - 0.5 * square
         experts = experts.unflatten(0, (len(skill), self.num_experts))
         return _logsumexp(experts, dim=1) - self._log_normaliser()

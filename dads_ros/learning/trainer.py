@@ -27,6 +27,8 @@ from dads_ros.learning.replay_buffer import Chunk, ReplayBuffer
 from dads_ros.learning.selection import NUM_SHOWN_SKILLS, CollapseDetector, Selection
 from dads_ros.robot import RobotSpec
 
+NORMALIZER_STEPS = 1_000_000
+"""Control steps after which the normaliser of the features stays as it is."""
 FREE_TO_CHANGE = (
     "num_iterations",
     "robot",
@@ -213,7 +215,7 @@ class Trainer:
         if self.replay is None:
             self.replay = self._make_replay(chunk)
         self.replay.add(chunk)
-        if self.num_env_steps < self.config.collect.normalizer_steps:
+        if self.num_env_steps < NORMALIZER_STEPS:
             self.agent.update_normalizer(chunk)
         num_moved = (chunk.skill_left > 0).sum()
         return {"falls": 1000.0 * float(chunk.terminated.sum() / max(num_moved, 1))}

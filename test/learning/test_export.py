@@ -111,7 +111,7 @@ OBSERVED = [name for name in RobotSpec.load("ant").observation if name != "orien
         {"skill_prior": DISC, "symmetry": {"yaw": True, "body": True}},
         {"skill_prior": DISC, "symmetry": {"yaw": True, "mirror": True}, "robot": "humanoid"},
         {"skill_prior": {"kind": "box", "dim": 1}, "robot": "half_cheetah"},
-        {"skill_dynamics": {"num_experts": 1, "learn_sigma": True, "linear": True}},
+        {"skill_dynamics": {"num_experts": 1, "linear": True}},
         {"prediction": {"fields": ["x", "y", "yaw"], "frame": "heading"}},
         {"prediction": {"fields": ["x", "y", *OBSERVED], "body_state": True}},
         {

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.config import read_yaml
 from dads_ros.errors import CheckpointError, ConfigError, StorageError, TrainingError
 from dads_ros.evaluation.skills import SkillMetrics
 from dads_ros.files import atomic_write, only_trainer, share_folder, source_commit
+from dads_ros.learning import trainer as trainer_module
 from dads_ros.learning.agent import BODY_REWARD_ROWS, over_last_half
 from dads_ros.learning.checkpoint import load_checkpoint, save_checkpoint
 from dads_ros.learning.collector import PUSH_PERIOD_S
@@ -511,6 +513,30 @@ def test_a_fall_costs(tmp_path: Path) -> None:
     assert metrics["reward"] > -20.0, "what is reported is the intrinsic reward alone"
 
 
+def test_a_tilted_base_costs(tmp_path: Path) -> None:
+    reward = {"fall_cost": [0.0, 0.0], "tilt_cost": 3.0}
+    collect = {"num_envs": 16, "steps_per_iteration": 60, "warmup_steps": 10**6}
+    collect |= {"episode_steps": 50}
+    values = {"robot": "humanoid", "collect": collect, "num_iterations": 4, "reward": reward}
+    trainer = Trainer(TrainConfig.from_dict(values), tmp_path)
+    run(trainer, 4)
+    assert trainer.replay is not None
+    sample = trainer.replay.sample(2048, torch.Generator().manual_seed(0))
+    costs = []
+    for tilt_cost in (0.0, 3.0):
+        changed = dataclasses.replace(trainer.config.reward, tilt_cost=tilt_cost)
+        trainer.agent.config = dataclasses.replace(trainer.config, reward=changed)
+        trainer._rngs["alt_skill"].bit_generator.state = np.random.PCG64(3).state
+        costs.append(-trainer.agent._prepare(sample, 0.0)[0].reward)
+    quaternion = sample.next_policy_obs[:, observation_slices(trainer.robot)["orientation"]]
+    turn = Rotation.from_quat(quaternion.double().numpy(), scalar_first=True)
+    up_z = turn.apply([0.0, 0.0, 1.0])[:, 2]
+    assert up_z.min() < 0.9
+    np.testing.assert_allclose(costs[1] - costs[0], 3.0 * (1.0 - up_z), atol=1e-4)
+    with pytest.raises(ConfigError, match=r"'reward\.tilt_cost' needs .* 'orientation'"):
+        Trainer(small_config(reward={"tilt_cost": 1.0}), tmp_path / "point mass")
+
+
 def test_moving_under_a_zero_skill_costs(tmp_path: Path) -> None:
     collect = {"num_envs": 16, "steps_per_iteration": 60, "warmup_steps": 10**6}
     collect |= {"zero_skill_fraction": 0.3, "episode_steps": 50}
@@ -552,24 +578,13 @@ def test_the_reward_is_that_of_the_linear_q_with_its_means_stretched(tmp_path: P
     assert all(abs(metrics["log_q_own"] - other) > 1e-3 for other in own.values())
 
 
-def test_relabelled_skills_do_not_count_in_the_reward_that_is_reported(tmp_path: Path) -> None:
-    trainer = Trainer(small_config(), tmp_path)
-    run(trainer, 12)
-    assert trainer.replay is not None
-    sample = trainer.replay.sample(8192, torch.Generator().manual_seed(0))
-    _, plain = trainer.agent._prepare(sample, trainer.progress)
-    reward = dataclasses.replace(trainer.config.reward, relabel_fraction=0.5)
-    trainer.agent.config = dataclasses.replace(trainer.config, reward=reward)
-    batch, relabelled = trainer.agent._prepare(sample, trainer.progress)
-    assert relabelled["reward"] == pytest.approx(plain["reward"], abs=0.02)
-    assert batch.reward.mean().item() < plain["reward"] - 0.02
-
-
-def test_importance_weights_are_ratios_of_probabilities_and_clipped(tmp_path: Path) -> None:
+def test_importance_weights_are_ratios_of_probabilities_and_clipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer_module, "NORMALIZER_STEPS", 1)
     values = small_config().to_dict()
     values["prediction"] |= {"steps": 1}
     values["skill_dynamics"] |= {"importance_clip": 3.0}
-    values["collect"] |= {"normalizer_steps": 1}
     trainer = Trainer(TrainConfig.from_dict(values), tmp_path)
     for _ in range(4):
         trainer.iteration += 1
@@ -740,7 +755,6 @@ def test_every_frame_span_and_symmetry_trains_and_predicts(
             "symmetry": symmetry,
             "skill_dynamics": {"hidden": [16]},
             "sac": {"hidden": [16], "gradient_steps": 4},
-            "reward": {"relabel_fraction": 0.5},
             "collect": {
                 "num_envs": 16,
                 "steps_per_iteration": 8,
