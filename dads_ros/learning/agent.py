@@ -53,7 +53,7 @@ class Agent:
         Raises: ConfigError when the robot lacks what a symmetry, a prediction or a cost needs.
         """
         self.config, self.robot, self.device = config, model.spec, _device(config.device)
-        if config.reward.tilt_cost > 0.0 and "orientation" not in self.robot.observation:
+        if max(config.reward.tilt_cost) > 0.0 and "orientation" not in self.robot.observation:
             raise ConfigError(
                 f"'reward.tilt_cost' needs a robot that observes 'orientation'; "
                 f"'{self.robot.name}' observes {', '.join(self.robot.observation)}"
@@ -286,8 +286,8 @@ class Agent:
         reward = torch.cat(rewards)
         fall_cost = over_last_half(*config.fall_cost, progress)
         paid = reward - fall_cost * transition.terminated
-        if config.tilt_cost > 0.0:
-            paid -= config.tilt_cost * self._tilt(transition)
+        if max(config.tilt_cost) > 0.0:
+            paid -= over_last_half(*config.tilt_cost, progress) * self._tilt(transition)
         if config.motion_cost > 0.0:
             is_zero = (skill == 0.0).all(dim=1)
             paid -= config.motion_cost * is_zero * self._motion(transition)

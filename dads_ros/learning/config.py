@@ -150,12 +150,13 @@ class RewardConfig(Config):
         "half of the run and, after a linear change, at its end: a robot that has much to lose "
         "before it can walk does not learn to. 0 is the paper.",
     )
-    tilt_cost: float = setting(
-        0.0,
+    tilt_cost: tuple[float, float] = setting(
+        (0.0, 0.0),
         min=0.0,
         max=1000.0,
         help="Taken from the reward of every step, nats times 1 - cosine of the base's tilt: 0.13 "
-        "of it at 30 degrees, all of it at 90. 0 is the paper.",
+        "of it at 30 degrees, all of it at 90; in the first half of the run and, after a linear "
+        "change, at its end. 0 is the paper.",
     )
     motion_cost: float = setting(
         0.0,

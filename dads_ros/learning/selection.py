@@ -20,6 +20,9 @@ from dads_ros.skills import SkillSpace
 MetricsT = TypeVar("MetricsT", SkillMetrics, SwitchMetrics)
 NUM_EVALUATED_SKILLS, NUM_SHOWN_SKILLS = 48, 32
 """So few that evaluations take less than a tenth of the time that learning takes."""
+LATE, LATE_WORTH = 0.9, 0.5
+"""After this part of a run, skills that score at least so much of the best before are better: what
+falls cost has grown by then, but falls have become too few to be seen in an evaluation."""
 COLLAPSE_SHARE, COLLAPSE_ITERATIONS, COLLAPSE_PART = 0.1, 200, 0.25
 """Skills have collapsed when the reward stays below this share of its peak for so many iterations,
 and for this part of the run: a robot whose first skills are ways to fall earns less while it
@@ -91,9 +94,15 @@ class Selection:
             metrics |= {key + suffix: value for key, value in at_delay.items()}
         score = min(scores)
         now = ScoredSkills(score, iteration, metrics | {"score": score}, skills)
-        if self.best is None or score > self.best.score:
+        if self.best is None or self._is_better(now, self.best):
             self.best = now
         return now, held
+
+    def _is_better(self, now: ScoredSkills, best: ScoredSkills) -> bool:
+        late = LATE * self._config.num_iterations
+        if best.iteration <= late < now.iteration:
+            return now.score >= LATE_WORTH * best.score
+        return now.score > best.score
 
     def checkpoint(self) -> dict[str, Any] | None:
         """Everything that ``restore`` needs; None while there is no best."""
