@@ -25,6 +25,7 @@ from dads_ros.envs.vector_env import VectorEnv, available_cores
 from dads_ros.files import find_file
 from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.intrinsic_reward import intrinsic_reward
+from dads_ros.learning.networks import one_thread
 from dads_ros.learning.sac import SacBatch
 from dads_ros.learning.trainer import Trainer
 
@@ -93,11 +94,9 @@ def physics_part(trainer: Trainer) -> tuple[Callable[[], object], int]:
 
 def sac_rates(trainer: Trainer) -> dict[str, float | None]:
     """Ours and theirs, in turn; medians. None where stable-baselines3 is not installed."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    ours, theirs = sac_part(trainer), baselines_part(trainer)
-    rounds = [(rate(*ours), rate(*theirs) if theirs else None) for _ in range(SAC_ROUNDS)]
-    torch.set_num_threads(threads)
+    with one_thread():
+        ours, theirs = sac_part(trainer), baselines_part(trainer)
+        rounds = [(rate(*ours), rate(*theirs) if theirs else None) for _ in range(SAC_ROUNDS)]
     mine = statistics.median(own for own, _ in rounds)
     if theirs is None:
         return {"sac_updates_per_s": mine, "stable_baselines3_updates_per_s": None}

@@ -87,9 +87,9 @@ def run(args: argparse.Namespace) -> int:
     if args.costs is not None:
         costs = CostsConfig.from_yaml(user_path(args.costs))
 
-    def progress(part: str, step: int) -> None:
+    def progress(task: str, step: int) -> None:
         if step % PROGRESS_STEPS == 0:
-            print(f"{part}: step {step}", file=sys.stderr, flush=True)
+            print(f"{task}: step {step}", file=sys.stderr, flush=True)
 
     print(f"evaluating {bundle.folder}", file=sys.stderr, flush=True)
     report = evaluate_bundle(

@@ -2,7 +2,7 @@
 
 import argparse
 
-from dads_ros.errors import CheckpointError
+from dads_ros.errors import CheckpointError, ConfigError
 from dads_ros.files import user_path
 from dads_ros.learning.checkpoint import load_checkpoint
 from dads_ros.learning.config import TrainConfig
@@ -21,7 +21,14 @@ def run(args: argparse.Namespace) -> int:
     """Load the checkpoint and export its best skills."""
     if not args.run.is_dir():
         raise CheckpointError(f"run folder '{args.run}' does not exist; give the --out of train")
-    config = TrainConfig.from_dict(load_checkpoint(args.run)["config"], "checkpoint")
+    saved = load_checkpoint(args.run)
+    try:
+        config = TrainConfig.from_dict(saved["config"])
+    except ConfigError as error:
+        raise CheckpointError(
+            f"the run in '{args.run}' is of another version of dads_ros: {error}; export it with "
+            f"that of commit {saved.get('commit', 'unknown')}"
+        ) from error
     trainer = Trainer(config, args.run, resume=True)
     export_bundle(trainer, args.out)
     print(f"skills exported to {args.out}")

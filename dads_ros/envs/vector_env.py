@@ -150,8 +150,8 @@ class VectorEnv:
 
         Args:
             commands: clipped to limits. Shape (N, A).
-            push: how much faster a force on the base makes the robot meanwhile, as if it were one
-                rigid body; world frame, m/s. Shape (N, 2).
+            push: a force on the base during this step, as the change of velocity that it would
+                be for a rigid body; world frame, m/s. Shape (N, 2).
         """
         wrench = None
         if push is not None:

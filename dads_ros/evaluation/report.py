@@ -40,7 +40,7 @@ def evaluate_bundle(
     goal_range_m: float = GOAL_RANGE_M,
     delay_ms: float = 0.0,
     num_threads: int | None = None,
-    progress: Callable[[str, int], None] = lambda part, step: None,
+    progress: Callable[[str, int], None] = lambda task, step: None,
 ) -> dict[str, Any]:
     """Skills on a fixed grid, then the closed loop to random goals; or only the tasks named.
 
@@ -81,9 +81,8 @@ def evaluate_bundle(
         num_threads=num_threads,
     )
 
-    def measure(name: str, num: int, num_steps: int) -> Values:
-        watched = dataclasses.replace(driver, progress=functools.partial(progress, name))
-        return evaluate_task(name, watched, num, num_steps)
+    def watched(name: str) -> Driver:
+        return dataclasses.replace(driver, progress=functools.partial(progress, name))
 
     settings = {
         "robot": bundle.robot.name,
@@ -100,15 +99,14 @@ def evaluate_bundle(
         figures = {}
         for name in tasks:
             num_steps = steps or TASKS[name].num_steps(model.spec)
-            values = measure(name, num_goals, num_steps)
+            values = evaluate_task(name, watched(name), num_goals, num_steps)
             figures[name] = {"steps": num_steps, **_with_intervals(values)}
     else:
         steps = steps or GOAL_STEPS
         settings |= {"steps": steps, "goal_range_m": goal_range_m}
         goals = sample_goals(model.spec, num_goals, goal_range_m, seed)
-        to_goals = dataclasses.replace(driver, progress=functools.partial(progress, "goal"))
-        reached = evaluate_goals(to_goals, goals, steps)
-        standing = measure("stand", STAND_ROBOTS, STAND_STEPS)
+        reached = evaluate_goals(watched("goal"), goals, steps)
+        standing = evaluate_task("stand", watched("stand"), STAND_ROBOTS, STAND_STEPS)
         figures = _with_intervals({**reached.values, **standing}) | _skill_figures(bundle, driver)
     plans = {"planner": config.to_dict(), "costs": driver.costs.to_dict()}
     return settings | _rounded(figures) | plans

@@ -58,6 +58,12 @@ class Agent:
                 f"'reward.tilt_cost' needs a robot that observes 'orientation'; "
                 f"'{self.robot.name}' observes {', '.join(self.robot.observation)}"
             )
+        if max(config.reward.fall_cost) > 0.0 and not self.robot.fallen.ends_episode:
+            raise ConfigError(
+                f"'reward.fall_cost' needs a robot whose falls end its episodes; set "
+                f"'fallen.ends_episode: true' in the file of robot '{self.robot.name}', or "
+                "'reward.fall_cost: [0, 0]'"
+            )
         self.skill_space = SkillSpace(config.skill_prior)
         self._rng, self._generator = rng, generator
         device = self.device
@@ -200,7 +206,7 @@ class Agent:
         factor = over_last_half(1.0, config.final_learning_rate_factor, progress)
         self.sac.set_learning_rate(config.learning_rate * factor)
         batch_size, num_steps = config.batch_size, config.gradient_steps
-        transition = self._sample(replay, batch_size * num_steps)
+        transition = self._sample(replay, batch_size * num_steps, with_early_falls=True)
         batch, reward_metrics = self._prepare(transition, progress)
         shape = (num_steps, 2, batch_size, self.robot.command_dim)
         noise = torch.randn(shape, generator=self._generator, dtype=FLOAT).to(self.device)
@@ -214,9 +220,13 @@ class Agent:
         temperature = float(self.sac.log_alpha.detach().exp())
         return metrics | reward_metrics | {"temperature": temperature}
 
-    def _sample(self, replay: ReplayBuffer, num: int, *fractions: float) -> Transition:
+    def _sample(
+        self, replay: ReplayBuffer, num: int, *fractions: float, with_early_falls: bool = False
+    ) -> Transition:
         """As ``ReplayBuffer.sample``, half of them mirrored if that is wanted."""
-        transition = replay.sample(num, self._generator, *fractions)
+        transition = replay.sample(
+            num, self._generator, *fractions, with_early_falls=with_early_falls
+        )
         if "orientation" in self.config.prediction.fields:
             transition = self._with_upper_quaternion(transition)
         if self.mirror is None:
@@ -257,7 +267,11 @@ class Agent:
     def _prepare(
         self, transition: Transition, progress: float
     ) -> tuple[SacBatch, dict[str, float]]:
-        """Rewards and features of sampled transitions."""
+        """Rewards and features of sampled transitions.
+
+        Where a fall ended the skill before a prediction was over, nobody knows what it would have
+        done, and there is no intrinsic reward.
+        """
         config, num = self.config.reward, len(transition.action)
         skill = transition.skill
         stretch = self.config.skill_dynamics.stretch if self.warm_start_over else 1.0
@@ -283,14 +297,14 @@ class Agent:
                 transition.delta[rows], alt_skill, stretch, bodies
             )
             rewards.append(intrinsic_reward(own[rows], alt_log_probs, are_all=is_discrete))
-        reward = torch.cat(rewards)
-        fall_cost = over_last_half(*config.fall_cost, progress)
-        paid = reward - fall_cost * transition.terminated
+        whole = transition.is_whole
+        reward = torch.where(whole, torch.cat(rewards), 0.0)
+        paid = reward - over_last_half(*config.fall_cost, progress) * transition.terminated
         if max(config.tilt_cost) > 0.0:
             paid -= over_last_half(*config.tilt_cost, progress) * self._tilt(transition)
         if config.motion_cost > 0.0:
-            is_zero = (skill == 0.0).all(dim=1)
-            paid -= config.motion_cost * is_zero * self._motion(transition)
+            is_still = whole & (skill == 0.0).all(dim=1)
+            paid -= config.motion_cost * is_still * self._motion(transition)
         features, turns = self.features(transition.policy_obs, skill)
         next_features, _ = self.features(transition.next_policy_obs, skill)
         batch = SacBatch(
@@ -300,12 +314,13 @@ class Agent:
             next_features=self.normalizer(next_features),
             terminated=transition.terminated,
         )
+        own, judged = own[whole], reward[whole]
         cap = np.log(self.skill_space.dim if is_discrete else config.num_alt_skills + 1)
         return batch, {
-            "reward": float(reward.mean()),
-            "reward_cap_share": float(reward.mean() / cap),
+            "reward": float(judged.mean()),
+            "reward_cap_share": float(judged.mean() / cap),
             "log_q_own": float(own.mean()),
-            "log_q_others": float((own - reward).mean()),
+            "log_q_others": float((own - judged).mean()),
         }
 
     def _tilt(self, transition: Transition) -> Tensor:

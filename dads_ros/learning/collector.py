@@ -38,7 +38,7 @@ class Collector:
         Args:
             env: the robots.
             skill_space: p(z).
-            rng: source of skills and of how long they are held.
+            rng: source of skills, of how long they are held, and of pushes.
             min_hold_steps: every skill is held at least so long, unless the episode ends.
             zero_fraction: part of the skills that are zero instead.
             push_mps: how much faster a push, now and then, makes a robot at most.
@@ -100,10 +100,10 @@ class Collector:
         """Of this control step, as for ``VectorEnv.step``."""
         if self._push_mps == 0.0:
             return None
-        num, spec = self.env.num_envs, self.env.spec
-        is_pushed = self._rng.random((num, 1)) < spec.control_dt / PUSH_PERIOD_S
+        num, dt = self.env.num_envs, self.env.spec.control_dt
+        is_pushed = self._rng.random((num, 1)) < dt / PUSH_PERIOD_S
         angle, part = self._rng.uniform(-np.pi, np.pi, num), self._rng.random((num, 1))
-        direction = np.stack([np.cos(angle), np.sin(angle)], axis=1) * spec.ground_axes
+        direction = np.stack([np.cos(angle), np.sin(angle)], axis=1)
         return is_pushed * part * self._push_mps * direction
 
     def _draw_skills(self, which: NDArray[np.bool_], switch_probability: float) -> None:

@@ -37,7 +37,7 @@ class SymmetryConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class SkillDynamicsConfig(Config):
-    """q(delta | s, z): a mixture of Gaussians whose covariance is fixed, or learned."""
+    """q(delta | s, z): a mixture of Gaussians; sigma is fixed or follows the displacement."""
 
     hidden: tuple[int, ...] = setting((512, 512), min=1, max=4096, help="Hidden layer sizes.")
     learning_rate: float = setting(3e-4, min=1e-7, max=1.0, help="Adam step size.")
@@ -146,16 +146,16 @@ class RewardConfig(Config):
         (0.0, 0.0),
         min=0.0,
         max=1e4,
-        help="Taken from the reward of a step that ends the episode by a fall, nats, in the first "
-        "half of the run and, after a linear change, at its end: a robot that has much to lose "
-        "before it can walk does not learn to. 0 is the paper.",
+        help="What a fall costs, nats, where it ends the episode: in the first half of the run "
+        "and, after a linear change, at its end. Less at first, for a robot that is punished "
+        "before it can walk does not try to. 0 is the paper.",
     )
     tilt_cost: tuple[float, float] = setting(
         (0.0, 0.0),
         min=0.0,
         max=1000.0,
-        help="Taken from the reward of every step, nats times 1 - cosine of the base's tilt: 0.13 "
-        "of it at 30 degrees, all of it at 90; in the first half of the run and, after a linear "
+        help="What a step costs, nats, with the base on its side; a smaller tilt costs "
+        "1 - cosine of it, 0.13 at 30 degrees. In the first half of the run and, after a linear "
         "change, at its end. 0 is the paper.",
     )
     motion_cost: float = setting(
@@ -244,8 +244,8 @@ class CollectConfig(Config):
         0.0,
         min=0.0,
         max=100.0,
-        help="About every 4 seconds a push makes each robot up to so much faster, in a random "
-        "direction; 0 is the paper.",
+        help="About every 4 s each robot is pushed for one control step in a random direction, "
+        "which changes its velocity by up to this, m/s; 0 is the paper.",
     )
     delay_ms: tuple[float, float] = setting(
         (0.0, 0.0),

@@ -30,8 +30,8 @@ def one_thread() -> Iterator[None]:
     """All that torch does here is done by one thread.
 
     So sums do not depend on the number of cores, and other cores are free to move robots. Networks
-    of this size gain nothing from more, and where something else takes a core, threads that wait
-    for each other made a refit 100 times as slow.
+    of this size gain nothing from more, and where something else takes a core, threads spin until
+    the slowest is there: a refit took over ten minutes instead of one.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -52,13 +52,16 @@ class Transition(NamedTuple):
     start_obs: Tensor
     """Observation at the first of those k steps. Shape (B, O)."""
     terminated: Tensor
+    is_whole: Tensor
+    """Whether the skill was held for k steps; else ``delta`` is 0. Shape (B,)."""
 
 
 class ReplayBuffer:
     """A ring of rows; next observations and displacements are index arithmetic.
 
     The displacement that judges the step of row t is taken over rows [w, w + k] with w = t, moved
-    back where the skill was not held that long. Skills held for less than k steps are not sampled.
+    back where the skill was not held that long. Skills held for less than k steps are sampled only
+    where a fall ended them, and only if that is wanted.
     """
 
     def __init__(
@@ -114,6 +117,8 @@ class ReplayBuffer:
         generator: torch.Generator,
         newest_fraction: float = 1.0,
         robot_fraction: float = 1.0,
+        *,
+        with_early_falls: bool = False,
     ) -> Transition:
         """Draw transitions uniformly. Raises: ConfigError when there are none yet.
 
@@ -123,6 +128,7 @@ class ReplayBuffer:
             newest_fraction: draw from this part of the rows, newest first.
             robot_fraction: draw from this part of the robots, first ones first. Where none of
                 these held a skill long enough, from all.
+            with_early_falls: draw also from skills that a fall ended before k steps were over.
         """
         k, data = self._prediction.steps, self._data
         newest = self.rows_added - 1 - k
@@ -144,19 +150,24 @@ class ReplayBuffer:
             row, env = row.to(device), env.to(device)
             slot = row % self._num_rows
             left, age = data["skill_left"][slot, env], data["skill_age"][slot, env]
-            good = (left > 0) & (age + left >= k)
-            parts.append(torch.stack([row[good], env[good], left[good].long()]))
+            whole = age + left >= k
+            good = whole
+            if with_early_falls:
+                good = whole | data["terminated"][(row + left - 1) % self._num_rows, env]
+            good = good & (left > 0)
+            parts.append(torch.stack([row, env, left, whole])[:, good].long())
             missing -= int(good.sum())
             if missing <= 0:
                 break
         else:
             if newest_fraction < 1.0 or robot_fraction < 1.0:  # these may have fallen too soon
-                return self.sample(num, generator)
+                return self.sample(num, generator, with_early_falls=with_early_falls)
             raise ConfigError(
                 "the replay buffer holds no skill that was held for a whole prediction"
             )
-        row, env, left = torch.cat(parts, dim=1)[:, :num]
-        start = row + (left - k).clamp_max(0)
+        row, env, left, whole = torch.cat(parts, dim=1)[:, :num]
+        is_whole = whole.bool()
+        start = torch.where(is_whole, row + (left - k).clamp_max(0), row)
         slot, following = row % self._num_rows, (row + 1) % self._num_rows
         return Transition(
             policy_obs=data["policy_obs"][slot, env],
@@ -164,9 +175,10 @@ class ReplayBuffer:
             log_prob=data["log_prob"][slot, env],
             next_policy_obs=data["policy_obs"][following, env],
             skill=data["skill"][slot, env],
-            delta=self._delta(start, env),
+            delta=torch.where(is_whole[:, None], self._delta(start, env), 0.0),
             start_obs=data["policy_obs"][start % self._num_rows, env],
             terminated=data["terminated"][slot, env],
+            is_whole=is_whole,
         )
 
     def _delta(self, start: Tensor, env: Tensor) -> Tensor:

@@ -21,8 +21,9 @@ MetricsT = TypeVar("MetricsT", SkillMetrics, SwitchMetrics)
 NUM_EVALUATED_SKILLS, NUM_SHOWN_SKILLS = 48, 32
 """So few that evaluations take less than a tenth of the time that learning takes."""
 LATE, LATE_WORTH = 0.9, 0.5
-"""After this part of a run, skills that score at least so much of the best before are better: what
-falls cost has grown by then, but falls have become too few to be seen in an evaluation."""
+"""Where costs grow over a run, skills of its last tenth replace those of before if they score at
+least half as much. They fall more seldom than an evaluation of few robots can show, and that is
+worth some of the distance."""
 COLLAPSE_SHARE, COLLAPSE_ITERATIONS, COLLAPSE_PART = 0.1, 200, 0.25
 """Skills have collapsed when the reward stays below this share of its peak for so many iterations,
 and for this part of the run: a robot whose first skills are ways to fall earns less while it
@@ -99,8 +100,9 @@ class Selection:
         return now, held
 
     def _is_better(self, now: ScoredSkills, best: ScoredSkills) -> bool:
-        late = LATE * self._config.num_iterations
-        if best.iteration <= late < now.iteration:
+        late, reward = LATE * self._config.num_iterations, self._config.reward
+        costs_grow = any(last > first for first, last in (reward.fall_cost, reward.tilt_cost))
+        if costs_grow and best.iteration <= late < now.iteration:
             return now.score >= LATE_WORTH * best.score
         return now.score > best.score
 

@@ -261,12 +261,13 @@ class Trainer:
         return ReplayBuffer(rows, first, prediction, self.agent.device, columns)
 
     def _check_config(self, saved: dict[str, Any]) -> None:
-        """A setting that did not exist yet did what its default does."""
+        """A setting that did not exist yet did what its default does; one that is gone differs."""
         theirs = _flatten(TrainConfig(robot=self.config.robot).to_dict()) | _flatten(saved)
+        mine = _flatten(self.config.to_dict())
         different = [
-            f"{name} ({shown(theirs.get(name))}, now {shown(value)})"
-            for name, value in _flatten(self.config.to_dict()).items()
-            if theirs.get(name) != value and name not in FREE_TO_CHANGE
+            f"{name} ({shown(theirs.get(name))}, now {shown(mine.get(name))})"
+            for name in mine | theirs
+            if theirs.get(name) != mine.get(name) and name not in FREE_TO_CHANGE
         ]
         if different:
             raise CheckpointError(

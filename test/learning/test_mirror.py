@@ -49,6 +49,7 @@ def step(env: VectorEnv, action: np.ndarray, skill: np.ndarray) -> Transition:
         delta=torch.from_numpy(np.concatenate([delta, change[:, columns]], axis=1)).float(),
         start_obs=torch.from_numpy(obs),
         terminated=rest > 0,
+        is_whole=rest == 0,
     )
 
 

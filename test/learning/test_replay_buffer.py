@@ -52,6 +52,22 @@ def test_skills_held_for_less_than_k_steps_are_not_sampled() -> None:
         make(100, 60, 2).sample(10, torch.Generator().manual_seed(0))
 
 
+def test_a_skill_that_a_fall_ended_too_soon_is_sampled_only_if_that_is_wanted() -> None:
+    made = chunk(0, 60, 5, end=17)  # the skill of rows 15 to 19 ends after two rows
+    buffer = ReplayBuffer(100, chunk(0, 1, 5), PredictionSpec(steps=K), CPU, NO_COLUMNS)
+    buffer.add(made)
+    plain = buffer.sample(2000, torch.Generator().manual_seed(0))
+    assert plain.is_whole.all() and not {15.0, 16.0} & set(plain.policy_obs.flatten().tolist())
+    sample = buffer.sample(2000, torch.Generator().manual_seed(0), with_early_falls=True)
+    row = sample.policy_obs.flatten()
+    early = (row == 15) | (row == 16)
+    assert 0.01 < early.float().mean() < 0.1
+    assert torch.equal(~sample.is_whole, early)
+    assert torch.equal(sample.terminated, row == 16)
+    assert (sample.delta[early] == 0.0).all() and (sample.delta[~early, 0] == 3.0).all()
+    assert torch.equal(sample.start_obs[early], sample.policy_obs[early])
+
+
 def test_where_the_newest_skills_were_too_short_older_ones_are_sampled() -> None:
     buffer = make(100, 60, 5)
     buffer.add(chunk(60, 20, 2))

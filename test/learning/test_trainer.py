@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
@@ -20,7 +21,7 @@ from dads_ros.learning.collector import PUSH_PERIOD_S
 from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.export import export_bundle
 from dads_ros.learning.replay_buffer import Chunk
-from dads_ros.learning.selection import COLLAPSE_ITERATIONS, CollapseDetector
+from dads_ros.learning.selection import COLLAPSE_ITERATIONS, CollapseDetector, Selection
 from dads_ros.learning.trainer import Trainer
 from dads_ros.observation import observation_slices
 from dads_ros.robot import RobotSpec
@@ -140,20 +141,25 @@ def test_the_best_skills_are_kept_and_survive_a_checkpoint(tmp_path: Path) -> No
     assert np.array_equal(restored.skills.delta(skill), best.skills.delta(skill))
 
 
-@pytest.mark.parametrize(
-    ("iteration", "worth", "kept"), [(50, 1.5, 95), (50, 3.0, 50), (92, 1.5, 92), (92, 0.9, 95)]
-)
-def test_late_skills_are_kept_unless_they_are_much_worse_than_early_ones(
-    tmp_path: Path, iteration: int, worth: float, kept: int
-) -> None:
+def test_where_costs_grow_late_skills_are_kept_unless_they_are_much_worse(tmp_path: Path) -> None:
     trainer = Trainer(small_config(num_iterations=100), tmp_path)
     run(trainer, 12)
-    skills, selection = trainer.agent.learned_skills(), trainer.selection
-    now, _ = selection.judge(skills, 12)
-    assert now.score > 0.0
-    selection.best = dataclasses.replace(now, score=worth * now.score, iteration=iteration)
-    selection.judge(skills, 95)
-    assert selection.best.iteration == kept
+    skills = trainer.agent.learned_skills()
+    for fall_cost, iteration, worth, kept in (
+        ((0.0, 9.0), 50, 1.9, 95),
+        ((0.0, 9.0), 50, 2.1, 50),
+        ((0.0, 9.0), 92, 1.1, 92),
+        ((0.0, 9.0), 92, 0.9, 95),
+        ((9.0, 9.0), 50, 1.1, 50),
+    ):
+        reward = dataclasses.replace(trainer.config.reward, fall_cost=fall_cost)
+        config = dataclasses.replace(trainer.config, reward=reward)
+        selection = Selection(trainer.model, config)
+        now, _ = selection.judge(skills, 12)
+        assert now.score > 0.0
+        selection.best = dataclasses.replace(now, score=worth * now.score, iteration=iteration)
+        selection.judge(skills, 95)
+        assert selection.best.iteration == kept
 
 
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
@@ -516,16 +522,26 @@ def test_a_fall_costs(tmp_path: Path) -> None:
     collect = {"num_envs": 16, "steps_per_iteration": 60, "warmup_steps": 10**6}
     collect |= {"episode_steps": 50}
     values = {"robot": "humanoid", "collect": collect, "num_iterations": 4}
-    values |= {"reward": {"fall_cost": [100.0, 100.0]}}
+    values |= {"reward": {"fall_cost": [50.0, 100.0]}, "prediction": {"steps": 30}}
     trainer = Trainer(TrainConfig.from_dict(values), tmp_path)
     run(trainer, 4)
     assert trainer.replay is not None
-    sample = trainer.replay.sample(2048, torch.Generator().manual_seed(0))
-    batch, metrics = trainer.agent._prepare(sample, trainer.progress)
-    fell = sample.terminated
-    assert 0.001 < fell.float().mean() < 0.5
-    assert batch.reward[fell].max() < -80.0 and batch.reward[~fell].min() > -20.0
-    assert metrics["reward"] > -20.0, "what is reported is the intrinsic reward alone"
+    generator = torch.Generator().manual_seed(0)
+    sample = trainer.replay.sample(4096, generator, with_early_falls=True)
+    fell, early = sample.terminated, ~sample.is_whole
+    assert (fell & early).any() and (fell & ~early).any() and (early & ~fell).any()
+    for progress, cost in ((0.2, 50.0), (1.0, 100.0)):
+        batch, metrics = trainer.agent._prepare(sample, progress)
+        assert (batch.reward[early] == -cost * fell[early].float()).all()
+        assert batch.reward[fell].max() < 20.0 - cost and batch.reward[~fell].min() > -20.0
+        assert metrics["reward"] > -20.0, "what is reported is the intrinsic reward alone"
+    robot = RobotSpec.load("humanoid")
+    stays = dataclasses.replace(
+        robot, fallen=dataclasses.replace(robot.fallen, ends_episode=False)
+    )
+    (tmp_path / "lying.yaml").write_text(yaml.safe_dump(stays.to_dict()))
+    with pytest.raises(ConfigError, match=r"set 'fallen\.ends_episode: true' in the file"):
+        Trainer(TrainConfig.from_dict(values | {"robot": str(tmp_path / "lying.yaml")}), tmp_path)
 
 
 def test_a_tilted_base_costs(tmp_path: Path) -> None:
