@@ -499,7 +499,7 @@ def test_noise_grows_from_the_first_robot_to_the_last(tmp_path: Path) -> None:
 
 def test_pushes_come_now_and_then_and_to_every_robot(tmp_path: Path) -> None:
     steps, num, push_mps = 200, 64, 0.5
-    collect = {"num_envs": num, "push_mps": push_mps, "episode_steps": 2 * steps}
+    collect = {"num_envs": num, "push_mps": push_mps, "episode_steps": num * steps}
     collector = Trainer(small_config(collect=collect), tmp_path).collector
     dt, velocities = collector.env.spec.control_dt, [np.zeros((num, 2))]
 
@@ -511,9 +511,9 @@ def test_pushes_come_now_and_then_and_to_every_robot(tmp_path: Path) -> None:
 
     collector.collect(still, steps)
     jumps = np.linalg.norm(np.diff(velocities[1:], axis=0), axis=2)
-    pushed = jumps > 0.1 * push_mps  # the point mass slows down by less than that in a step
+    pushed = jumps > 0.2 * push_mps  # at twice push_mps friction takes less than that in a step
     assert pushed.any(axis=0).mean() > 0.9
-    share = 0.9 * dt / PUSH_PERIOD_S
+    share = 0.8 * dt / PUSH_PERIOD_S
     assert 0.6 * share < pushed.mean() < 1.4 * share
     assert 0.7 * push_mps < jumps.max() < 1.05 * push_mps
 
