@@ -102,7 +102,7 @@ class Selection:
     def _is_better(self, now: ScoredSkills, best: ScoredSkills) -> bool:
         late, reward = LATE * self._config.num_iterations, self._config.reward
         costs_grow = any(last > first for first, last in (reward.fall_cost, reward.tilt_cost))
-        if costs_grow and best.iteration <= late < now.iteration:
+        if costs_grow and best.iteration < late <= now.iteration:
             return now.score >= LATE_WORTH * best.score
         return now.score > best.score
 
