@@ -1,6 +1,8 @@
 import dataclasses
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -518,13 +520,20 @@ def test_pushes_come_now_and_then_and_to_every_robot(tmp_path: Path) -> None:
     assert 0.7 * push_mps < jumps.max() < 1.05 * push_mps
 
 
-def test_a_fall_costs(tmp_path: Path) -> None:
-    collect = {"num_envs": 16, "steps_per_iteration": 60, "warmup_steps": 10**6}
-    collect |= {"episode_steps": 50}
-    values = {"robot": "humanoid", "collect": collect, "num_iterations": 4}
-    values |= {"reward": {"fall_cost": [50.0, 100.0]}, "prediction": {"steps": 30}}
-    trainer = Trainer(TrainConfig.from_dict(values), tmp_path)
+def explorer(
+    out: Path, robot: str, collect: Mapping[str, object] = MappingProxyType({}), **parts: object
+) -> Trainer:
+    """Random actions for 240 steps of 16 robots, in episodes of 50; nothing is learned."""
+    collect = {"num_envs": 16, "steps_per_iteration": 60, "episode_steps": 50, **collect}
+    values = {"robot": robot, "collect": collect | {"warmup_steps": 10**6}, "num_iterations": 4}
+    trainer = Trainer(TrainConfig.from_dict(values | parts), out)
     run(trainer, 4)
+    return trainer
+
+
+def test_a_fall_costs(tmp_path: Path) -> None:
+    reward = {"fall_cost": [50.0, 100.0]}
+    trainer = explorer(tmp_path, "humanoid", reward=reward, prediction={"steps": 30})
     assert trainer.replay is not None
     generator = torch.Generator().manual_seed(0)
     sample = trainer.replay.sample(4096, generator, with_early_falls=True)
@@ -541,16 +550,11 @@ def test_a_fall_costs(tmp_path: Path) -> None:
     )
     (tmp_path / "lying.yaml").write_text(yaml.safe_dump(stays.to_dict()))
     with pytest.raises(ConfigError, match=r"set 'fallen\.ends_episode: true' in the file"):
-        Trainer(TrainConfig.from_dict(values | {"robot": str(tmp_path / "lying.yaml")}), tmp_path)
+        explorer(tmp_path / "lying", str(tmp_path / "lying.yaml"), reward=reward)
 
 
 def test_a_tilted_base_costs(tmp_path: Path) -> None:
-    reward = {"fall_cost": [0.0, 0.0], "tilt_cost": [0.0, 3.0]}
-    collect = {"num_envs": 16, "steps_per_iteration": 60, "warmup_steps": 10**6}
-    collect |= {"episode_steps": 50}
-    values = {"robot": "humanoid", "collect": collect, "num_iterations": 4, "reward": reward}
-    trainer = Trainer(TrainConfig.from_dict(values), tmp_path)
-    run(trainer, 4)
+    trainer = explorer(tmp_path, "humanoid", reward={"tilt_cost": [0.0, 3.0]})
     assert trainer.replay is not None
     sample = trainer.replay.sample(2048, torch.Generator().manual_seed(0))
     costs = []
@@ -567,11 +571,7 @@ def test_a_tilted_base_costs(tmp_path: Path) -> None:
 
 
 def test_moving_under_a_zero_skill_costs(tmp_path: Path) -> None:
-    collect = {"num_envs": 16, "steps_per_iteration": 60, "warmup_steps": 10**6}
-    collect |= {"zero_skill_fraction": 0.3, "episode_steps": 50}
-    config = TrainConfig.from_dict({"robot": "ant", "collect": collect, "num_iterations": 4})
-    trainer = Trainer(config, tmp_path)
-    run(trainer, 4)
+    trainer = explorer(tmp_path, "ant", collect={"zero_skill_fraction": 0.3})
     assert trainer.replay is not None
     sample = trainer.replay.sample(2048, torch.Generator().manual_seed(0))
     trainer.agent._rng = np.random.default_rng(3)
