@@ -73,6 +73,7 @@ def observation_slices(spec: RobotSpec) -> dict[str, slice]:
     sizes = {
         "height": 1,
         "orientation": 4,
+        "projected_gravity": 3,
         "linear_velocity": 3,
         "angular_velocity": 3,
         "joint_positions": len(spec.joints),
@@ -103,7 +104,7 @@ def build_policy_obs(
         last_command: command sent at the step before, in the actuator's unit. Shape (..., A).
     Returns: fields of ``spec.observation`` one after the other. Shape (..., O).
     """
-    columns = {
+    columns: dict[str, Array] = {
         "height": state.position[..., 2:3],
         "orientation": state.orientation,
         "linear_velocity": state.linear_velocity,
@@ -112,6 +113,8 @@ def build_policy_obs(
         "joint_velocities": state.joint_velocities,
         "last_command": last_command,
     }
+    if "projected_gravity" in spec.observation:
+        columns["projected_gravity"] = projected_gravity(state.orientation)
     parts = []
     for field in spec.observation:
         values = columns[field]
@@ -119,6 +122,13 @@ def build_policy_obs(
             values = np.minimum(np.maximum(values, -spec.max_velocity), spec.max_velocity)
         parts.append(values)
     return np.concatenate(parts, axis=-1, dtype=np.float32)
+
+
+def projected_gravity(quaternion: Array) -> Array:
+    """Direction of gravity in the body frame, as an IMU feels it; (0, 0, -1) upright. (..., 3)."""
+    w, x, y, z = np.moveaxis(quaternion, -1, 0)
+    down = [2.0 * (w * y - x * z), -2.0 * (w * x + y * z), 2.0 * (x * x + y * y) - 1.0]
+    return np.stack(down, axis=-1)
 
 
 def yaw_of(quaternion: Array) -> Array:

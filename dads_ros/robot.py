@@ -1,8 +1,9 @@
 """RobotSpec: what is known about a robot, read from its robot file and from nowhere else."""
 
+import dataclasses
 import functools
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from dads_ros.files import find_file, resolve_package_uri, share_folder
 ObservationField = Literal[
     "height",
     "orientation",
+    "projected_gravity",
     "linear_velocity",
     "angular_velocity",
     "joint_positions",
@@ -36,6 +38,67 @@ class BaseSpec(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ServoSpec(Config):
+    """Position servos in place of the MJCF's actuators: kp (command - position) - kd velocity.
+
+    What an actuator can do at most there stays its limit.
+    """
+
+    kp: tuple[float, ...] = setting(
+        REQUIRED, min=0.0, max=1e6, help="Stiffness, N m / rad or N / m; one value or one each."
+    )
+    kd: tuple[float, ...] = setting(
+        REQUIRED, min=0.0, max=1e6, help="Damping, N m s / rad or N s / m; one value or one each."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandFilterSpec(Config):
+    """What a command may differ from the one before it; training, gate and evaluation keep to it.
+
+    In each control step: last + clip(low_pass * (wanted - last), +-max_rate * control step).
+    """
+
+    low_pass: float = setting(
+        1.0, min=0.01, max=1.0, help="Part of the way to the wanted command; 1 is all of it."
+    )
+    max_rate: tuple[float, ...] | None = setting(
+        None, min=1e-6, max=1e9, help="Largest change per second; one value or one each."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BodyLimitsSpec(Config):
+    """How a body may move, whatever the task: what is beyond costs in training.
+
+    Each counts by how far it is exceeded, in parts of the limit (root mean square over the
+    joints), and is a metric of training and evaluation.
+    """
+
+    command_rate: float | None = setting(
+        0.06, min=0.0, max=1.0, help="Change of a command per control step, part of its range."
+    )
+    torque: float | None = setting(
+        0.8, min=0.0, max=1.0, help="Part of what a servo can do at most; needs 'servos'."
+    )
+    joint_speed: tuple[float, ...] | None = setting(
+        None, min=0.0, max=1e4, help="rad/s or m/s; one value or one for each of 'joints'."
+    )
+    joint_margin: float | None = setting(
+        0.05, min=0.0, max=10.0, help="Distance to keep from a joint's limits, rad or m."
+    )
+    height_m: tuple[float, float] | None = setting(
+        None, min=-1e3, max=1e3, help="Lowest and highest position of the base."
+    )
+    tilt_deg: float | None = setting(
+        12.0, min=0.0, max=180.0, help="Angle between the base's z-axis and the world's."
+    )
+    contacts: bool = setting(
+        True, help="The ground is touched by 'feet' only; without 'feet' this does not count."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class RelabelSpec(Config):
     """Which joint takes the place of which in a body that looks the same after some change.
 
@@ -49,11 +112,11 @@ class RelabelSpec(Config):
         REQUIRED, help="Joint -> the joint that it takes the place of; '-name' for opposite sign."
     )
     tolerance: float = setting(
-        1e-6,
+        1e-3,
         min=0.0,
         max=0.1,
         help="The robot and its relabelled twin may differ by this after 5 simulation steps "
-        "from the same state (rad, m).",
+        "from the same state (rad, m). Real robots are never quite symmetric.",
     )
 
 
@@ -98,6 +161,9 @@ class FallenSpec(Config):
     min_height_m: float = setting(
         -1.0, min=-1e3, max=1e3, help="Fallen when the base is lower than this."
     )
+    contacts: tuple[str, ...] = setting(
+        (), help="Fallen when one of these bodies touches the ground; simulation only."
+    )
     ends_episode: bool = setting(False, help="A fall ends the training episode (terminated).")
 
 
@@ -105,11 +171,15 @@ class FallenSpec(Config):
 class ResetSpec(Config):
     """Where an episode starts: x = y = 0, uniformly random yaw."""
 
+    keyframe: str = setting(
+        "",
+        help="Keyframe of the MJCF: gives the positions of joints, and the height, not set here.",
+    )
     height_m: float = setting(
         0.0, min=-1e3, max=1e3, help="Height of the base above its frame's origin."
     )
     joint_positions: dict[str, float] | None = setting(
-        None, help="Joint -> position (rad or m); joints not named start at zero."
+        None, help="Joint -> position (rad or m); else that of the keyframe, or zero."
     )
     position_noise: float = setting(
         0.0, min=0.0, max=10.0, help="Half width of uniform joint noise (rad)."
@@ -133,11 +203,25 @@ class RobotSpec(Config):
     base: BaseSpec = setting(BaseSpec(), help="How the base is attached.")
     joints: tuple[str, ...] = setting((), help="Order of joint positions and velocities.")
     actuators: tuple[str, ...] = setting(
-        REQUIRED, help="Order of commands: actuator names, or the joints that unnamed ones drive."
+        REQUIRED, help="Order of commands: names of actuators, or of the joints that they drive."
+    )
+    servos: ServoSpec | None = setting(
+        None, help="Position servos in place of the MJCF's actuators."
     )
     command_unit: str = setting("", help="What one unit of command is, for people.")
     command_low: tuple[float, ...] = setting((-1.0,), help="Lower limit; one value or one each.")
     command_high: tuple[float, ...] = setting((1.0,), help="Upper limit; one value or one each.")
+    command_scale: tuple[float, ...] | None = setting(
+        None,
+        min=1e-6,
+        max=1e6,
+        help="Commands are positions: those of 'reset' plus and minus this, instead of "
+        "'command_low' and 'command_high', and safe and standing command are those of 'reset'. "
+        "One value or one each.",
+    )
+    command_filter: CommandFilterSpec = setting(
+        CommandFilterSpec(), help="What a command may differ from the one before it."
+    )
     safe_command: tuple[float, ...] = setting((0.0,), help="Sent when anything is wrong.")
     standing_command: tuple[float, ...] | None = setting(
         (0.0,),
@@ -155,6 +239,12 @@ class RobotSpec(Config):
     )
     symmetry: SymmetrySpec | None = setting(None, help="Turn symmetry of the body.")
     mirror: MirrorSpec | None = setting(None, help="Mirror symmetry of the body, left to right.")
+    feet: tuple[str, ...] = setting(
+        (), help="Geoms or bodies of the MJCF that are meant to touch the ground."
+    )
+    body_limits: BodyLimitsSpec | None = setting(
+        None, help="How the body may move; by default what every robot with 'servos' is held to."
+    )
     fallen: FallenSpec = setting(FallenSpec(), help="When the robot counts as fallen.")
     reset: ResetSpec = setting(ResetSpec(), help="Where episodes start.")
     radius_m: float = setting(0.5, min=0.0, max=100.0, help="Radius of the robot's footprint.")
@@ -164,15 +254,31 @@ class RobotSpec(Config):
         super().__post_init__()
         if len(self.name) > MAX_NAME:
             raise ConfigError(f"'name' has {len(self.name)} letters; expected at most {MAX_NAME}")
-        num = len(self.actuators)
-        for field in ("command_low", "command_high", "safe_command", "standing_command"):
-            values = getattr(self, field)
-            if values is None:
-                continue
-            if len(values) == 1:
-                object.__setattr__(self, field, values * num)
-            elif len(values) != num:
-                raise ConfigError(f"'{field}' has {len(values)} values; expected 1 or {num}")
+        commands = "command_low", "command_high", "command_scale", "safe_command"
+        for field in (*commands, "standing_command"):
+            self._set(field, self._each(field, getattr(self, field), self.actuators))
+        if self.servos is not None:
+            gains = {
+                name: self._each(f"servos.{name}", getattr(self.servos, name), self.actuators)
+                for name in ("kp", "kd")
+            }
+            self._set("servos", dataclasses.replace(self.servos, **gains))
+            if self.body_limits is None:
+                self._set("body_limits", BodyLimitsSpec())
+        if self.body_limits is not None:
+            speed = self._each(
+                "body_limits.joint_speed", self.body_limits.joint_speed, self.joints
+            )
+            self._set("body_limits", dataclasses.replace(self.body_limits, joint_speed=speed))
+            if self.body_limits.torque is not None and self.servos is None:
+                self._set("body_limits", dataclasses.replace(self.body_limits, torque=None))
+        rate = self._each("command_filter.max_rate", self.command_filter.max_rate, self.actuators)
+        self._set("command_filter", dataclasses.replace(self.command_filter, max_rate=rate))
+        for joint in self.reset.joint_positions or {}:
+            if joint not in self.joints:
+                raise ConfigError(f"'reset.joint_positions' names '{joint}', not one of 'joints'")
+        if self.command_scale is not None and self.is_home_known:
+            self._set_commands_around_home(self.command_scale)
         if not all(a < b for a, b in zip(self.command_low, self.command_high, strict=True)):
             raise ConfigError("'command_low' must be below 'command_high' for every actuator")
         for field in ("safe_command", "standing_command"):
@@ -202,9 +308,27 @@ class RobotSpec(Config):
         for relabelling in (self.symmetry, self.mirror):
             if relabelling is not None:
                 self._check_joint_map(relabelling)
-        for joint in self.reset.joint_positions or {}:
-            if joint not in self.joints:
-                raise ConfigError(f"'reset.joint_positions' names '{joint}', not one of 'joints'")
+
+    def _set(self, field: str, value: object) -> None:
+        object.__setattr__(self, field, value)
+
+    @staticmethod
+    def _each(field: str, values: tuple[float, ...] | None, names: tuple[str, ...]) -> Any:  # noqa: ANN401
+        """One value for each name; None stays. Raises: ConfigError."""
+        if values is None or len(values) == len(names):
+            return values
+        if len(values) != 1:
+            raise ConfigError(f"'{field}' has {len(values)} values; expected 1 or {len(names)}")
+        return values * len(names)
+
+    def _set_commands_around_home(self, scale: tuple[float, ...]) -> None:
+        """Raises: ConfigError where an actuator is not named as the joint that it drives."""
+        home = [self.home[joint] for joint in self.actuated_joints]
+        self._set("command_low", tuple(h - s for h, s in zip(home, scale, strict=True)))
+        self._set("command_high", tuple(h + s for h, s in zip(home, scale, strict=True)))
+        for field in ("safe_command", "standing_command"):
+            if getattr(self, field) is not None and not any(getattr(self, field)):
+                self._set(field, tuple(home))
 
     def _check_joint_map(self, relabelling: RelabelSpec) -> None:
         sources = sorted(relabelling.joints)
@@ -229,6 +353,30 @@ class RobotSpec(Config):
         if isinstance(mjcf, str) and not shipped and not mjcf.startswith("package://"):
             values["mjcf"] = str(resolve_package_uri(mjcf, path.parent))
         return cls.from_dict(values, path.name)
+
+    @property
+    def is_home_known(self) -> bool:
+        """Where the robot starts is known without its MJCF."""
+        named = self.reset.joint_positions or {}
+        return not self.reset.keyframe or set(named) == set(self.joints)
+
+    @property
+    def home(self) -> dict[str, float]:
+        """Joint -> position that episodes start in, rad or m."""
+        return dict.fromkeys(self.joints, 0.0) | (self.reset.joint_positions or {})
+
+    def filtered(
+        self, wanted: NDArray[np.float64], last: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """The commands that ``command_filter`` makes of wanted ones. Shapes (..., A)."""
+        spec = self.command_filter
+        change = wanted - last if spec.low_pass == 1.0 else spec.low_pass * (wanted - last)
+        if spec.max_rate is not None:
+            most = self.control_dt * np.array(spec.max_rate)
+            change = np.minimum(np.maximum(change, -most), most)
+        elif spec.low_pass == 1.0:
+            return wanted
+        return last + change
 
     @property
     def control_dt(self) -> float:

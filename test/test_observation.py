@@ -45,6 +45,14 @@ def test_each_field_stands_where_its_slice_says() -> None:
     assert np.abs(state.joint_velocities).max() > 20.0
 
 
+def test_projected_gravity_is_what_an_imu_at_rest_feels_downwards() -> None:
+    spec = dataclasses.replace(ANT, observation=("projected_gravity",))
+    state = random_state(5)
+    down = -quaternion_to_matrix(state.orientation)[:, 2]
+    obs = build_policy_obs(spec, state, np.zeros((5, 8)))
+    np.testing.assert_allclose(obs, down, atol=1e-6)
+
+
 def test_the_order_of_fields_is_the_robot_files() -> None:
     fields = ("joint_positions", "height")
     spec = dataclasses.replace(ANT, observation=fields)

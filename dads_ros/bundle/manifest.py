@@ -22,6 +22,22 @@ BUNDLE_FOLDER = "bundle"  # of a training run, where it leaves its skills
 MANIFEST_FILE = "bundle.yaml"
 POLICY_FILE = "policy.onnx"
 DYNAMICS_FILE = "skill_dynamics.onnx"
+NOT_OF_POLICY = (
+    "mjcf",
+    "integrator",
+    "sim_dt",
+    "num_substeps",
+    "base",
+    "servos",
+    "feet",
+    "body_limits",
+    "symmetry",
+    "mirror",
+    "reset",
+    "radius_m",
+    "command_unit",
+)
+"""Keys of the robot file that may differ from the one of the bundle."""
 NETWORK_FILES = (POLICY_FILE, DYNAMICS_FILE)
 
 
@@ -137,15 +153,25 @@ class BundleManifest(Config):
 
         Where the MJCF lies, how the robot is reset, how wide it is, what its commands are called,
         which symmetries were declared and whether falls ended training episodes does not change
-        what it does.
+        what it does. Another model of the same robot may also have other servos, feet and
+        simulation steps.
         """
-        mine, theirs = self.robot.to_dict(), spec.to_dict()
-        for values in (mine, theirs):
-            del values["fallen"]["ends_episode"]
-        free = ("mjcf", "symmetry", "mirror", "reset", "radius_m", "command_unit")
-        different = [key for key in theirs if key not in free and mine[key] != theirs[key]]
+        mine, theirs = _that_matters(self.robot), _that_matters(spec)
+        if not spec.is_home_known:  # the MJCF says it, which may not be here
+            for name in ("command_low", "command_high", "safe_command", "standing_command"):
+                del theirs[name]
+        different = [key for key in theirs if mine[key] != theirs[key]]
         if different:
             raise BundleMismatchError(
                 f"this bundle is for robot '{self.robot.name}', not '{spec.name}': they differ in "
                 f"{', '.join(different)}; use a bundle of '{spec.name}' or train one"
             )
+
+
+def _that_matters(robot: RobotSpec) -> dict[str, Any]:
+    """What a policy was trained with and cannot do without."""
+    values = robot.to_dict()
+    for name in NOT_OF_POLICY:
+        del values[name]
+    del values["fallen"]["ends_episode"], values["fallen"]["contacts"]
+    return values | {"base": robot.base.kind, "control_dt": round(robot.control_dt, 9)}

@@ -4,6 +4,7 @@ Shapes: B robots, K samples, H skills of a sequence, D skill dimensions, O polic
 P predicted columns.
 """
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,9 @@ class SkillBundle:
         if robot is not None:
             self.manifest.check_robot(robot)
         self.robot = robot or self.manifest.robot
+        if not self.robot.is_home_known:  # the MJCF says it, which is not needed to drive
+            radius_m = self.robot.radius_m
+            self.robot = dataclasses.replace(self.manifest.robot, radius_m=radius_m)
         self.skill_space = SkillSpace(self.manifest.skill_prior)
         files = [network_file(self.folder, self.manifest, name) for name in NETWORK_FILES]
         self._policy, self._dynamics = load_networks(files)

@@ -242,7 +242,11 @@ class Replay:
         may_be: Iterable[Array]
         if skill is None:
             of_none = (self._robot.standing_command, self._robot.safe_command)
-            may_be = [np.array(command) for command in of_none if command is not None]
+            still = [np.array(command) for command in of_none if command is not None]
+            may_be = [
+                *(self._robot.filtered(command, last) for command in still for last in lasts),
+                *still,
+            ]
         else:
             others = rebuilt.others if self._num_tried < MAX_TRIED else tuple
             states = itertools.chain([rebuilt.state], _lazily(others))
@@ -264,6 +268,7 @@ class Replay:
         fallen = states.has_fallen(self._robot)
         result = self._gate.check(
             self._loop.command(states, last[None], fallen),
+            last_command=last[None],
             state_age_s=0.0,
             state_timeout_s=self._timeout_s,
             is_active=True,

@@ -3,8 +3,10 @@
 Shapes: N robots, J joints, A actuators.
 """
 
+import dataclasses
 import hashlib
 import json
+import logging
 import math
 import os
 import stat
@@ -20,8 +22,9 @@ from dads_ros.errors import ConfigError
 from dads_ros.files import resolve_package_uri, share_folder
 from dads_ros.isolation import IsolatedError, isolated, one_line
 from dads_ros.observation import RobotState, quaternion_to_matrix
-from dads_ros.robot import RelabelSpec, RobotSpec, SymmetrySpec
+from dads_ros.robot import RelabelSpec, ResetSpec, RobotSpec, ServoSpec, SymmetrySpec
 
+logger = logging.getLogger(__name__)
 Array = NDArray[np.float64]
 _AXES = {"x": 0, "y": 1, "z": 2, "roll": 0, "pitch": 1, "yaw": 2}
 _STATE = mujoco.mjtState.mjSTATE_FULLPHYSICS
@@ -39,16 +42,34 @@ WRONG_IF_SPARSE = "4.0.0"
 """The MuJoCo whose Newton solver takes a wrong Hessian then (release notes of 4.0.1)."""
 MAX_STEP_S = 0.1
 """Time of the processor that one step of simulation may take."""
+EXACT = 1e-6
+"""A symmetry that holds to this is one of the numbers in the MJCF."""
+MAX_OUTSIDE_RAD, MAX_OUTSIDE_M, MAX_BELOW_M = 0.05, 0.005, 0.02
+"""By which a start pose may be outside of a joint's range, and below the ground."""
+GROUND, GROUND_M, GROUND_CELL_M = "uneven_ground", 15.0, 0.15
+"""Name of a height field, half its length, and the distance of its points."""
+CONTACT_PREFIX = "touches_ground:"
+"""Of the names of sensors of contact with the ground."""
 
 
 class RobotModel:
     """The MuJoCo model of a robot, and the way between its state vectors and RobotState."""
 
-    def __init__(self, spec: RobotSpec) -> None:
-        """Load and check. Raises: ConfigError."""
-        self.spec = spec
+    def __init__(self, spec: RobotSpec, *, uneven_ground: bool = False) -> None:
+        """Load and check. Raises: ConfigError.
+
+        ``uneven_ground``: with a height field ``GROUND``, still flat and far below.
+        """
         self.mjcf_path = mjcf_path(spec)
-        model = self.mj_model = load_mjcf(self.mjcf_path)
+        self.mj_model = load_mjcf(self.mjcf_path)
+        self._find_body(spec)
+        self.spec = spec = self._with_keyframe(spec)
+        additions = self._additions()
+        if uneven_ground:
+            additions = (additions or Additions(False, {}, ""))._replace(ground=True)
+        if additions is not None:
+            self.mj_model = load_mjcf(self.mjcf_path, additions)
+        model = self.mj_model
         model.opt.timestep = spec.sim_dt
         if spec.integrator is not None:
             integrators = {
@@ -58,22 +79,24 @@ class RobotModel:
                 "implicitfast": mujoco.mjtIntegrator.mjINT_IMPLICITFAST,
             }
             model.opt.integrator = integrators[spec.integrator]
-        self.body_id = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, spec.base.body)
-        if self.body_id < 0:
-            names = (model.body(i).name or "(unnamed)" for i in range(1, model.nbody))
-            bodies = one_line(", ".join(names))
-            raise ConfigError(
-                f"'base.body' is '{spec.base.body}'; the MJCF has no such body; it has {bodies}"
-            )
         self.mass_kg = float(model.body_subtreemass[model.body_rootid[self.body_id]])
         """Of the whole robot."""
+        self._held = {} if additions is None else additions.held
+        self._held_dofs = [model.jnt_dofadr[self._joint(name)] for name in self._held]
+        self._start_qpos: Array = model.qpos0.copy()
+        for name, position in self._held.items():
+            self._start_qpos[model.jnt_qposadr[self._joint(name)]] = position
         self._joint_ids = [self._joint(name) for name in spec.joints]
         self.joint_qpos = np.array([model.jnt_qposadr[j] for j in self._joint_ids], int)
         self.joint_dof = np.array([model.jnt_dofadr[j] for j in self._joint_ids], int)
         self._find_base()
         self._find_actuators()
+        if spec.servos is not None:
+            self._put_servos(spec.servos)
+        self._find_contacts()
         self.num_state = mujoco.mj_stateSize(model, _STATE)
         self._check_limits()
+        self._check_start()
         for symmetry in (spec.symmetry, spec.mirror):
             if symmetry is not None:
                 self._check_symmetry(symmetry)
@@ -134,7 +157,7 @@ class RobotModel:
             orientation: the same, (w, x, y, z). Shape (4,).
             joint_positions: in the robot file's order; where NaN, as in the MJCF. Shape (J,).
         """
-        qpos: Array = self.mj_model.qpos0.copy()
+        qpos: Array = self._start_qpos.copy()
         known = np.isfinite(joint_positions)
         qpos[self.joint_qpos[known]] = joint_positions[known]
         if self.spec.base.kind == "free":
@@ -150,23 +173,44 @@ class RobotModel:
 
     def to_ctrl(self, commands: Array) -> Array:
         """Commands in the robot file's order as MuJoCo's ctrl. Shapes (..., A) -> (..., nu)."""
-        ctrl = np.empty_like(commands)
+        ctrl = np.zeros((*commands.shape[:-1], self.mj_model.nu))
         ctrl[..., self._actuator_ids] = commands
         return ctrl
 
-    def reset_state(self, num: int, rng: np.random.Generator) -> Array:
-        """Initial full-physics states: x = y = 0, uniform yaw, noise. Shape (num, num_state)."""
+    def torques(self, commands: Array, positions: Array, velocities: Array) -> Array:
+        """What the servos do, part of what they can do at most; 0 without a limit. (..., A).
+
+        Args:
+            commands: in force. Shape (..., A).
+            positions: of the joints, in the robot file's order, rad or m. Shape (..., J).
+            velocities: the same per second. Shape (..., J).
+        """
+        assert self.spec.servos is not None
+        kp, kd = np.array(self.spec.servos.kp), np.array(self.spec.servos.kd)
+        at, speed = (values[..., self._driven_columns] for values in (positions, velocities))
+        asked: Array = (kp * (commands - at) - kd * speed) / self.torque_limits
+        return np.clip(asked, -1.0, 1.0)
+
+    def reset_state(
+        self, num: int, rng: np.random.Generator, reset: ResetSpec | None = None
+    ) -> Array:
+        """Initial full-physics states: x = y = 0, uniform yaw, noise. Shape (num, num_state).
+
+        ``reset``: another one than the robot file's.
+        """
         spec, model = self.spec, self.mj_model
-        qpos = np.tile(model.qpos0, (num, 1))
-        qvel = spec.reset.velocity_noise * rng.standard_normal((num, model.nv))
+        reset = reset or spec.reset
+        qpos = np.tile(self._start_qpos, (num, 1))
+        qvel = reset.velocity_noise * rng.standard_normal((num, model.nv))
+        qvel[:, self._held_dofs] = 0.0
         for name, index in zip(spec.joints, self.joint_qpos, strict=True):
-            start = (spec.reset.joint_positions or {}).get(name, 0.0)
-            noise = rng.uniform(-1.0, 1.0, num) * spec.reset.position_noise
+            start = spec.home[name]
+            noise = rng.uniform(-1.0, 1.0, num) * reset.position_noise
             qpos[:, index] = start + noise
         yaw = rng.uniform(-np.pi, np.pi, num)
         if spec.base.kind == "free":
             q = self._base_qpos
-            qpos[:, q : q + 3] = [0.0, 0.0, spec.reset.height_m]
+            qpos[:, q : q + 3] = [0.0, 0.0, reset.height_m]
             qpos[:, q + 3 : q + 7] = 0.0
             qpos[:, q + 3], qpos[:, q + 6] = np.cos(yaw / 2), np.sin(yaw / 2)
         else:
@@ -197,6 +241,7 @@ class RobotModel:
             mujoco.mj_setState(model, data, state, _STATE)
             data.qpos[q + 2] += 2.0
             data.qvel[:] = rng.standard_normal(model.nv)
+            data.qvel[self._held_dofs] = 0.0
             command = rng.uniform(-1.0, 1.0, spec.command_dim)
             mujoco.mj_setState(model, twin, state, _STATE)
             twin.qpos[q : q + 7], twin.qvel[v : v + 6] = _twin_base(
@@ -213,14 +258,193 @@ class RobotModel:
             base, _ = _twin_base(symmetry, data.qpos[q : q + 7], data.qvel[v : v + 6])
             apart = base[:3] - twin.qpos[q : q + 3]
             worst = max(worst, np.abs(joints).max(), np.abs(apart).max())
+        which = "mirrored"
+        if isinstance(symmetry, SymmetrySpec):
+            which = f"turned by {symmetry.turn_deg} degrees"
         if not worst < symmetry.tolerance:
-            which = "mirrored"
-            if isinstance(symmetry, SymmetrySpec):
-                which = f"turned by {symmetry.turn_deg} degrees"
             raise ConfigError(
                 f"'{symmetry.key}' of robot '{spec.name}' does not hold: the model and its twin, "
                 f"{which}, part by {worst:.1e} within 5 steps (tolerance {symmetry.tolerance:g}); "
-                f"correct the map of joints or remove '{symmetry.key}'"
+                f"correct the map of joints, remove '{symmetry.key}' or, where the robot really "
+                f"is that unequal, raise '{symmetry.key}.tolerance'"
+            )
+        if worst > EXACT:
+            logger.info(
+                "'%s' of robot '%s' holds to %.1e only (tolerance %g): taken as symmetric",
+                symmetry.key,
+                spec.name,
+                worst,
+                symmetry.tolerance,
+            )
+
+    def _find_body(self, spec: RobotSpec) -> None:
+        model = self.mj_model
+        self.body_id = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, spec.base.body)
+        if self.body_id < 0:
+            names = (model.body(i).name or "(unnamed)" for i in range(1, model.nbody))
+            bodies = one_line(", ".join(names))
+            raise ConfigError(
+                f"'base.body' is '{spec.base.body}'; the MJCF has no such body; it has {bodies}"
+            )
+
+    def _with_keyframe(self, spec: RobotSpec) -> RobotSpec:
+        """The robot file with what its keyframe says, and the positions of joints held there."""
+        model, name = self.mj_model, spec.reset.keyframe
+        self._keyframe_qpos: Array = model.qpos0.copy()
+        if not name:
+            return spec
+        index = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_KEY, name)
+        if index < 0:
+            names = one_line(", ".join(model.key(i).name for i in range(model.nkey)) or "none")
+            raise ConfigError(
+                f"'reset.keyframe' of robot '{spec.name}' is '{name}'; the MJCF has {names}"
+            )
+        self._keyframe_qpos = qpos = model.key_qpos[index].copy()
+        self.spec = spec
+        positions = {
+            joint: float(qpos[model.jnt_qposadr[self._joint(joint)]]) for joint in spec.joints
+        } | (spec.reset.joint_positions or {})
+        height_m, first = spec.reset.height_m, model.body_jntadr[self.body_id]
+        if height_m == 0.0 and spec.base.kind == "free" and first >= 0:
+            height_m = float(qpos[model.jnt_qposadr[first] + 2])
+        reset = dataclasses.replace(spec.reset, joint_positions=positions, height_m=height_m)
+        return dataclasses.replace(spec, reset=reset)
+
+    def _additions(self) -> "Additions | None":
+        """What the MJCF lacks; None if nothing."""
+        model, spec = self.mj_model, self.spec
+        names, joints = self._actuator_names()
+        driven = {
+            joint
+            for name, joint in zip(names, joints, strict=True)
+            if {name, joint} & set(spec.actuators)
+        }
+        moving = {"", *spec.joints, *(spec.base.joints or {}).values(), *driven}
+        root, held = model.body_rootid[self.body_id], {}
+        for index in range(model.njnt):
+            is_own = model.body_rootid[model.jnt_bodyid[index]] == root
+            name = _joint_name(model, index)
+            if is_own and model.jnt_type[index] in _SCALAR_JOINTS and name not in moving:
+                held[name] = float(self._keyframe_qpos[model.jnt_qposadr[index]])
+        collides = (model.geom_contype | model.geom_conaffinity) != 0
+        has_floor = bool((collides & (model.body_weldid[model.geom_bodyid] == 0)).any())
+        can_sink = spec.base.kind == "free" or "z" in (spec.base.joints or {})
+        body = spec.base.body if spec.feet or spec.fallen.contacts else ""
+        if (has_floor or not can_sink) and not held and not body:
+            return None
+        return Additions(can_sink and not has_floor, held, body)
+
+    def _actuator_names(self) -> tuple[list[str], list[str]]:
+        """Of the MJCF's actuators, in its order: name, or that of its joint; and joint, or ''."""
+        model, names, joints = self.mj_model, [], []
+        for index in range(model.nu):
+            moves_joint = model.actuator_trntype[index] in _JOINT_DRIVES
+            joints.append(model.joint(model.actuator_trnid[index, 0]).name if moves_joint else "")
+            names.append(model.actuator(index).name or joints[-1])
+        return names, joints
+
+    def _put_servos(self, servos: ServoSpec) -> None:
+        """Position servos in place of actuators; their limits in force or torque stay."""
+        model, spec = self.mj_model, self.spec
+        gains = zip(self._actuator_ids, spec.actuators, servos.kp, servos.kd, strict=True)
+        self.torque_limits = np.full(spec.command_dim, np.inf)
+        for number, (index, name, kp, kd) in enumerate(gains):
+            joint = self.driven_joints[name]
+            if not joint or model.actuator_dyntype[index] != mujoco.mjtDyn.mjDYN_NONE:
+                raise ConfigError(
+                    f"'servos' of robot '{spec.name}': actuator '{name}' of the MJCF does not "
+                    "drive a joint directly; servos take the place of motors at joints only"
+                )
+            gear = abs(model.actuator_gear[index, 0])
+            limits = []
+            if model.actuator_forcelimited[index]:
+                limits.append(gear * np.abs(model.actuator_forcerange[index]).max())
+            is_motor = model.actuator_biastype[index] == mujoco.mjtBias.mjBIAS_NONE
+            if is_motor and model.actuator_ctrllimited[index]:
+                ctrl = np.abs(model.actuator_ctrlrange[index]).max()
+                limits.append(gear * abs(model.actuator_gainprm[index, 0]) * ctrl)
+            joint_id = model.actuator_trnid[index, 0]
+            if model.jnt_actfrclimited[joint_id]:
+                limits.append(np.abs(model.jnt_actfrcrange[joint_id]).max())
+            limit = self.torque_limits[number] = min(limits, default=np.inf)
+            model.actuator_gear[index] = [1.0, *[0.0] * 5]
+            model.actuator_gaintype[index] = mujoco.mjtGain.mjGAIN_FIXED
+            model.actuator_biastype[index] = mujoco.mjtBias.mjBIAS_AFFINE
+            model.actuator_gainprm[index, :3] = kp, 0.0, 0.0
+            model.actuator_biasprm[index, :3] = 0.0, -kp, -kd
+            model.actuator_ctrllimited[index] = False
+            model.actuator_forcelimited[index] = np.isfinite(limit)
+            if np.isfinite(limit):
+                model.actuator_forcerange[index] = -limit, limit
+        driven = [self.driven_joints[name] for name in spec.actuators]
+        outside = [joint for joint in driven if joint not in spec.joints]
+        if outside:
+            raise ConfigError(
+                f"'servos' of robot '{spec.name}' drive {', '.join(outside)}, which "
+                "'joints' does not name; name every joint that is driven"
+            )
+        self._driven_columns = np.array([spec.joints.index(joint) for joint in driven])
+
+    def _find_contacts(self) -> None:
+        """Where in the sensors' data it stands which geoms touch the ground."""
+        model, spec = self.mj_model, self.spec
+        sensors = [
+            index
+            for index in range(model.nsensor)
+            if model.sensor(index).name.startswith(CONTACT_PREFIX)
+        ]
+        geoms = model.sensor_objid[sensors].astype(int)
+        self.contact_columns = model.sensor_adr[sensors].astype(int)
+        """Of sensordata: 1 or more where a geom touches the ground. Shape (G,)."""
+        self.is_foot = np.isin(geoms, self._geoms_of("feet", spec.feet))
+        """Which of those geoms are meant to. Shape (G,)."""
+        self.is_fallen = np.isin(geoms, self._geoms_of("fallen.contacts", spec.fallen.contacts))
+        """Which of those geoms touch it only when the robot has fallen. Shape (G,)."""
+
+    def _geoms_of(self, field: str, names: tuple[str, ...]) -> list[int]:
+        """Geoms of these names, or of bodies of these names. Raises: ConfigError."""
+        model = self.mj_model
+        found: list[int] = []
+        for name in names:
+            geom = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_GEOM, name)
+            body = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, name)
+            if geom < 0 and body < 0:
+                bodies = one_line(", ".join(model.body(i).name for i in range(1, model.nbody)))
+                raise ConfigError(
+                    f"'{field}' of robot '{self.spec.name}' names '{name}'; the MJCF has no such "
+                    f"geom or body; its bodies are {bodies}"
+                )
+            found += [geom] if geom >= 0 else np.flatnonzero(model.geom_bodyid == body).tolist()
+        return found
+
+    def _check_start(self) -> None:
+        """The robot starts above the ground, and within the limits of its joints."""
+        model, spec = self.mj_model, self.spec
+        low, high, is_hinge = self.joint_ranges()
+        home = np.array([spec.home[name] for name in spec.joints])
+        slack = np.where(is_hinge, MAX_OUTSIDE_RAD, MAX_OUTSIDE_M)
+        for index in np.flatnonzero((home < low - slack) | (home > high + slack))[:1]:
+            raise ConfigError(
+                f"robot '{spec.name}' starts with joint '{spec.joints[index]}' at "
+                f"{home[index]:g}, outside its range {low[index]:g} .. {high[index]:g}; set it in "
+                "'reset.joint_positions' or name a 'reset.keyframe'"
+            )
+        if spec.base.kind != "free":
+            return
+        data = mujoco.MjData(model)
+        still = dataclasses.replace(spec.reset, position_noise=0.0, velocity_noise=0.0)
+        state = self.reset_state(1, np.random.default_rng(0), still)[0]
+        mujoco.mj_setState(model, data, state, _STATE)
+        mujoco.mj_forward(model, data)
+        bodies = model.geom_bodyid[data.contact.geom.reshape(-1, 2)]
+        is_ground = (model.body_weldid[bodies] == 0).any(axis=1)
+        is_own = (model.body_rootid[bodies] == model.body_rootid[self.body_id]).any(axis=1)
+        depths = -data.contact.dist[is_ground & is_own]
+        if len(depths) and depths.max() > MAX_BELOW_M:
+            raise ConfigError(
+                f"robot '{spec.name}' starts {depths.max():.2g} m below the ground; raise "
+                f"'reset.height_m' from {spec.reset.height_m:g} to "
+                f"{spec.reset.height_m + depths.max():.3g}"
             )
 
     def _joint(self, name: str) -> int:
@@ -262,22 +486,24 @@ class RobotModel:
             raise ConfigError("'base.joints' of a planar base may name one of roll, pitch, yaw")
 
     def _find_actuators(self) -> None:
-        model, by_name = self.mj_model, {}
-        self.driven_joints = {}
-        for index in range(model.nu):
-            moves_joint = model.actuator_trntype[index] in _JOINT_DRIVES
-            joint = model.joint(model.actuator_trnid[index, 0]).name if moves_joint else ""
-            name = model.actuator(index).name or joint
-            by_name[name] = index
-            self.driven_joints[name] = joint
-        missing = [name for name in self.spec.actuators if name not in by_name]
-        if missing or len(by_name) != self.spec.command_dim:
+        model, spec = self.mj_model, self.spec
+        names, joints = self._actuator_names()
+        # Those of joints that are held have nothing to do.
+        idle = {index for index, joint in enumerate(joints) if joint in self._held}
+        named = {name: index for index, name in enumerate(names) if index not in idle}
+        driving = {joint: index for index, joint in enumerate(joints) if index not in idle}
+        found = [named.get(name, driving.get(name, -1)) for name in spec.actuators]
+        if min(found, default=-1) < 0 or sorted(found) != sorted(set(range(model.nu)) - idle):
             raise ConfigError(
-                f"robot '{self.spec.name}' lists actuators "
-                f"{one_line(', '.join(self.spec.actuators))}; the MJCF has "
-                f"{one_line(', '.join(by_name))}; name each once"
+                f"robot '{spec.name}' lists actuators {one_line(', '.join(spec.actuators))}; the "
+                f"MJCF has {one_line(', '.join(named))}; name each once, or the joint that it "
+                "drives"
             )
-        self._actuator_ids = np.array([by_name[name] for name in self.spec.actuators])
+        self._actuator_ids = np.array(found)
+        self.driven_joints = {
+            name: joints[index] for name, index in zip(spec.actuators, found, strict=True)
+        }
+        model.actuator_gainprm[list(idle)] = model.actuator_biasprm[list(idle)] = 0.0
 
     def _check_limits(self) -> None:
         """The model must do what a command within the robot file's limits says."""
@@ -310,7 +536,7 @@ class RobotModel:
         permutation, signs = command_permutation(spec, symmetry, self.driven_joints)
         limits = np.array(spec.command_limits)  # (2, A)
         turned = np.sort(signs * limits[:, permutation], axis=0)
-        for index in np.flatnonzero((turned != limits).any(axis=0))[:1]:
+        for index in np.flatnonzero((np.abs(turned - limits) > 1e-9).any(axis=0))[:1]:
             raise ConfigError(
                 f"'{symmetry.key}' of robot '{spec.name}' maps actuator "
                 f"'{spec.actuators[index]}' onto one with other limits; make 'command_low' and "
@@ -323,7 +549,20 @@ def mjcf_path(spec: RobotSpec) -> Path:
     return resolve_package_uri(spec.mjcf, share_folder() / "config" / "robots")
 
 
-def load_mjcf(path: Path) -> mujoco.MjModel:
+class Additions(NamedTuple):
+    """What a robot needs and its MJCF lacks."""
+
+    floor: bool
+    """A plane at height 0."""
+    held: dict[str, float]
+    """Joints that nothing moves -> the position that they are held at, rad or m."""
+    touching: str
+    """Body below which each geom that can touch the ground gets a sensor of it; or none."""
+    ground: bool = False
+    """A height field ``GROUND``, flat and far below."""
+
+
+def load_mjcf(path: Path, additions: Additions | None = None) -> mujoco.MjModel:
     """Compile an MJCF file, in a process of its own, with limits on its time and memory.
 
     Nobody can know beforehand what a few lines of XML unfold to. Here only the result is loaded.
@@ -342,10 +581,13 @@ def load_mjcf(path: Path) -> mujoco.MjModel:
             f"MJCF '{name}' does not load: it is no file of at most {MAX_MJCF_BYTES >> 20} MB; "
             "keep meshes in files of their own"
         )
-    known = _compiled.get(path)
+    key = path, json.dumps(additions)
+    known = _compiled.get(key)
     if known is None or known.stamps != {file: _stamp(file) for file in known.stamps}:
         try:
-            answer = isolated(_compile, str(path), cpu_s=COMPILE_S, memory_bytes=COMPILE_BYTES)
+            answer = isolated(
+                _compile, str(path), additions, cpu_s=COMPILE_S, memory_bytes=COMPILE_BYTES
+            )
         except IsolatedError as error:
             raise ConfigError(
                 f"MJCF '{name}' does not load: {error}; correct or simplify it"
@@ -354,7 +596,7 @@ def load_mjcf(path: Path) -> mujoco.MjModel:
         known = _Compiled(json.loads(stamps), content)
         if len(_compiled) >= MAX_COMPILED:
             _compiled.clear()
-        _compiled[path] = known
+        _compiled[key] = known
     return mujoco.MjModel.from_binary_path("model.mjb", {"model.mjb": known.content})
 
 
@@ -366,7 +608,8 @@ class _Compiled(NamedTuple):
     content: bytes
 
 
-_compiled: dict[Path, _Compiled] = {}
+_compiled: dict[tuple[Path, str], _Compiled] = {}
+"""By path and additions."""
 
 
 def _stamp(file: str) -> list[int] | None:
@@ -378,14 +621,14 @@ def _stamp(file: str) -> list[int] | None:
     return [status.st_mtime_ns, status.st_size, status.st_ino]
 
 
-def _compile(path: str) -> bytes:
+def _compile(path: str, additions: Additions | None) -> bytes:
     """In a process of its own: stamps, on a line, and the model after a few steps.
 
     Raises: ConfigError.
     """
     try:
         stamps = {file: _stamp(file) for file in [path, *mujoco.mju_getXMLDependencies(path)]}
-        model = mujoco.MjModel.from_xml_path(path)
+        model = mujoco.MjModel.from_xml_path(path) if additions is None else _add(path, additions)
     except Exception as error:  # of several types without a common base
         raise ConfigError(one_line(error)) from error
     is_newton = model.opt.solver == mujoco.mjtSolver.mjSOL_NEWTON
@@ -408,11 +651,64 @@ def _compile(path: str) -> bytes:
     return json.dumps(stamps).encode() + b"\n" + _saved(model)
 
 
+def _add(path: str, additions: Additions) -> mujoco.MjModel:
+    """The model of an MJCF file with what it lacks."""
+    spec = mujoco.MjSpec.from_file(path)
+    if additions.floor:
+        spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0.0, 0.0, 1.0])
+    if additions.ground:
+        num = 2 * round(GROUND_M / GROUND_CELL_M)
+        spec.add_hfield(
+            name=GROUND,
+            size=[GROUND_M, GROUND_M, 0.1, 0.1],
+            nrow=num,
+            ncol=num,
+            userdata=[0.0] * num**2,
+        )
+        spec.worldbody.add_geom(
+            name=GROUND,
+            type=mujoco.mjtGeom.mjGEOM_HFIELD,
+            hfieldname=GROUND,
+            pos=[0.0, 0.0, -GROUND_M],
+        )
+    for joint, position in additions.held.items():
+        spec.add_equality(
+            type=mujoco.mjtEq.mjEQ_JOINT,
+            objtype=mujoco.mjtObj.mjOBJ_JOINT,
+            name1=joint,
+            data=[position, *[0.0] * 11],
+        )
+    geoms = spec.body(additions.touching).find_all("geom") if additions.touching else []
+    for number, geom in enumerate(geoms):
+        if not geom.contype and not geom.conaffinity:
+            continue
+        geom.name = geom.name or f"{CONTACT_PREFIX}{number}"
+        spec.add_sensor(
+            name=f"{CONTACT_PREFIX}{geom.name}",
+            type=mujoco.mjtSensor.mjSENS_CONTACT,
+            objtype=mujoco.mjtObj.mjOBJ_GEOM,
+            objname=geom.name,
+            reftype=mujoco.mjtObj.mjOBJ_BODY,
+            refname="world",
+            intprm=[1 << int(mujoco.mjtConDataField.mjCONDATA_FOUND), 0, 1],
+        )
+    return spec.compile()
+
+
 def _saved(model: mujoco.MjModel) -> bytes:
     """The numbers of a compiled model."""
     buffer = np.empty(mujoco.mj_sizeModel(model), np.uint8)
     mujoco.mj_saveModel(model, None, buffer)
     return buffer.tobytes()
+
+
+def _joint_name(model: mujoco.MjModel, index: int) -> str:
+    """Empty for a name that is no UTF-8, which no robot file can mean."""
+    address, names = int(model.name_jntadr[index]), bytes(model.names)
+    try:
+        return names[address : names.index(0, address)].decode()
+    except UnicodeDecodeError:
+        return ""
 
 
 def joint_permutation(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dads_ros.config import ControlConfig, CostsConfig, PlannerConfig
 from dads_ros.envs.model import RobotModel
+from dads_ros.envs.randomization import DomainRandomization
 from dads_ros.envs.vector_env import one_episode_env
 from dads_ros.errors import PlanningError
 from dads_ros.observation import RobotState
@@ -55,6 +56,8 @@ class Driver:
     (``robot_rngs(seed, R)``)."""
     delay_ms: float = 0.0
     """From state to command."""
+    randomization: DomainRandomization | None = None
+    """Of bodies and of what is sensed."""
     num_threads: int | None = None
     """Of the physics; all available cores by default."""
     progress: Callable[[int], None] = lambda step: None
@@ -88,6 +91,7 @@ class Driver:
             steps,
             rng=rng,
             delay_ms=self.delay_ms,
+            randomization=self.randomization,
             num_threads=self.num_threads,
         )
         config = ControlConfig(lock_step=True, planner=self.planner, costs=self.costs)
@@ -111,8 +115,8 @@ class Driver:
             if step == stand_after:
                 controller.turn_to(None)
             elif controller.plan_due and controller.errand is not None:
-                change(task, step, env.state)
-            answer = controller.step(env.state, round(step * spec.control_dt * 1e9))
+                change(task, step, env.sensed)
+            answer = controller.step(env.sensed, round(step * spec.control_dt * 1e9))
             if controller.plan_error:
                 raise PlanningError(controller.plan_error)
             assert answer is not None  # no stamp comes twice here

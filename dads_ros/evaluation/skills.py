@@ -166,7 +166,7 @@ def evaluate_skills(
     flipped, ended = np.zeros((2, num_skills), bool)
     fall_step = np.full(num_skills, steps + 1)
     for step in range(1, steps + 1):
-        env.step(policy(env.policy_obs(), skills))
+        env.step(env.filtered(policy(env.policy_obs(), skills)))
         # A robot whose episode ended stays where it was; the next step would reset it.
         ended |= env.diverged
         position = np.where(ended[:, None], tracks[:, step - 1], env.state.position[:, :2])
@@ -213,7 +213,7 @@ def evaluate_switching(
         start = np.nan_to_num(plan_start(model.spec, env.state, env.last_command))
         predicted[:, index] = rollout(start, skills[:, None], prediction_steps)[:, 1, :2]
         for _ in range(prediction_steps):
-            env.step(policy(env.policy_obs(), skills))
+            env.step(env.filtered(policy(env.policy_obs(), skills)))
             fallen |= (env.diverged | env.state.has_fallen(model.spec)) & ~ended
             ended |= env.terminated | env.diverged
         displacement[:, index] = env.state.position[:, :2] - start[:, :2]

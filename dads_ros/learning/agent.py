@@ -29,6 +29,7 @@ FLOAT = torch.float32
 is one for the whole process, and two threads are at work."""
 REWARD_ROWS = 2048  # transitions whose rewards are computed together; fits the cache
 BODY_REWARD_ROWS = 64  # the same where q sees body states: one pass for each skill
+MAX_EXCEEDED = 4.0  # of a body's limits together: a fall is a fall however wild it is
 UNKNOWN_SHARE = 0.5  # of the transitions that q is fitted to, without the body state
 
 
@@ -53,10 +54,12 @@ class Agent:
         Raises: ConfigError when the robot lacks what a symmetry, a prediction or a cost needs.
         """
         self.config, self.robot, self.device = config, model.spec, _device(config.device)
-        if max(config.reward.tilt_cost) > 0.0 and "orientation" not in self.robot.observation:
+        self._slices = observation_slices(self.robot)
+        sees_tilt = {"orientation", "projected_gravity"} & set(self._slices)
+        if max(config.reward.tilt_cost) > 0.0 and not sees_tilt:
             raise ConfigError(
-                f"'reward.tilt_cost' needs a robot that observes 'orientation'; "
-                f"'{self.robot.name}' observes {', '.join(self.robot.observation)}"
+                f"'reward.tilt_cost' needs a robot that observes 'orientation' or "
+                f"'projected_gravity'; '{self.robot.name}' observes {', '.join(self._slices)}"
             )
         if max(config.reward.fall_cost) > 0.0 and not self.robot.fallen.ends_episode:
             raise ConfigError(
@@ -302,6 +305,9 @@ class Agent:
         paid = reward - over_last_half(*config.fall_cost, progress) * transition.terminated
         if max(config.tilt_cost) > 0.0:
             paid -= over_last_half(*config.tilt_cost, progress) * self._tilt(transition)
+        if transition.exceeded.shape[1]:
+            exceeded = transition.exceeded.sum(dim=1).clamp_max(MAX_EXCEEDED)
+            paid -= over_last_half(*config.limits_cost, progress) * exceeded
         if config.motion_cost > 0.0:
             is_still = whole & (skill == 0.0).all(dim=1)
             paid -= config.motion_cost * is_still * self._motion(transition)
@@ -325,15 +331,17 @@ class Agent:
 
     def _tilt(self, transition: Transition) -> Tensor:
         """1 - cosine of the angle between the base's up and the world's. Shape (B,)."""
-        quaternion = transition.next_policy_obs[:, observation_slices(self.robot)["orientation"]]
-        return 2.0 * quaternion[:, 1:3].square().sum(dim=1)
+        obs = transition.next_policy_obs
+        if "projected_gravity" in self._slices:
+            return 1.0 + obs[:, self._slices["projected_gravity"]][:, 2]
+        return 2.0 * obs[:, self._slices["orientation"]][:, 1:3].square().sum(dim=1)
 
     def _motion(self, transition: Transition) -> Tensor:
         """How much the robot moves, in nats (``reward.motion_cost``). Shape (B,)."""
         duration_s = self.config.prediction.steps * self.robot.control_dt
         speed = transition.delta[:, :2].norm(dim=1) / duration_s
         motion = torch.log1p(speed / 0.1)
-        part = observation_slices(self.robot).get("joint_velocities")
+        part = self._slices.get("joint_velocities")
         if part is not None:
             joints = transition.next_policy_obs[:, part]
             motion += torch.log1p(joints.square().mean(dim=1).sqrt())

@@ -68,7 +68,8 @@ class Collector:
             obs, state = env.policy_obs(), env.state
             action, log_prob = policy(obs, self._skill)
             pose = np.concatenate([state.position[:, :2], state.yaw()[:, None]], axis=1)
-            env.step(low + (action + 1.0) * 0.5 * (high - low), self._draw_push())
+            wanted = low + (action + 1.0) * 0.5 * (high - low)
+            env.step(env.filtered(wanted), self._draw_push())
             rows.append(
                 Chunk(
                     policy_obs=obs,
@@ -79,6 +80,7 @@ class Collector:
                     skill_age=self._age.copy(),
                     skill_left=np.where(env.diverged, 0, self._left),
                     terminated=env.terminated.copy(),
+                    exceeded=env.exceeded.copy(),
                 )
             )
             self._age += 1

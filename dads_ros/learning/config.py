@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from dads_ros.config import REQUIRED, Config, SkillPriorConfig, setting
+from dads_ros.envs.randomization import DomainRandomization
 from dads_ros.errors import ConfigError
 from dads_ros.files import user_path
 from dads_ros.prediction import PredictionSpec
@@ -158,6 +159,14 @@ class RewardConfig(Config):
         "1 - cosine of it, 0.13 at 30 degrees. In the first half of the run and, after a linear "
         "change, at its end. 0 is the paper.",
     )
+    limits_cost: tuple[float, float] = setting(
+        (0.1, 1.0),
+        min=0.0,
+        max=1000.0,
+        help="What a step costs, nats, in which a limit of the robot file's 'body_limits' is "
+        "exceeded by as much again; at most 4 for all of them. In the first half of the run and, "
+        "after a linear change, at its end. The paper's robots have no such limits.",
+    )
     motion_cost: float = setting(
         0.0,
         min=0.0,
@@ -252,6 +261,9 @@ class CollectConfig(Config):
         min=0.0,
         max=1000.0,
         help="Range of the delay from state to command, drawn per episode.",
+    )
+    randomization: DomainRandomization = setting(
+        DomainRandomization(), help="Bodies, ground and sensors that differ from robot to robot."
     )
     replay_capacity: int = setting(
         300_000,

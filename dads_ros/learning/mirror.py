@@ -14,6 +14,7 @@ from dads_ros.observation import observation_slices
 _FIELD_SIGNS = {
     "height": (1.0,),
     "orientation": (1.0, -1.0, 1.0, -1.0),
+    "projected_gravity": (1.0, -1.0, 1.0),
     "linear_velocity": (1.0, -1.0, 1.0),
     "angular_velocity": (-1.0, 1.0, -1.0),
 }

@@ -85,7 +85,7 @@ class Features(nn.Module):
                 "'symmetry.body: false' in the training config, or declare it in the robot file"
             )
         self.skill_dim = config.skill_prior.dim
-        vectors = {"angular_velocity"}
+        vectors = {"angular_velocity", "projected_gravity"}
         if self.has_orientation:
             self._constant("rotation_of", _rotation_of())
             # u_x, u_y -> (u_x, u_y), (-u_y, u_x): u and what is to the left of it
@@ -169,8 +169,9 @@ class Features(nn.Module):
                     score = (twist[:, :, None] * u[:, None]).flatten(1) @ self.turn_scores
                 turns = score.argmax(1)
             vectors += [axes[:, :1], axes[:, 2:]]
-        if "angular_velocity" in self.slices:
-            vectors.append(policy_obs[:, None, self.slices["angular_velocity"]])
+        for name in ("projected_gravity", "angular_velocity"):
+            if name in self.slices:
+                vectors.append(policy_obs[:, None, self.slices[name]])
         if vectors:
             rows = torch.cat(vectors, dim=1)
             if self.body_symmetry:

@@ -174,7 +174,7 @@ def watch(
         steps_left.append(env.episode_steps - env.steps)
         for _ in range(HELD_STEPS):
             before = ~env.needs_reset & ~env.state.has_fallen(model.spec)
-            env.step(policy(env.policy_obs(), held))
+            env.step(env.filtered(policy(env.policy_obs(), held)))
             falls.append(before & (env.diverged | env.state.has_fallen(model.spec)))
             stands.append(before & ~falls[-1])
             states.append(look())

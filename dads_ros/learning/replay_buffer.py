@@ -1,7 +1,7 @@
 """ReplayBuffer: the newest rows of every robot's stream of experience.
 
 Shapes: C rows (capacity), N robots, T rows of a chunk, B batch, O policy_obs, D skill dimensions,
-A actuators, P predicted columns, k control steps of one prediction.
+A actuators, P predicted columns, k control steps of one prediction, L limits of the body.
 """
 
 from typing import NamedTuple
@@ -37,6 +37,8 @@ class Chunk(NamedTuple):
     """
     terminated: np.ndarray
     """Whether the step taken there ended in a terminal state. Shape (T, N)."""
+    exceeded: np.ndarray
+    """By which part of each limit of the body it exceeded it. Shape (T, N, L)."""
 
 
 class Transition(NamedTuple):
@@ -52,6 +54,7 @@ class Transition(NamedTuple):
     start_obs: Tensor
     """Observation at the first of those k steps. Shape (B, O)."""
     terminated: Tensor
+    exceeded: Tensor
     is_whole: Tensor
     """Whether the skill was held for k steps; else ``delta`` is 0. Shape (B,)."""
 
@@ -178,6 +181,7 @@ class ReplayBuffer:
             delta=torch.where(is_whole[:, None], self._delta(start, env), 0.0),
             start_obs=data["policy_obs"][start % self._num_rows, env],
             terminated=data["terminated"][slot, env],
+            exceeded=data["exceeded"][slot, env],
             is_whole=is_whole,
         )
 

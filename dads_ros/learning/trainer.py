@@ -89,8 +89,8 @@ class Trainer:
         # Sampling and learning take turns at the interpreter many times a millisecond; with the
         # default of 5 ms the learner waits for the sampler most of the time (measured: x 1.5).
         sys.setswitchinterval(2e-4)
-        self.robot = RobotSpec.load(config.robot)
-        self.model = RobotModel(self.robot)
+        self.model = RobotModel(RobotSpec.load(config.robot))
+        self.robot = self.model.spec
         self.commit = source_commit()
         """Of the code that began the run; "unknown" where its checkpoint does not say."""
         if saved is not None:
@@ -217,8 +217,11 @@ class Trainer:
         self.replay.add(chunk)
         if self.num_env_steps < NORMALIZER_STEPS:
             self.agent.update_normalizer(chunk)
-        num_moved = (chunk.skill_left > 0).sum()
-        return {"falls": 1000.0 * float(chunk.terminated.sum() / max(num_moved, 1))}
+        moved = chunk.skill_left > 0
+        means = chunk.exceeded[moved].mean(axis=0) if moved.any() else []
+        limits = zip(self.collector.env.limit_names, means, strict=False)
+        falls = 1000.0 * float(chunk.terminated.sum() / max(moved.sum(), 1))
+        return {"falls": falls} | {f"exceeded_{name}": float(mean) for name, mean in limits}
 
     def _learn(self) -> dict[str, float]:
         assert self.replay is not None
@@ -242,6 +245,7 @@ class Trainer:
             rng=self._rngs["env"],
             episode_steps=collect.episode_steps,
             delay_ms=collect.delay_ms,
+            randomization=collect.randomization,
             staggered=True,
             num_threads=max(1, available_cores() - 1),
         )
@@ -297,7 +301,10 @@ class Trainer:
         )
         self.collector.restore(saved["collector"])
         if saved["replay"] is not None:
-            first = Chunk(*(array[:1].numpy() for array in saved["replay"]["data"].values()))
+            data = saved["replay"]["data"]
+            if "exceeded" not in data:  # of before bodies had limits
+                data["exceeded"] = torch.zeros(*data["terminated"].shape, 0)
+            first = Chunk(**{name: array[:1].numpy() for name, array in data.items()})
             self.replay = self._make_replay(first)
             self.replay.restore(saved["replay"])
         for name, state in saved["rngs"].items():

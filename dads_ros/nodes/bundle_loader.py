@@ -61,7 +61,7 @@ class BundleLoader:
             )
         bundle = SkillBundle(folder, self.robot)
         drive = Drive(bundle, self._warm_up(bundle, config))
-        self.robot = self.robot or bundle.robot
+        self.robot = bundle.robot
         return drive
 
     def _warm_up(self, bundle: SkillBundle, config: SkillPlannerConfig) -> ControlLoop:

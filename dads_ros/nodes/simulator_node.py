@@ -68,8 +68,8 @@ class SimulatorNode(Node):
         super().__init__("simulator")
         self._settings = NodeParameters(self, SimulatorConfig)
         config = self._settings.config
-        self._spec = RobotSpec.load(config.robot)
-        self._model = RobotModel(self._spec)
+        self._model = RobotModel(RobotSpec.load(config.robot))
+        self._spec = self._model.spec
         self._rng = np.random.default_rng(config.seed)
         self._physics = Physics(self._model, self._model.reset_state(1, self._rng))
         self._shapes = RobotShapes(self._model)

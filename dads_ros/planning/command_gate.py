@@ -27,7 +27,8 @@ class GateResult:
 class CommandGate:
     """Lets a command pass only if it is finite, within limits, fresh, and wanted.
 
-    It reads no clock and keeps no state: the age of the state is passed in.
+    What passes is filtered as the robot file says, as it was in training. It reads no clock and
+    keeps no state: the age of the state and the last command are passed in.
     """
 
     def __init__(self, robot: RobotSpec, num_robots: int = 1) -> None:
@@ -36,12 +37,13 @@ class CommandGate:
         slack = _ROUNDING * (high - low)
         self._lowest, self._highest = low - slack, high + slack
         self._safe = np.tile(np.array(robot.safe_command), (num_robots, 1))
-        self._names = robot.actuators
+        self._names, self._robot = robot.actuators, robot
 
     def check(
         self,
         command: NDArray[np.floating] | None,
         *,
+        last_command: Array,
         state_age_s: float,
         state_timeout_s: float,
         is_active: bool,
@@ -53,6 +55,7 @@ class CommandGate:
 
         Args:
             command: what is to be sent; None when there is none. Shape (R, A).
+            last_command: what was sent last. Shape (R, A).
             state_age_s: of the state that it answers.
             state_timeout_s: an older state is not answered.
             is_active: the robots may be driven.
@@ -76,6 +79,7 @@ class CommandGate:
         is_inside = (command >= self._lowest) & (command <= self._highest)  # nor is NaN inside
         stops = np.asarray(~(is_inside.all(axis=1) & is_state_finite) | has_fallen)
         passed = np.minimum(np.maximum(command, self._low), self._high)
+        passed = self._robot.filtered(passed, last_command)
         if not stops.any():
             return GateResult(passed, stops, "")
         first = int(stops.argmax())

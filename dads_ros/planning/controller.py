@@ -407,6 +407,7 @@ class SkillController:
         standing = next(filter(None, self._objections.values()), "")
         result = self._gate.check(
             command,
+            last_command=self._last_command,
             state_age_s=0.0 if config.lock_step else self._state_age_s,
             state_timeout_s=config.state_timeout_s,
             is_active=self.is_active,

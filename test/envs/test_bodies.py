@@ -11,7 +11,7 @@ from dads_ros.envs.model import RobotModel
 from dads_ros.envs.shapes import RobotShapes
 from dads_ros.files import share_folder
 from dads_ros.observation import quaternion_to_matrix
-from dads_ros.robot import RobotSpec
+from dads_ros.robot import ResetSpec, RobotSpec
 
 ROBOTS = sorted(path.stem for path in Path(share_folder(), "config", "robots").glob("*.yaml"))
 SOLIDS = """
@@ -49,6 +49,7 @@ def model_of(kind: str, folder: Path) -> RobotModel:
             joints=("a",),
             actuators=("a",),
             observation=("joint_positions",),
+            reset=ResetSpec(height_m=10.0),
         )
     )
 

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from dads_ros.envs.links import RobotLinks
 from dads_ros.envs.model import RobotModel
-from dads_ros.robot import BaseSpec, RobotSpec
+from dads_ros.robot import BaseSpec, ResetSpec, RobotSpec
 
 Pose = tuple[np.ndarray, np.ndarray]
 """Position (3,) and rotation matrix (3, 3)."""
@@ -111,6 +111,7 @@ def odd_robot(folder: Path, mjcf: bytes = ODD_MJCF.encode(), name: str = "odd") 
             joints=("slide",),
             actuators=("motor",),
             observation=("joint_positions",),
+            reset=ResetSpec(height_m=2.0),
         )
     )
 

@@ -157,7 +157,8 @@ ONE_MOTOR_MJCF = FREE_MJCF.replace('<motor joint="b" ctrllimited="true" ctrlrang
 def spec_of(folder: Path, mjcf: str, **changes: Any) -> RobotSpec:  # noqa: ANN401
     path = folder / "robot.xml"
     path.write_text(mjcf, encoding="utf-8")
-    values = {"name": "test", "mjcf": str(path), "observation": ["height"]} | changes
+    values = {"name": "test", "mjcf": str(path), "observation": ["height"]}
+    values |= {"reset": {"height_m": 0.1}} | changes
     return RobotSpec.from_dict(values)
 
 

@@ -49,6 +49,7 @@ def step(env: VectorEnv, action: np.ndarray, skill: np.ndarray) -> Transition:
         delta=torch.from_numpy(np.concatenate([delta, change[:, columns]], axis=1)).float(),
         start_obs=torch.from_numpy(obs),
         terminated=rest > 0,
+        exceeded=torch.zeros(len(rest), 0),
         is_whole=rest == 0,
     )
 
@@ -83,9 +84,9 @@ def test_the_simulator_does_what_the_mirror_says(robot: str, tolerance: float) -
         step(envs[0], rng.uniform(-1, 1, (NUM, model.spec.command_dim)), skill)
     action = rng.uniform(-1, 1, (NUM, model.spec.command_dim))
     envs[1].physics.states[:] = mirrored_states(model, envs[0].physics.states)
-    envs[1].state = envs[1].physics.robot_state()
+    envs[1].look()
     command = torch.from_numpy(envs[0].last_command)
-    envs[1].last_command = (command[:, mirror.action_index] * mirror.action_sign).numpy()
+    envs[1].last_command[:] = (command[:, mirror.action_index] * mirror.action_sign).numpy()
 
     expected = mirror(step(envs[0], action, skill), torch.ones(NUM, dtype=torch.bool))
     actual = step(envs[1], expected.action.numpy().astype(float), expected.skill.numpy())

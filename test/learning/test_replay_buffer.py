@@ -28,6 +28,7 @@ def chunk(start: int, rows: int, hold: int, *, yaw: float = 0.0, end: int | None
         skill_age=(t % hold).astype(np.int32)[:, None],
         skill_left=left[:, None],
         terminated=terminated,
+        exceeded=np.zeros((rows, 1, 0), np.float32),
     )
 
 

@@ -429,7 +429,7 @@ def test_a_physics_that_diverges_teaches_nothing(
     trainer = Trainer(small_config(), tmp_path / "run")
     env = trainer.collector.env
     env.physics.states[:, 1] += 100.0
-    env.state = env.physics.robot_state()
+    env.look()
     for metrics in trainer.iterations():
         env.physics.states[metrics.iteration % env.num_envs, -1] = np.nan
         if metrics.iteration == 12:

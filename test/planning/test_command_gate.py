@@ -1,12 +1,13 @@
 """The gate: nothing but a sound, fresh, wanted command leaves."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
 
 from dads_ros.planning.command_gate import CommandGate
-from dads_ros.robot import RobotSpec
+from dads_ros.robot import CommandFilterSpec, RobotSpec
 
 ROBOT = RobotSpec(
     name="test",
@@ -17,7 +18,12 @@ ROBOT = RobotSpec(
     command_high=(1.0, 2.0),
     safe_command=(0.0, 0.5),
 )
-SOUND: dict[str, Any] = {"state_age_s": 0.01, "state_timeout_s": 0.5, "is_active": True}
+SOUND: dict[str, Any] = {
+    "last_command": np.zeros((1, 2)),
+    "state_age_s": 0.01,
+    "state_timeout_s": 0.5,
+    "is_active": True,
+}
 COMMAND = np.array([[0.3, -1.9]], np.float32)
 
 
@@ -78,3 +84,11 @@ def test_one_robot_is_stopped_and_the_others_go_on() -> None:
     assert result.is_safe_stop.tolist() == [False, True, True, True]
     assert result.command.tolist() == [[0.1, 0.2], [0.0, 0.5], [0.0, 0.5], [0.0, 0.5]]
     assert result.reason == "the command is not finite"
+
+
+def test_what_passes_is_filtered_and_the_safe_command_is_not() -> None:
+    robot = dataclasses.replace(ROBOT, command_filter=CommandFilterSpec(max_rate=(2.0,)))
+    gate, last = CommandGate(robot), np.array([[0.5, -2.0]])
+    sound = SOUND | {"last_command": last}
+    assert gate.check(COMMAND, **sound).command.tolist() == [[0.4, -1.9]]
+    assert gate.check(None, **sound).command.tolist() == [[0.0, 0.5]]

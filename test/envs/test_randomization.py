@@ -1,0 +1,117 @@
+"""Domain randomization: every robot has a body of its own, and sensors that are not exact."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dads_ros.envs.model import RobotModel
+from dads_ros.envs.randomization import DomainRandomization, with_noise
+from dads_ros.envs.vector_env import VectorEnv
+from dads_ros.errors import ConfigError
+from dads_ros.robot import RobotSpec
+from legged import legged_spec
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> RobotModel:
+    return RobotModel(legged_spec(tmp_path))
+
+
+def stand(model: RobotModel, randomization: DomainRandomization, num: int = 16) -> VectorEnv:
+    """After a second on the standing command."""
+    rng = np.random.default_rng(0)
+    env = VectorEnv(model, num, rng=rng, episode_steps=500, randomization=randomization)
+    for _ in range(50):
+        env.step(np.tile(model.spec.safe_command, (num, 1)))
+    return env
+
+
+def test_bodies_are_drawn_within_their_ranges(model: RobotModel) -> None:
+    ranges = DomainRandomization(friction=(0.4, 1.2), mass=(0.7, 1.3), gain=(0.8, 1.2))
+    models, plain = ranges.models(model, 64, np.random.default_rng(0)), model.mj_model
+    ground = plain.geom_bodyid == 0
+    for values, low, high in (
+        ([m.body_subtreemass[1] / plain.body_subtreemass[1] for m in models], 0.7, 1.3),
+        ([m.body_inertia[1, 0] / plain.body_inertia[1, 0] for m in models], 0.7, 1.3),
+        ([m.actuator_gainprm[0, 0] / 60.0 for m in models], 0.8, 1.2),
+        ([-m.actuator_biasprm[0, 1] / 60.0 for m in models], 0.8, 1.2),
+        ([-m.actuator_biasprm[0, 2] / 2.0 for m in models], 0.8, 1.2),
+        ([m.geom_friction[ground, 0][0] for m in models], 0.4, 1.2),
+    ):
+        assert low <= min(values) < low + 0.1 * (high - low)
+        assert high >= max(values) > high - 0.1 * (high - low)
+    assert plain.actuator_gainprm[0, 0] == 60.0  # the robot's own model is as it was
+
+
+def test_without_ranges_all_have_one_model(model: RobotModel) -> None:
+    sensed = DomainRandomization(sensor_noise=1.0)
+    for ranges in (DomainRandomization(), sensed):
+        assert set(map(id, ranges.models(model, 3, np.random.default_rng(0)))) == {
+            id(model.mj_model)
+        }
+
+
+def test_heavier_robots_with_weaker_servos_sag(model: RobotModel) -> None:
+    light = stand(model, DomainRandomization(mass=(0.7, 0.7), gain=(2.0, 2.0))).state
+    heavy = stand(model, DomainRandomization(mass=(1.5, 1.5), gain=(0.5, 0.5))).state
+    assert heavy.position[:, 2].max() < light.position[:, 2].min() - 0.001
+
+
+def test_a_slippery_ground_lets_a_robot_slide(model: RobotModel) -> None:
+    moved = []
+    for friction in ((0.02, 0.02), (1.0, 1.0)):
+        env = stand(model, DomainRandomization(friction=friction), 4)
+        env.step(env.last_command, np.tile([1.0, 0.0], (4, 1)))
+        start = env.state.position[:, 0].copy()
+        for _ in range(25):
+            env.step(env.last_command)
+        moved.append(env.state.position[:, 0] - start)
+    assert moved[0].min() > 0.2 > 0.1 > np.abs(moved[1]).max()
+
+
+def test_on_uneven_ground_robots_stand_at_different_heights(model: RobotModel) -> None:
+    even = stand(model, DomainRandomization()).state.position[:, 2]
+    uneven = stand(model, DomainRandomization(ground_m=0.04)).state.position[:, 2]
+    assert np.ptp(even) < 1e-3 and np.ptp(uneven) > 0.01
+    assert np.abs(uneven - even).max() < 0.06
+
+
+def test_sensors_have_noise_and_the_robot_has_none(model: RobotModel) -> None:
+    env = stand(model, DomainRandomization(sensor_noise=1.0), 64)
+    true, seen = env.state, env.sensed
+    error = seen.joint_positions - true.joint_positions
+    assert 0.009 < np.abs(error).max() <= 0.01
+    np.testing.assert_array_equal(seen.position, true.position)
+    np.testing.assert_allclose(np.linalg.norm(seen.orientation, axis=1), 1.0)
+    assert 0.0 < np.degrees(np.arccos(seen.up_z())).max() < 6.0
+    quiet = stand(model, DomainRandomization(), 64)
+    np.testing.assert_allclose(quiet.state.joint_positions, true.joint_positions)
+    assert np.abs(env.policy_obs() - quiet.policy_obs()).max() > 0.1
+
+
+def test_noise_is_independent_of_the_robot_and_turns_about_every_axis() -> None:
+    model = RobotModel(RobotSpec.load("ant"))
+    env = VectorEnv(model, 4000, rng=np.random.default_rng(0), episode_steps=9)
+    seen = with_noise(env.state, 1.0, np.random.default_rng(1))
+    yaw = np.angle(np.exp(1j * (seen.yaw() - env.state.yaw())))
+    assert np.std(yaw) == pytest.approx(0.05 / np.sqrt(3.0), rel=0.1)
+    assert np.abs(np.mean(yaw)) < 0.002
+
+
+def test_a_resumed_environment_has_the_same_bodies(model: RobotModel) -> None:
+    ranges = DomainRandomization(mass=(0.5, 2.0), gain=(0.5, 1.5), ground_m=0.03)
+    env = stand(model, ranges, 5)
+    twin = VectorEnv(
+        model, 5, rng=np.random.default_rng(7), episode_steps=500, randomization=ranges
+    )
+    twin.restore(env.checkpoint())
+    for _ in range(10):
+        env.step(env.last_command)
+        twin.step(twin.last_command)
+    np.testing.assert_array_equal(env.physics.states, twin.physics.states)
+
+
+def test_a_range_the_wrong_way_round_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"'mass' is .* the smaller one first"):
+        DomainRandomization(mass=(1.2, 0.8))
