@@ -136,13 +136,13 @@ class BundleManifest(Config):
         """Raises: BundleMismatchError unless the bundle was made for this robot.
 
         Where the MJCF lies, how the robot is reset, how wide it is, what its commands are called,
-        which symmetries were declared and whether falls ended training episodes does not change
-        what it does.
+        which symmetries and top speeds were declared and whether falls ended training episodes
+        does not change what it does.
         """
         mine, theirs = self.robot.to_dict(), spec.to_dict()
         for values in (mine, theirs):
             del values["fallen"]["ends_episode"]
-        free = ("mjcf", "symmetry", "mirror", "reset", "radius_m", "command_unit")
+        free = ("mjcf", "symmetry", "mirror", "reset", "radius_m", "command_unit", "top_speed")
         different = [key for key in theirs if key not in free and mine[key] != theirs[key]]
         if different:
             raise BundleMismatchError(
