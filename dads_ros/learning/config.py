@@ -138,7 +138,7 @@ class SkillDynamicsConfig(Config):
         help="At export, refit the skill dynamics of the bundle to the policy's mean action, "
         "with the base's velocity as input and output, and the time that the skill is held as "
         "input: q(delta, v' | v, z, t), which also predicts falls. For planning only; needs "
-        "'prediction.fields: [x, y]' and 'prediction.frame: world'.",
+        "'prediction.fields: [x, y]' in the world frame, or [x, y, yaw] in the heading frame.",
     )
 
 
@@ -348,10 +348,10 @@ class TrainConfig(Config):
                 "'prediction.momentum' is what a refitted bundle has; set 'skill_dynamics.refit: "
                 "true' instead"
             )
-        if self.skill_dynamics.refit and not self.prediction.is_plain:
+        if self.skill_dynamics.refit and not self.prediction.can_have_momentum:
             raise ConfigError(
                 "'skill_dynamics.refit' needs 'prediction.fields: [x, y]' and 'prediction.frame: "
-                "world'"
+                "world', or 'prediction.fields: [x, y, yaw]' and 'prediction.frame: heading'"
             )
         low, high = self.collect.noise_scale
         if low > high:
