@@ -262,8 +262,10 @@ def _convert(value: Any, hint: Any, where: str) -> Any:  # noqa: ANN401
     if origin in (Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
-        (hint,) = [a for a in arguments if a is not type(None)]
-        return _convert(value, hint, where)
+        hints = [a for a in arguments if a is not type(None)]
+        is_list = isinstance(value, list | tuple)  # a number, or a list of numbers
+        fitting = [a for a in hints if (get_origin(a) is tuple) == is_list]
+        return _convert(value, (fitting or hints)[0], where)
     if origin is Literal:
         if value in arguments:
             return value

@@ -62,6 +62,12 @@ class RobotState:
         velocity = np.clip(self.linear_velocity, -spec.max_velocity, spec.max_velocity)
         return np.einsum("...ij,...j->...i", rotation, velocity)
 
+    def yaw_rate(self, spec: RobotSpec) -> Array:
+        """Angular velocity of the base about the world's z, clipped likewise, rad/s. (...)."""
+        up = quaternion_to_matrix(self.orientation)[..., 2, :]
+        rate = np.clip(self.angular_velocity, -spec.max_velocity, spec.max_velocity)
+        return (up * rate).sum(axis=-1)
+
     def has_fallen(self, spec: RobotSpec) -> NDArray[np.bool_]:
         """Whether the robot file counts this as fallen. Shape (...)."""
         low = self.position[..., 2] < spec.fallen.min_height_m
@@ -135,6 +141,12 @@ def yaw_of(quaternion: Array) -> Array:
     """Heading of a unit quaternion (w, x, y, z), rad. Shape (...)."""
     w, x, y, z = np.moveaxis(quaternion, -1, 0)
     return np.arctan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
+
+
+def turned(vectors: NDArray[np.floating], angle: NDArray[np.floating] | float) -> Array:
+    """Turned to the left, rad, each by its own angle or all by one. Shapes (..., 2), (...)."""
+    cos, sin, x, y = np.cos(angle), np.sin(angle), vectors[..., 0], vectors[..., 1]
+    return np.stack([cos * x - sin * y, sin * x + cos * y], axis=-1)
 
 
 def quaternion_to_matrix(quaternion: Array) -> Array:

@@ -7,6 +7,7 @@ policy_obs.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from dads_ros.config import Config, setting
 from dads_ros.errors import ConfigError
-from dads_ros.observation import observation_slices, policy_obs_dim
+from dads_ros.observation import observation_slices, policy_obs_dim, turned
 from dads_ros.robot import ObservationField, RobotSpec
 
 Array = NDArray[np.floating]
@@ -25,12 +26,15 @@ Delta = Callable[..., NDArray[np.floating]]
 With ``body_state`` there are two arguments more: policy_obs (N, O), and (N, 1) of 1 where it is
 known, else 0. With ``momentum`` there is one: in its columns skill, velocity of the base (m/s) and
 the time that the skill is held (s); and what comes is its mean velocity meanwhile and its velocity
-afterwards, world frame (N, D + 3) -> (N, 4); with ``falls`` also the log-odds of a fall (N, 5)."""
+afterwards, world frame (N, D + 3) -> (N, 4); with ``falls`` also the log-odds of a fall (N, 5). In
+the heading frame a velocity is forward, left and the yaw rate (rad/s), the mean one in axes of the
+heading at first and the other in those of the heading then: (N, D + 4) -> (N, 6), or (N, 7)."""
 
 PredictedField = Literal["x", "y", "yaw", ObservationField]
 POSE_FIELDS = ("x", "y", "yaw")
-POSE, BODY = 3, 5
-"""A plan's start: columns of the pose, then the velocity, from BODY on policy_obs."""
+POSE, BODY = 3, 6
+"""A plan's start: columns of the pose, then the velocity and the yaw rate, from BODY on
+policy_obs."""
 FALLS = "falls"
 """Name of the predicted column of how many falls are to be expected so far."""
 MOMENTUM_INPUT = "skill_velocity_duration"
@@ -80,9 +84,10 @@ class PredictionSpec(Config):
         """Check the combination. Raises: ConfigError."""
         super().__post_init__()
         pose = self.pose_fields
-        if self.momentum and (self.body_state or not self.is_plain):
+        if self.momentum and (self.body_state or not self.can_have_momentum):
             raise ConfigError(
-                "'momentum' needs 'fields: [x, y]', 'frame: world' and no 'body_state'"
+                "'momentum' needs 'fields: [x, y]' and 'frame: world', or 'fields: [x, y, yaw]' "
+                "and 'frame: heading', and no 'body_state'"
             )
         if self.falls and not self.momentum:
             raise ConfigError("'falls' needs 'momentum'; 'dads-ros refit' makes bundles with both")
@@ -104,9 +109,15 @@ class PredictionSpec(Config):
             )
 
     @property
-    def is_plain(self) -> bool:
-        """Predicts x and y in the world frame and nothing else."""
-        return self.fields == ("x", "y") and self.frame == "world"
+    def can_have_momentum(self) -> bool:
+        """Predicts x and y in the world frame, or x, y and yaw in the heading's; nothing else."""
+        of_frame = {"world": ("x", "y"), "heading": POSE_FIELDS}
+        return self.fields == of_frame[self.frame]
+
+    def momentum_dims(self, skill_dim: int) -> tuple[int, int]:
+        """Numbers that go into a skill dynamics with momentum, and that come out of it."""
+        num = len(self.pose_fields)
+        return skill_dim + num + 1, 2 * num + self.falls
 
     @property
     def pose_fields(self) -> tuple[PredictedField, ...]:
@@ -160,9 +171,9 @@ class PredictionSpec(Config):
             robot: whose skills they are.
             delta: mean prediction.
             start: x, y (m), yaw (rad), the base's velocity along x and y (m/s), all in the world
-                frame, and policy_obs. Or the pose alone, the rest unknown: with ``momentum`` the
-                robot is then at rest, and predicted observations are counted from zero. Shape
-                (5 + O,) or (3,), or one row for each of N.
+                frame, its yaw rate (rad/s) and policy_obs. Or the pose alone, the rest unknown:
+                with ``momentum`` the robot is then at rest, and predicted observations are counted
+                from zero. Shape (6 + O,) or (3,), or one row for each of N.
             skills: shape (N, H, D).
             duration_steps: control steps that each skill is held.
         Returns: the predicted fields before the first and after each skill, x, y and yaw in the
@@ -199,28 +210,40 @@ class PredictionSpec(Config):
         self, control_dt: float, delta: Delta, start: Array, skills: Float32, duration_steps: float
     ) -> Array:
         """Each prediction starts with the velocity that the one before ends with."""
-        num, horizon, dim = skills.shape
+        (num, horizon, dim), num_pose = skills.shape, len(self.pose_fields)
         repeats = max(1, math.ceil(duration_steps / self.steps))
         duration_s = np.float32(duration_steps * control_dt / repeats)
-        inputs = np.empty((num, dim + 3), np.float32)
+        inputs = np.empty((num, self.momentum_dims(dim)[0]), np.float32)
         inputs[:, -1] = duration_s
-        velocity: Array | float = start[..., POSE:BODY] if start.shape[-1] > POSE else 0.0
+        velocity: Array | float = self._velocity(start) if start.shape[-1] > POSE else 0.0
         # Moments first: what is asked of all candidates at once lies together.
         predictions = np.zeros((repeats * horizon + 1, num, len(self.columns)), np.float32)
-        predictions[0, :, :2] = start[..., :2]
+        predictions[0, :, :num_pose] = start[..., :num_pose]
         part = np.float32(duration_steps / (repeats * self.steps))
-        for index in range(repeats * horizon):
+        for index, change in enumerate(predictions[1:]):
             if index % repeats == 0:
                 inputs[:, :dim] = skills[:, index // repeats]
             inputs[:, dim:-1] = velocity
             velocities = delta(inputs)
-            moved = velocities[:, :2] * duration_s
-            np.add(predictions[index, :, :2], moved, out=predictions[index + 1, :, :2])
-            velocity = velocities[:, 2:4]
+            np.multiply(velocities[:, :num_pose], duration_s, out=change[:, :num_pose])
+            velocity = velocities[:, num_pose : 2 * num_pose]
             if self.falls:  # -log(1 - p) adds up, of the part of ``steps`` that the skill is held
-                expected = part * np.logaddexp(np.float32(0.0), velocities[:, 4])
-                np.add(predictions[index, :, 2], expected, out=predictions[index + 1, :, 2])
+                odds = velocities[:, 2 * num_pose]
+                np.multiply(part, np.logaddexp(np.float32(0.0), odds), out=change[:, num_pose])
+        if self.frame == "heading":
+            yaws = np.cumsum(predictions[:-1, :, 2], axis=0)
+            predictions[1:, :, :2] = turned(predictions[1:, :, :2], yaws)
+        for before, now in pairwise(predictions):
+            now += before
         return predictions[::repeats].transpose(1, 0, 2)
+
+    def _velocity(self, start: Array) -> Array:
+        """Of a start, as a skill dynamics with momentum takes it. Shape (..., pose fields)."""
+        if self.frame == "world":
+            return start[..., POSE : POSE + 2]
+        velocity = start[..., POSE:BODY].copy()
+        velocity[..., :2] = turned(velocity[..., :2], -start[..., 2])
+        return velocity
 
     def _changes(
         self,
@@ -243,10 +266,8 @@ class PredictionSpec(Config):
         """Sum up changes of the pose (N, H, ...), those of x and y turned into the world frame."""
         if self.frame == "heading":
             yaws = start[..., 2:3] + np.cumsum(changes[..., 2], axis=1) - changes[..., 2]
-            cos, sin = np.cos(yaws), np.sin(yaws)
-            x, y = changes[..., 0], changes[..., 1]
-            turned = [cos * x - sin * y, sin * x + cos * y, changes[..., 2]]
-            changes = np.stack(turned, axis=-1).astype(changes.dtype)
+            places = turned(changes[..., :2], yaws)
+            changes = np.concatenate([places, changes[..., 2:]], axis=-1, dtype=changes.dtype)
         num, horizon, num_pose = changes.shape
         predictions = np.empty((num, horizon + 1, num_pose), changes.dtype)
         predictions[:, 0] = start[..., :num_pose]

@@ -168,6 +168,18 @@ class FallenSpec(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TopSpeedSpec(Config):
+    """The largest speeds that skills are to reach, each along one axis of the heading alone."""
+
+    forward_mps: float = setting(REQUIRED, min=1e-3, max=100.0, help="Ahead, m/s.")
+    backward_mps: float = setting(REQUIRED, min=1e-3, max=100.0, help="Back, m/s.")
+    sideways_mps: float = setting(
+        REQUIRED, min=1e-3, max=100.0, help="To the left and to the right, m/s."
+    )
+    turn_radps: float = setting(REQUIRED, min=1e-3, max=100.0, help="Both ways, rad/s.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ResetSpec(Config):
     """Where an episode starts: x = y = 0, uniformly random yaw."""
 
@@ -248,6 +260,11 @@ class RobotSpec(Config):
     fallen: FallenSpec = setting(FallenSpec(), help="When the robot counts as fallen.")
     reset: ResetSpec = setting(ResetSpec(), help="Where episodes start.")
     radius_m: float = setting(0.5, min=0.0, max=100.0, help="Radius of the robot's footprint.")
+    top_speed: TopSpeedSpec | None = setting(
+        None,
+        help="The largest speeds that skills are to reach; training with 'skill_dynamics.linear' "
+        "in the heading frame needs it.",
+    )
 
     def __post_init__(self) -> None:
         """Check what spans several fields. Raises: ConfigError."""

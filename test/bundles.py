@@ -31,7 +31,7 @@ def write_bundle(folder: Path, prediction_steps: int = 10) -> Path:
     robot = RobotSpec.load("point_mass")
     folder.mkdir(parents=True, exist_ok=True)
     xy = np.eye(3, 2, dtype=np.float32)
-    _save(
+    save_graph(
         folder / POLICY_FILE,
         inputs={"policy_obs": 3, "skill": 2},
         output=("command", 2),
@@ -45,7 +45,7 @@ def write_bundle(folder: Path, prediction_steps: int = 10) -> Path:
             ("Clip", ["push", "low", "high"], "command"),
         ],
     )
-    _save(
+    save_graph(
         folder / DYNAMICS_FILE,
         inputs={"skill": 2},
         output=("delta", 2),
@@ -65,7 +65,7 @@ def write_bundle(folder: Path, prediction_steps: int = 10) -> Path:
     return folder
 
 
-def _save(
+def save_graph(
     path: Path,
     *,
     inputs: dict[str, int],

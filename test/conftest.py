@@ -40,6 +40,19 @@ def point_mass_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_bundle(tmp_path_factory.mktemp("bundles") / "point_mass")
 
 
+@pytest.fixture(scope="session")
+def hovercraft_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of one whose skills are velocities seen from the heading, refitted to little."""
+    from dads_ros.learning import refit
+    from hovercraft import write_hovercraft_bundle
+
+    folder = tmp_path_factory.mktemp("hovercraft")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(refit, "NUM_PERIODS", 80)
+        refit.refit_bundle(write_hovercraft_bundle(folder / "old"), folder / "new")
+    return folder / "new"
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 16 MB; only root can have one."""

@@ -36,6 +36,7 @@ NOT_OF_POLICY = (
     "reset",
     "radius_m",
     "command_unit",
+    "top_speed",
 )
 """Keys of the robot file that may differ from the one of the bundle."""
 NETWORK_FILES = (POLICY_FILE, DYNAMICS_FILE)
@@ -152,9 +153,9 @@ class BundleManifest(Config):
         """Raises: BundleMismatchError unless the bundle was made for this robot.
 
         Where the MJCF lies, how the robot is reset, how wide it is, what its commands are called,
-        which symmetries were declared and whether falls ended training episodes does not change
-        what it does. Another model of the same robot may also have other servos, feet and
-        simulation steps.
+        which symmetries and top speeds were declared and whether falls ended training episodes
+        does not change what it does. Another model of the same robot may also have other servos,
+        feet and simulation steps.
         """
         mine, theirs = _that_matters(self.robot), _that_matters(spec)
         if not spec.is_home_known:  # the MJCF says it, which may not be here

@@ -45,7 +45,7 @@ class SkillBundle:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """What the first columns of predictions are: x, y and perhaps yaw, or falls."""
+        """What the first columns of predictions are: x, y, perhaps yaw, and falls."""
         return self.manifest.prediction.columns
 
     @property
@@ -101,7 +101,7 @@ def network_file(folder: Path, manifest: BundleManifest, name: str) -> NetworkFi
         inputs = {"policy_obs": obs_dim, "skill": dim}
         return NetworkFile(path, content, inputs, "command", robot.command_dim)
     if prediction.momentum:
-        num = 5 if prediction.falls else 4
-        return NetworkFile(path, content, {MOMENTUM_INPUT: dim + 3}, "delta", num)
+        num_inputs, num_outputs = prediction.momentum_dims(dim)
+        return NetworkFile(path, content, {MOMENTUM_INPUT: num_inputs}, "delta", num_outputs)
     body = {"policy_obs": obs_dim, "known": 1} if prediction.body_state else {}
     return NetworkFile(path, content, {"skill": dim} | body, "delta", prediction.dim(robot))

@@ -21,7 +21,7 @@ Half-Cheetah and Humanoid have 1.2 to 2.1 times that on their ways to goals."""
 class _Held:
     skill: NDArray[np.float32]
     start: Array
-    """As a plan starts. Shape (5 + O,)."""
+    """As a plan starts. Shape (6 + O,)."""
     steps: int = 0
 
 

@@ -15,8 +15,8 @@ from dads_ros.evaluation.driving import Array, Driver
 from dads_ros.evaluation.goals import GOAL_STEPS, evaluate_goals, sample_goals
 from dads_ros.evaluation.skills import evaluate_skills
 from dads_ros.evaluation.statistics import Values
-from dads_ros.observation import RobotState
-from dads_ros.planning.costs import PathCost, WaypointsCost, length, turned
+from dads_ros.observation import RobotState, turned
+from dads_ros.planning.costs import PathCost, WaypointsCost, length
 from dads_ros.planning.obstacles import ObstacleMap
 from dads_ros.planning.tasks import Task
 from dads_ros.robot import RobotSpec

@@ -20,7 +20,12 @@ from dads_ros.learning.mirror import Mirror
 from dads_ros.learning.networks import Features, RunningNormalizer
 from dads_ros.learning.replay_buffer import Chunk, ReplayBuffer, Transition
 from dads_ros.learning.sac import Sac, SacBatch
-from dads_ros.learning.skill_dynamics import BodyState, SkillDynamics
+from dads_ros.learning.skill_dynamics import (
+    AxisDynamics,
+    BodyState,
+    MixtureDynamics,
+    SkillDynamics,
+)
 from dads_ros.observation import observation_slices
 from dads_ros.skills import SkillSpace
 
@@ -80,16 +85,18 @@ class Agent:
         body_dim = self.body_state.dim if self.body_state is not None else 0
         self.q = SkillDynamics(config, self.robot, body_dim=body_dim).to(device)
         """Exported: the planner's model."""
-        self.reward_q = self.q
+        self.reward_q: MixtureDynamics = self.q
         """Of the reward. A narrower family than ``q`` still gives a lower bound of the mutual
         information, the objective (section 3 of the paper)."""
-        if config.skill_dynamics.linear:
+        if config.skill_dynamics.linear and config.prediction.frame == "heading":
+            self.reward_q = AxisDynamics(config, self.robot).to(device)
+        elif config.skill_dynamics.linear:
             self.reward_q = SkillDynamics(config, self.robot, linear=True).to(device)
         self._qs = torch.nn.ModuleList(dict.fromkeys([self.q, self.reward_q]))
         rate = config.skill_dynamics.learning_rate
         self.q_optimizer = torch.optim.Adam(self._qs.parameters(), lr=rate, fused=True)
         self.warm_start_over = config.skill_dynamics.warm_start_steps == 0
-        """Before, q is not fitted."""
+        """Before, the q of the reward is not fitted."""
 
     def sampling_policy(self, generator: torch.Generator, *, explore: bool) -> Policy:
         """How robots act while they collect: a copy on the CPU, safe from the updates to come.
@@ -170,19 +177,24 @@ class Agent:
         if self.sac.num_updates == 0:
             for q in self._qs:
                 q.measure_scale(delta)
-        with torch.no_grad():
-            body = self._body_of(self.reward_q, transition.start_obs, skill)
-            mean = self.reward_q.mean(skill, body)[:, :2]
-            achieved = float((delta[:, :2] * mean).sum() / mean.square().sum())
+        body = self._body_of(self.reward_q, transition.start_obs, skill)
+        achieved = self.reward_q.achieved(delta, skill, body)
         metrics = {"achieved": achieved}
         self.warm_start_over |= (
             achieved >= config.warm_start_until or self.sac.num_updates >= config.warm_start_steps
         )
-        if not self.warm_start_over:
+        fitted = [q for q in self._qs if self.warm_start_over or q is not self.reward_q]
+        if isinstance(self.reward_q, AxisDynamics):
+            duration_s = self.config.prediction.steps * self.robot.control_dt
+            metrics |= self.reward_q.speeds(duration_s)
+        if not fitted:
             return metrics
         factor = over_last_half(1.0, config.final_sigma_factor, progress)
-        for q in self._qs:
+        for q in fitted:
             q.adapt_sigma(delta, factor)
+            if isinstance(q, AxisDynamics):
+                q.fit(delta, skill)
+        fitted = [q for q in fitted if not isinstance(q, AxisDynamics)]
         weight = torch.ones(num, device=self.device, dtype=FLOAT)
         if config.importance_clip > 0.0:
             weight = self._importance_weight(transition)
@@ -190,12 +202,12 @@ class Agent:
         if self.body_state is not None:
             part = torch.rand(num, 1, generator=self._generator, dtype=FLOAT)
             known = (part >= UNKNOWN_SHARE).to(self.device, FLOAT)
-        bodies = [self._body_of(q, transition.start_obs, skill, known) for q in self._qs]
+        bodies = [self._body_of(q, transition.start_obs, skill, known) for q in fitted]
         total = torch.zeros((), device=self.device, dtype=FLOAT)
         for rows in torch.arange(num, device=self.device).split(config.batch_size):
             losses = [
                 q.loss(delta[rows], skill[rows], weight[rows], None if b is None else b[rows])
-                for q, b in zip(self._qs, bodies, strict=True)
+                for q, b in zip(fitted, bodies, strict=True)
             ]
             self.q_optimizer.zero_grad(set_to_none=True)
             torch.stack(losses).sum().backward()
@@ -248,7 +260,7 @@ class Agent:
 
     @torch.no_grad()
     def _body_of(
-        self, q: SkillDynamics, obs: Tensor, skill: Tensor, known: Tensor | None = None
+        self, q: MixtureDynamics, obs: Tensor, skill: Tensor, known: Tensor | None = None
     ) -> Tensor | None:
         """Body states (B, S) for this q, all known by default; None if it wants none."""
         if self.body_state is None or q is not self.q:

@@ -32,7 +32,7 @@ class SymmetryConfig(Config):
     mirror: bool = setting(
         False,
         help="Half of what is sampled is replaced by its mirror image, by the robot file's "
-        "mirror; the second entry of the skill changes sign.",
+        "mirror; the second entry of the skill changes sign, with yaw predicted also the third.",
     )
 
 
@@ -66,14 +66,17 @@ class SkillDynamicsConfig(Config):
         min=0.0,
         max=10.0,
         help="0: fixed sigma. Else, after the warm start, sigma of x and y goes to this factor "
-        "times the root mean square displacement / sqrt(2): the reward never stops paying for "
-        "distance.",
+        "times the root mean square displacement / sqrt(2), and that of yaw to this factor times "
+        "the root mean square turn: the reward never stops paying for distance.",
     )
     min_sigma_m: float = setting(
         0.1,
         min=1e-6,
         max=100.0,
         help="Lower bound of a sigma that follows the displacement, before final_sigma_factor.",
+    )
+    min_sigma_rad: float = setting(
+        0.3, min=1e-6, max=100.0, help="The same of one that follows the turn."
     )
     final_sigma_factor: float = setting(
         1.0,
@@ -100,7 +103,9 @@ class SkillDynamicsConfig(Config):
     linear: bool = setting(
         False,
         help="The q of the reward predicts displacements that are linear in the skill: all ways "
-        "and all speeds are wanted alike. The exported q is free of that.",
+        "and all speeds are wanted alike. The exported q is free of that. In the heading frame "
+        "the entries of the skill are forward, left and turn, each by itself, at least as fast as "
+        "the warm start and at most as the robot file's 'top_speed'.",
     )
     stretch: float = setting(
         1.0,
@@ -112,8 +117,9 @@ class SkillDynamicsConfig(Config):
     warm_start_steps: int = setting(
         0,
         min=0,
-        help="At most so many gradient steps of the policy the mean stays warm_start_m * z and q "
-        "is not trained; 0 is the paper.",
+        help="At most so many gradient steps of the policy the mean of the reward's q stays "
+        "warm_start_m * z; 0 is the paper. With more than the run has it stays so to the end, and "
+        "skills learn to keep to these speeds.",
     )
     warm_start_until: float = setting(
         1.0,
@@ -121,15 +127,19 @@ class SkillDynamicsConfig(Config):
         max=100.0,
         help="The warm start ends when the skills go this part of what it predicts.",
     )
-    warm_start_m: float = setting(
-        0.0, min=0.0, max=100.0, help="Length of the predicted displacement at |z| = 1, metres."
+    warm_start_m: float | tuple[float, ...] = setting(
+        0.0,
+        min=0.0,
+        max=100.0,
+        help="Length of the predicted displacement at |z| = 1, metres; or a list of how far each "
+        "entry of the skill leads by itself: x, y (m) and, where it is predicted, yaw (rad).",
     )
     refit: bool = setting(
         False,
         help="At export, refit the skill dynamics of the bundle to the policy's mean action, "
         "with the base's velocity as input and output, and the time that the skill is held as "
         "input: q(delta, v' | v, z, t), which also predicts falls. For planning only; needs "
-        "'prediction.fields: [x, y]' and 'prediction.frame: world'.",
+        "'prediction.fields: [x, y]' in the world frame, or [x, y, yaw] in the heading frame.",
     )
 
 
@@ -350,10 +360,10 @@ class TrainConfig(Config):
                 "'prediction.momentum' is what a refitted bundle has; set 'skill_dynamics.refit: "
                 "true' instead"
             )
-        if self.skill_dynamics.refit and not self.prediction.is_plain:
+        if self.skill_dynamics.refit and not self.prediction.can_have_momentum:
             raise ConfigError(
                 "'skill_dynamics.refit' needs 'prediction.fields: [x, y]' and 'prediction.frame: "
-                "world'"
+                "world', or 'prediction.fields: [x, y, yaw]' and 'prediction.frame: heading'"
             )
         low, high = self.collect.noise_scale
         if low > high:
@@ -385,7 +395,8 @@ class TrainConfig(Config):
                 "is no direction in a discrete skill"
             )
         q = self.skill_dynamics
-        if q.warm_start_steps > 0 and q.warm_start_m == 0.0:
+        self._check_warm_start()
+        if q.warm_start_steps > 0 and not any(self.warm_start):
             raise ConfigError(
                 "'skill_dynamics.warm_start_steps' needs a 'skill_dynamics.warm_start_m' above 0: "
                 "how far the longest skills are to go"
@@ -395,6 +406,8 @@ class TrainConfig(Config):
                 "'skill_dynamics.final_sigma_factor' needs a 'skill_dynamics.sigma_ratio' above "
                 "0: a fixed sigma does not change"
             )
+        if q.linear and self.prediction.frame == "heading":
+            self._check_axes()
         is_plane = self.skill_prior.dim == 2 and self.prediction.fields == ("x", "y")
         if q.linear and self.symmetry.yaw and not is_plane:
             raise ConfigError(
@@ -433,6 +446,48 @@ class TrainConfig(Config):
             raise ConfigError(
                 f"'collect.replay_capacity' {self.collect.replay_capacity} holds {capacity_rows} "
                 "steps of each robot; raise it or lower 'num_envs'"
+            )
+
+    @property
+    def warm_start(self) -> tuple[float, ...]:
+        """How far each entry of the skill leads by itself: x, y (m) and perhaps yaw (rad).
+
+        One number for each predicted part of the pose, 0 where no entry of the skill is left.
+        """
+        given, num = self.skill_dynamics.warm_start_m, len(self.prediction.pose_fields)
+        lengths = given if isinstance(given, tuple) else (given, given)
+        return (*lengths[: self.skill_prior.dim], 0.0, 0.0, 0.0)[:num]
+
+    def _check_warm_start(self) -> None:
+        """Check a list of lengths. Raises: ConfigError."""
+        given, pose = self.skill_dynamics.warm_start_m, self.prediction.pose_fields
+        if not isinstance(given, tuple):
+            return
+        if len(given) != len(pose) or self.skill_prior.dim < len(pose):
+            raise ConfigError(
+                f"'skill_dynamics.warm_start_m' has {len(given)} numbers; expected one, or with a "
+                f"'skill_prior.dim' of at least {len(pose)} one each for {', '.join(pose)}"
+            )
+        if self.symmetry.yaw:
+            raise ConfigError(
+                "'symmetry.yaw' needs a 'skill_dynamics.warm_start_m' of one number: all "
+                "directions are alike"
+            )
+
+    def _check_axes(self) -> None:
+        """Check what a q that is linear in the heading frame needs. Raises: ConfigError."""
+        prior, dim = self.skill_prior, self.skill_prior.dim
+        if prior.kind == "discrete" or dim > 3 or self.prediction.body_fields:
+            raise ConfigError(
+                "'skill_dynamics.linear' with 'prediction.frame: heading' needs a continuous "
+                "'skill_prior.kind', a 'skill_prior.dim' of at most 3 and 'prediction.fields: "
+                "[x, y, yaw]': the entries of the skill are forward, left and turn"
+            )
+        if not all(self.warm_start[:dim]):
+            raise ConfigError(
+                "'skill_dynamics.linear' with 'prediction.frame: heading' needs a "
+                "'skill_dynamics.warm_start_m' above 0 for each entry of the skill, as "
+                "[0.5, 0.35, 0.5]: what is wanted of it at least"
             )
 
     def _check_size(self) -> None:

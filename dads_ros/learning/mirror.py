@@ -21,7 +21,9 @@ _FIELD_SIGNS = {
 
 
 class Mirror(nn.Module):
-    """Reflects in the world's x-z-plane, the skill's second entry with it.
+    """Reflects in the world's or the heading's x-z-plane, the skill's second entry with it.
+
+    Where yaw is predicted, the third entry as well, which is for turning.
 
     Differs from the paper, which knows no symmetries. The networks do not become symmetric, they
     only see each experience from both sides: a policy that had to be exactly symmetric would jump
@@ -32,6 +34,7 @@ class Mirror(nn.Module):
     obs_sign: Tensor
     action_index: Tensor
     action_sign: Tensor
+    skill_sign: Tensor
     delta_index: Tensor
     delta_sign: Tensor
 
@@ -55,6 +58,8 @@ class Mirror(nn.Module):
                 reflected[field] = commands if field == "last_command" else joints
         pose = config.prediction.pose_fields
         moved = np.arange(len(pose)), np.array([1.0 if field == "x" else -1.0 for field in pose])
+        skill_sign = np.ones(config.skill_prior.dim, np.float32)
+        skill_sign[1 : len(pose)] = -1.0
         obs_index, obs_sign = _join(list(reflected.values()))
         predicted = [moved, *(reflected[field] for field in config.prediction.body_fields)]
         delta_index, delta_sign = _join(predicted)
@@ -63,6 +68,7 @@ class Mirror(nn.Module):
             ("obs_sign", obs_sign.astype(np.float32)),
             ("action_index", commands[0]),
             ("action_sign", commands[1].astype(np.float32)),
+            ("skill_sign", skill_sign),
             ("delta_index", delta_index),
             ("delta_sign", delta_sign.astype(np.float32)),
         ):
@@ -71,8 +77,6 @@ class Mirror(nn.Module):
     def forward(self, transition: Transition, which: Tensor) -> Transition:
         """Reflect those rows. Shape of ``which``: (B,), boolean."""
         rows = which[:, None]
-        sign = torch.ones_like(transition.skill)
-        sign[:, 1] = -1.0
 
         def obs(values: Tensor) -> Tensor:
             return torch.where(rows, values[:, self.obs_index] * self.obs_sign, values)
@@ -84,7 +88,7 @@ class Mirror(nn.Module):
             next_policy_obs=obs(transition.next_policy_obs),
             start_obs=obs(transition.start_obs),
             action=torch.where(rows, action, transition.action),
-            skill=torch.where(rows, sign * transition.skill, transition.skill),
+            skill=torch.where(rows, self.skill_sign * transition.skill, transition.skill),
             delta=torch.where(rows, delta, transition.delta),
         )
 

@@ -47,7 +47,8 @@ class Features(nn.Module):
     Everything is turned into axes of one direction u on the ground: the world's x-axis, the
     robot's heading (``prediction.frame: heading``) or, with ``symmetry.yaw``, the direction of the
     skill, of which then only the length is an input. What is learned for one direction so holds
-    for all. A zero skill has no direction, and u is the heading.
+    for all. A zero skill has no direction, and u is the heading. A robot that does not observe its
+    orientation sees what it does observe in axes of its body, which turn with the heading.
 
     With ``symmetry.body`` the body is relabelled so that its yaw relative to u lies in one sector.
     ``forward`` also returns by how many turns, which ``to_robot`` and ``from_robot`` undo for
@@ -73,11 +74,10 @@ class Features(nn.Module):
         self.has_orientation = "orientation" in self.slices
         self.yaw_symmetry, self.body_symmetry = config.symmetry.yaw, config.symmetry.body
         self.heading_frame = config.prediction.frame == "heading"
-        wants_orientation = self.yaw_symmetry or self.body_symmetry or self.heading_frame
-        if wants_orientation and not self.has_orientation:
+        if (self.yaw_symmetry or self.body_symmetry) and not self.has_orientation:
             raise ConfigError(
-                f"robot '{spec.name}' does not observe 'orientation'; symmetries and the heading "
-                "frame need it"
+                f"robot '{spec.name}' does not observe 'orientation'; 'symmetry.yaw' and "
+                "'symmetry.body' need it"
             )
         if self.body_symmetry and spec.symmetry is None:
             raise ConfigError(

@@ -6,10 +6,11 @@ input and an output: q(delta, v' | v, z, t), so that a plan knows how long the r
 about. The time t that the skill is held is an input as well, so that each skill of a plan is one
 prediction, unless it is held for more than ``MAX_STEPS``. It also predicts whether the robot falls
 within ``MAX_STEPS`` of a skill's beginning. Not in the paper, whose x-y skill dynamics sees the
-skill alone. Works on every bundle that predicts x and y in the world frame; the
-policy is not touched.
+skill alone. Works on every bundle that predicts x and y in the world frame, or x, y and yaw in the
+heading frame, where all velocities are forward, left and the yaw rate; the policy is not touched.
 
-Shapes: N rows, L control steps of the longest prediction, D skill dimensions.
+Shapes: N rows, L control steps of the longest prediction, D skill dimensions, V parts of a
+velocity: x and y (m/s), in the heading frame forward, left (m/s) and the yaw rate (rad/s).
 """
 
 import dataclasses
@@ -17,7 +18,7 @@ import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -34,7 +35,8 @@ from dads_ros.learning.bundle_folder import new_bundle
 from dads_ros.learning.config import CollectConfig
 from dads_ros.learning.networks import mlp, one_thread
 from dads_ros.learning.onnx_file import check_parity, write_onnx
-from dads_ros.prediction import MOMENTUM_INPUT, PredictionSpec
+from dads_ros.observation import turned
+from dads_ros.prediction import MOMENTUM_INPUT
 from dads_ros.robot import RobotSpec
 from dads_ros.skills import SkillSpace
 
@@ -49,21 +51,25 @@ CHANGE_PROBABILITY = (0.1, 0.6)
 NEARBY, STILL = 0.4, 0.1
 """Parts of the changes to a skill near the last one, and to the one that stands."""
 NEARBY_STD = 0.3
-HIDDEN, EPOCHS, BATCH, LEARNING_RATE = (64,), 40, 512, 2e-3
+HIDDEN, HIDDEN_HEADING = (64,), (128,)
+"""Layers in the world frame and, where what is predicted turns as well, in the heading frame."""
+EPOCHS, BATCH, LEARNING_RATE = 40, 512, 2e-3
 TEST_FRACTION = 0.1
 MIN_STD = 1e-3
 """Of an input that is one, in its unit."""
 
 
 class Motion(NamedTuple):
-    """What was seen, one row for each skill from some moment on; x and y in the world frame."""
+    """What was seen, one row for each skill from some moment on."""
 
     skill: Tensor
     """Shape (N, D)."""
     velocity: Tensor
-    """Of the base at first, m/s. Shape (N, 2)."""
+    """Of the base at first. Shape (N, V)."""
     track: Tensor
-    """Mean velocity until 1, 2, ... L control steps later and velocity then, m/s. (N, L, 4)."""
+    """Mean velocity until 1, 2, ... L control steps later and velocity then. (N, L, 2 V).
+
+    In the heading frame one as seen from the heading at first, the other from the heading then."""
     num_steps: Tensor
     """Of the track, during which the skill was held. Shape (N,), 0 (a fall at once) to L."""
     fell: Tensor
@@ -79,7 +85,7 @@ class Motion(NamedTuple):
         return self._replace(**columns)
 
     def at(self, steps: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs (N, D + 3) and outputs (N, 4) after so many control steps of each row (N,)."""
+        """Inputs (N, D + V + 1), outputs (N, 2 V) after so many control steps of each row (N,)."""
         duration = self.control_dt * steps[:, None].float()
         inputs = torch.cat([self.skill, self.velocity, duration], dim=1)
         return inputs, self.track[torch.arange(len(steps)), steps - 1]
@@ -96,26 +102,34 @@ def refit_bundle(
         robot: the robot file here, which says where the MJCF is; by default the bundle's own.
         seed: of everything random.
     Raises: BundleError, BundleMismatchError, StorageError; ConfigError for a bundle that predicts
-        anything but x and y in the world frame, or a folder that cannot be written.
+        something else than said above, or a folder that cannot be written.
     """
     old = BundleManifest.load(source)
     if robot is not None:
         old.check_robot(robot)
     prediction, settings = old.prediction, old.training_config
-    if not prediction.is_plain:
+    if not prediction.can_have_momentum:
         raise ConfigError(
             f"bundle '{source}' predicts {', '.join(prediction.fields)} in the "
-            f"{prediction.frame} frame; only x and y in the world frame can be refitted"
+            f"{prediction.frame} frame; only x and y in the world frame, or x, y and yaw in the "
+            "heading frame, can be refitted"
         )
+    prediction = dataclasses.replace(
+        prediction, steps=MAX_STEPS, body_state=False, momentum=True, falls=True
+    )
     model, skill_space = RobotModel(robot or old.robot), SkillSpace(old.skill_prior)
     collect, symmetry = settings.get("collect"), settings.get("symmetry")
     delay = collect.get("delay_ms", (0.0, 0.0)) if isinstance(collect, dict) else (0.0, 0.0)
     delay_ms = CollectConfig.from_dict({"delay_ms": delay}, "training_config.collect").delay_ms
     policy = load_policy(source, old)
-    yaw_symmetry = isinstance(symmetry, dict) and symmetry.get("yaw") is True
+    symmetry = symmetry if isinstance(symmetry, dict) else {}
+    is_mirrored = prediction.frame == "heading" and symmetry.get("mirror") is True
     with new_bundle(folder) as new:
-        motion = watch(model, skill_space, policy, seed=seed, delay_ms=delay_ms)
-        dynamics, error = fit(motion, yaw_symmetry=yaw_symmetry, seed=seed)
+        motion = watch(
+            model, skill_space, policy, frame=prediction.frame, seed=seed, delay_ms=delay_ms
+        )
+        yaw_symmetry = symmetry.get("yaw") is True
+        dynamics, error = fit(motion, yaw_symmetry=yaw_symmetry, mirror=is_mirrored, seed=seed)
         logger.info(
             "skill dynamics fitted to %d motions; error on others %.0f %% of the displacement",
             len(motion.skill),
@@ -127,7 +141,7 @@ def refit_bundle(
         check_parity(dynamics, examples, "delta", new / DYNAMICS_FILE)
         manifest = dataclasses.replace(
             old,
-            prediction=PredictionSpec(steps=MAX_STEPS, momentum=True, falls=True),
+            prediction=prediction,
             files=old.files | {DYNAMICS_FILE: sha256(new / DYNAMICS_FILE)},
             refit_commit=source_commit(),
             evaluation=None,
@@ -141,12 +155,14 @@ def watch(
     skill_space: SkillSpace,
     policy: Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.floating]],
     *,
+    frame: Literal["world", "heading"] = "world",
     seed: int,
     delay_ms: tuple[float, float],
 ) -> Motion:
     """Let the policy's mean action drive robots whose skills change, some often and some seldom.
 
-    A motion ends where the skill changes, or where the robot falls or is reset.
+    A motion ends where the skill changes, or where the robot falls or is reset. Velocities are
+    seen in this frame.
     """
     rng = np.random.default_rng(seed)
     env = VectorEnv(
@@ -162,8 +178,12 @@ def watch(
     held = skill_space.sample(NUM_ROBOTS, rng)
 
     def look() -> NDArray[np.floating]:
-        """Position and velocity. Shape (R, 4)."""
+        """Place, in the world frame, and velocity. Shape (R, 2 V)."""
         place, velocity = env.state.position[:, :2], env.state.ground_velocity(model.spec)
+        if frame == "heading":
+            yaw, rate = env.state.yaw(), env.state.yaw_rate(model.spec)
+            place = np.column_stack([place, yaw])
+            velocity = np.column_stack([turned(velocity, -yaw), rate])
         return np.concatenate([place, velocity], axis=1, dtype=np.float32)
 
     skills, changes, states, stands, falls, steps_left = [], [], [look()], [], [], []
@@ -180,15 +200,19 @@ def watch(
             states.append(look())
     num_steps = _num_steps(np.stack(stands), np.stack(changes))
     seen, starts, dt = np.stack(states), HELD_STEPS * np.arange(NUM_PERIODS), model.spec.control_dt
-    steps = np.arange(1, MAX_STEPS + 1)
+    steps, num = np.arange(1, MAX_STEPS + 1), seen.shape[2] // 2
     later = np.minimum(starts[:, None] + steps, len(states) - 1)
-    track = np.moveaxis(seen[later], 1, 2)  # (periods, robots, L, 4)
-    track[..., :2] -= seen[starts][:, :, None, :2]
-    track[..., :2] /= np.float32(dt) * steps[:, None]
+    track = np.moveaxis(seen[later], 1, 2)  # (periods, robots, L, 2 V)
+    track[..., :num] -= seen[starts][:, :, None, :num]
+    if frame == "heading":
+        yaw = seen[starts][:, :, None, 2]
+        track[..., 0], track[..., 1] = np.moveaxis(turned(track[..., :2], -yaw), -1, 0)
+        track[..., 2] = np.remainder(track[..., 2] + np.pi, 2.0 * np.pi) - np.pi
+    track[..., :num] /= np.float32(dt) * steps[:, None]
     fell = _fell(np.stack(stands), np.stack(falls), np.stack(steps_left))
     begun = (num_steps > 0) | (fell == 1.0)
     robots = np.broadcast_to(np.arange(NUM_ROBOTS), begun.shape)
-    columns = (np.stack(skills), seen[starts][..., 2:], track, num_steps, fell, robots)
+    columns = (np.stack(skills), seen[starts][..., num:], track, num_steps, fell, robots)
     skill, velocity, tracks, lengths, fell_soon, robot = (
         torch.from_numpy(v[begun]) for v in columns
     )
@@ -240,18 +264,20 @@ def _num_steps(stands: NDArray[np.bool_], changes: NDArray[np.bool_]) -> NDArray
 
 
 @one_thread()
-def fit(motion: Motion, *, yaw_symmetry: bool, seed: int) -> tuple[nn.Sequential, float]:
+def fit(
+    motion: Motion, *, yaw_symmetry: bool, mirror: bool = False, seed: int
+) -> tuple[nn.Sequential, float]:
     """The skill dynamics, and its mean error on robots that it has not seen, in displacements.
 
-    Its input is skill, velocity (m/s) and the time that the skill is held (s), its output the mean
-    velocity meanwhile and the velocity afterwards (m/s), world frame, and the log-odds of a fall
-    within ``MAX_STEPS``, whatever that time. Shapes (N, D + 3) -> (N, 5).
+    Its input is skill, velocity and the time that the skill is held (s), its output the mean
+    velocity meanwhile and the velocity afterwards, as in ``Motion``, and the log-odds of a fall
+    within ``MAX_STEPS``, whatever that time. Shapes (N, D + V + 1) -> (N, 2 V + 1).
 
     Least squares, which is a Gaussian's maximum likelihood, on motions of at least ``HELD_STEPS``,
     and cross-entropy for falls. In each epoch every row is seen for another time of its track, and
-    with ``yaw_symmetry`` at another random yaw. That everything may be turned is learned, not
-    built in, for the network runs thousands of times a second on few rows, and the time that takes
-    is that of its operations.
+    with ``yaw_symmetry`` at another random yaw, with ``mirror`` from one side or the other. That
+    everything may be turned is learned, not built in, for the network runs thousands of times a
+    second on few rows, and the time that takes is that of its operations.
     """
     generator = torch.Generator().manual_seed(seed)
     # Motions of one robot share steps, and say how well each other is predicted.
@@ -261,9 +287,15 @@ def fit(motion: Motion, *, yaw_symmetry: bool, seed: int) -> tuple[nn.Sequential
     test, train = motion.rows(is_test), motion.rows(~is_test)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = mlp(motion.skill.shape[1] + 3, HIDDEN, 5)
+        num_skill, num = motion.skill.shape[1], motion.track.shape[2]
+        hidden = HIDDEN if num == 4 else HIDDEN_HEADING
+        net = mlp(num_skill + num // 2 + 1, hidden, num + 1)
     fell, is_known = train.fell.nan_to_num(), ~train.fell.isnan()
     is_long = train.num_steps >= HELD_STEPS
+    image = torch.tensor([1.0, -1.0, -1.0])  # of forward, left and turn
+    skill_signs = torch.cat([image, torch.ones(num_skill)])[:num_skill]
+    input_signs = torch.cat([skill_signs, image[: num // 2], torch.ones(1)])
+    output_signs = image[: num // 2].repeat(2)
 
     def epoch() -> tuple[Tensor, Tensor, Tensor]:
         """Inputs, outputs, and inputs for falls, at other times: a fall cuts a track short."""
@@ -273,6 +305,10 @@ def fit(motion: Motion, *, yaw_symmetry: bool, seed: int) -> tuple[nn.Sequential
         if yaw_symmetry:
             angle = 2.0 * np.pi * torch.rand(len(inputs), generator=generator)
             inputs, outputs = _turned(inputs, (0, -3), angle), _turned(outputs, (0, 2), angle)
+        if mirror:
+            is_image = torch.rand(len(inputs), 1, generator=generator) < 0.5
+            inputs = torch.where(is_image, inputs * input_signs, inputs)
+            outputs = torch.where(is_image, outputs * output_signs, outputs)
         of_falls = inputs.clone()
         of_falls[:, -1] = train.control_dt * (1 + (at_will * train.track.shape[1]).long())
         return inputs, outputs, of_falls
@@ -293,9 +329,9 @@ def fit(motion: Motion, *, yaw_symmetry: bool, seed: int) -> tuple[nn.Sequential
         rows = torch.randperm(len(inputs), generator=generator)
         for batch in rows[: num_batches * BATCH].view(num_batches, BATCH):
             optimizer.zero_grad()
-            square = (net(inputs[batch])[:, :4] - outputs[batch]).square().mean(1)
+            square = (net(inputs[batch])[:, :num] - outputs[batch]).square().mean(1)
             entropy = nn.functional.binary_cross_entropy_with_logits(
-                net(of_falls[batch])[:, 4], fell[batch], reduction="none"
+                net(of_falls[batch])[:, num], fell[batch], reduction="none"
             )
             (is_long[batch] * square + is_known[batch] * entropy).mean().backward()
             optimizer.step()
@@ -305,8 +341,8 @@ def fit(motion: Motion, *, yaw_symmetry: bool, seed: int) -> tuple[nn.Sequential
         first.weight.div_(std)
         first.weight[:, is_constant] = 0.0
         first.bias.sub_(first.weight @ mean)
-        last.weight[:4].mul_(scale[:, None])
-        last.bias[:4].mul_(scale)
+        last.weight[:num].mul_(scale[:, None])
+        last.bias[:num].mul_(scale)
         test = test.rows(test.num_steps >= HELD_STEPS)
         inputs, moved = test.at(torch.full_like(test.num_steps, HELD_STEPS))
         moved = moved[:, :2]

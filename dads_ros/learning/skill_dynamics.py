@@ -9,6 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from dads_ros.errors import ConfigError
 from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.networks import Features, RunningNormalizer, mlp
 from dads_ros.robot import RobotSpec
@@ -33,76 +34,44 @@ class BodyState(nn.Module):
         return torch.cat([known * self.normalizer(features), known], dim=1)
 
 
-class SkillDynamics(nn.Module):
-    """q(delta | z), or q(delta | s, z). In the paper's x-y configurations q sees only the skill.
-
-    With ``symmetry.yaw`` the means are equivariant: they turn with the skill, and vanish with its
-    length as continuity at z = 0 demands. With ``linear`` they are linear in the skill, and the
-    mixture's weights do not depend on it. With a body state the methods take one for each row, as
-    ``BodyState`` makes it.
-    """
+class MixtureDynamics(nn.Module):
+    """What every q is: a mixture of Gaussians with a sigma for each predicted column."""
 
     sigma: Tensor
     scale: Tensor
 
-    def __init__(
-        self, config: TrainConfig, robot: RobotSpec, *, body_dim: int = 0, linear: bool = False
-    ) -> None:
-        """Make the network. ``body_dim``: S, 0 for q(delta | z)."""
+    def __init__(self, config: TrainConfig, robot: RobotSpec) -> None:
+        """Take the predicted columns and their sigma."""
         super().__init__()
-        q, fields = config.skill_dynamics, config.prediction.pose_fields
+        q, self._fields = config.skill_dynamics, config.prediction.pose_fields
         self.num_experts, self.num_columns = q.num_experts, config.prediction.dim(robot)
-        self.num_body_columns = self.num_columns - len(fields)
-        self.yaw_symmetry = config.symmetry.yaw
-        self.linear, self.warm_start_m = linear, q.warm_start_m
-        self.min_sigma_m, self.sigma_ratio = q.min_sigma_m, q.sigma_ratio
-        sigma = [q.sigma_rad if field == "yaw" else q.sigma_m for field in fields]
+        self.num_body_columns = self.num_columns - len(self._fields)
+        self.sigma_ratio = q.sigma_ratio
+        self.min_sigma_m, self.min_sigma_rad = q.min_sigma_m, q.min_sigma_rad
+        sigma = [q.sigma_rad if field == "yaw" else q.sigma_m for field in self._fields]
         sigma += self.num_body_columns * [q.sigma_body]  # times what ``measure_scale`` finds
         self.register_buffer("sigma", torch.tensor(sigma))
         self.register_buffer("scale", torch.tensor(sigma))  # unit of the network's outputs
-        input_dim = config.skill_prior.dim - (1 if self.yaw_symmetry else 0) + body_dim
-        columns = config.skill_prior.dim if linear and not self.yaw_symmetry else 1
-        num_means = self.num_experts * self.num_columns * columns
-        self.net = mlp(input_dim, q.hidden, self.num_experts + num_means)
-        if self.warm_start_m > 0.0:
-            with torch.no_grad():
-                self.net[-1].weight.mul_(0.01)
-                self.net[-1].bias.zero_()
 
-    def forward(self, skill: Tensor, body: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The mixture for skills (L, D) in body states (L, S).
+    def forward(
+        self, skill: Tensor, body: Tensor | None = None, stretch: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """The mixture for skills (L, D) in body states (L, S); ``stretch`` scales its means.
 
         Returns: log weights (L, E); means in metres, radians (L, E, P).
         """
-        inputs = skill
-        if self.yaw_symmetry:
-            length = skill[:, :2].norm(dim=1, keepdim=True)
-            inputs = torch.cat([length, skill[:, 2:]], dim=1)
-        if body is not None:
-            inputs = torch.cat([inputs, body], dim=1)
-        output = self.net(torch.ones_like(inputs) if self.linear else inputs)
-        weights, means = output.tensor_split([self.num_experts], dim=1)
-        logits = torch.log_softmax(weights, dim=1)
-        means = means.unflatten(1, (self.num_experts, self.num_columns, -1))
-        if self.linear and not self.yaw_symmetry:
-            means = means @ skill[:, None, :, None]
-        means = means.squeeze(3) * self.scale
-        if self.yaw_symmetry:
-            # z turns (forward, left) and scales it.
-            forward, left = means[..., 0] + self.warm_start_m, means[..., 1]
-            z_x, z_y = skill[:, :2].split(1, dim=1)
-            turned = [z_x * forward - z_y * left, z_y * forward + z_x * left]
-            means = torch.cat([torch.stack(turned, dim=2), means[..., 2:]], dim=2)
-        elif self.warm_start_m > 0.0:
-            num = min(2, skill.shape[1])
-            warm = nn.functional.pad(skill[:, :num], (0, self.num_columns - num))
-            means = means + self.warm_start_m * warm[:, None]
-        return logits, means
+        raise NotImplementedError
 
     def mean(self, skill: Tensor, body: Tensor | None = None) -> Tensor:
         """Mean of the mixture. Shapes (L, D), (L, S) -> (L, P)."""
         logits, means = self(skill, body)
         return (logits.exp().unsqueeze(2) * means).sum(1)
+
+    @torch.no_grad()
+    def achieved(self, delta: Tensor, skill: Tensor, body: Tensor | None = None) -> float:
+        """How far skills go along what is predicted, relative to it. (B, P), (B, D), (B, S)."""
+        mean = self.mean(skill, body)[:, :2]
+        return float((delta[:, :2] * mean).sum() / mean.square().sum())
 
     def log_prob(
         self, delta: Tensor, skill: Tensor, stretch: float = 1.0, body: Tensor | None = None
@@ -111,8 +80,8 @@ class SkillDynamics(nn.Module):
 
         Shapes (B, P), (B, D), (B, S) -> (B,).
         """
-        logits, means = self(skill, body)
-        error = (delta.unsqueeze(1) - stretch * means) / self.sigma
+        logits, means = self(skill, body, stretch)
+        error = (delta.unsqueeze(1) - means) / self.sigma
         square = error.square().sum(2)
         return torch.logsumexp(logits - 0.5 * square, dim=1) - self._log_normaliser()
 
@@ -132,8 +101,8 @@ class SkillDynamics(nn.Module):
             num_skills, num = body.shape[:2]
             pairs = delta.repeat(num_skills, 1), skill.repeat_interleave(num, dim=0)
             return self.log_prob(*pairs, stretch, body.flatten(0, 1)).view(num_skills, num)
-        logits, means = self(skill)
-        means = (stretch * means / self.sigma).flatten(0, 1)  # (L*E, P)
+        logits, means = self(skill, stretch=stretch)
+        means = (means / self.sigma).flatten(0, 1)  # (L*E, P)
         delta = delta / self.sigma
         square = means.square().sum(1, keepdim=True) + delta.square().sum(1)
         square = torch.addmm(square, means, delta.T, alpha=-2.0)
@@ -174,15 +143,153 @@ class SkillDynamics(nn.Module):
 
     @torch.no_grad()
     def adapt_sigma(self, delta: Tensor, factor: float = 1.0, rate: float = 0.05) -> None:
-        """Let sigma of x and y follow ``factor`` * the size of the displacements. Shape (B, P)."""
+        """Let sigma of the pose follow ``factor`` * the size of its changes. Shape (B, P)."""
         if self.sigma_ratio == 0.0:
             return
         rms = delta[:, :2].square().sum(1).mean().sqrt() / math.sqrt(2.0)
         target = factor * (self.sigma_ratio * rms).clamp_min(self.min_sigma_m)
         self.sigma[:2] += rate * (target - self.sigma[:2])
+        if "yaw" in self._fields:
+            rms = delta[:, 2].square().mean().sqrt()
+            target = factor * (self.sigma_ratio * rms).clamp_min(self.min_sigma_rad)
+            self.sigma[2] += rate * (target - self.sigma[2])
 
     def _log_normaliser(self) -> Tensor:
         return self.sigma.log().sum() + 0.5 * self.num_columns * math.log(2.0 * math.pi)
+
+
+class SkillDynamics(MixtureDynamics):
+    """q(delta | z), or q(delta | s, z). In the paper's x-y configurations q sees only the skill.
+
+    With ``symmetry.yaw`` the means are equivariant: they turn with the skill, and vanish with its
+    length as continuity at z = 0 demands. With ``linear`` they are linear in the skill, and the
+    mixture's weights do not depend on it. With a body state the methods take one for each row, as
+    ``BodyState`` makes it.
+    """
+
+    warm_start: Tensor
+
+    def __init__(
+        self, config: TrainConfig, robot: RobotSpec, *, body_dim: int = 0, linear: bool = False
+    ) -> None:
+        """Make the network. ``body_dim``: S, 0 for q(delta | z)."""
+        super().__init__(config, robot)
+        self.linear, self.yaw_symmetry = linear, config.symmetry.yaw
+        warm_start = torch.tensor(config.warm_start)
+        self.register_buffer("warm_start", warm_start, persistent=False)
+        self.has_warm_start = bool(warm_start.any())
+        input_dim = config.skill_prior.dim - (1 if self.yaw_symmetry else 0) + body_dim
+        columns = config.skill_prior.dim if linear and not self.yaw_symmetry else 1
+        num_means = self.num_experts * self.num_columns * columns
+        self.net = mlp(input_dim, config.skill_dynamics.hidden, self.num_experts + num_means)
+        if self.has_warm_start:
+            with torch.no_grad():
+                self.net[-1].weight.mul_(0.01)
+                self.net[-1].bias.zero_()
+
+    def forward(
+        self, skill: Tensor, body: Tensor | None = None, stretch: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """As said there."""
+        inputs = skill
+        if self.yaw_symmetry:
+            length = skill[:, :2].norm(dim=1, keepdim=True)
+            inputs = torch.cat([length, skill[:, 2:]], dim=1)
+        if body is not None:
+            inputs = torch.cat([inputs, body], dim=1)
+        output = self.net(torch.ones_like(inputs) if self.linear else inputs)
+        weights, means = output.tensor_split([self.num_experts], dim=1)
+        logits = torch.log_softmax(weights, dim=1)
+        means = means.unflatten(1, (self.num_experts, self.num_columns, -1))
+        if self.linear and not self.yaw_symmetry:
+            means = means @ skill[:, None, :, None]
+        means = means.squeeze(3) * self.scale
+        if self.yaw_symmetry:
+            # z turns (forward, left) and scales it.
+            forward, left = means[..., 0] + self.warm_start[0], means[..., 1]
+            z_x, z_y = skill[:, :2].split(1, dim=1)
+            turned = [z_x * forward - z_y * left, z_y * forward + z_x * left]
+            means = torch.cat([torch.stack(turned, dim=2), means[..., 2:]], dim=2)
+        elif self.has_warm_start:
+            num = min(len(self.warm_start), skill.shape[1])
+            warm = self.warm_start[:num] * skill[:, :num]
+            means = means + nn.functional.pad(warm, (0, self.num_columns - num))[:, None]
+        return logits, means if stretch == 1.0 else stretch * means
+
+
+class AxisDynamics(MixtureDynamics):
+    """q of the reward in the heading frame: a skill's entries lead forward, left and into a turn.
+
+    Each entry by itself, and in proportion. How far is learned, each way for itself, but at least
+    as far as the warm start, so that no axis is given up for others, and at most as far as the
+    robot file's ``top_speed``, so that none runs away. Differs from the paper, whose q is free.
+    """
+
+    low: Tensor
+    high: Tensor
+    reach: Tensor
+    """Displacement (m, rad) of entries 1 and -1. Shape (2, axes)."""
+
+    def __init__(self, config: TrainConfig, robot: RobotSpec) -> None:
+        """Start at the warm start. Raises: ConfigError where the robot's top speeds forbid it."""
+        super().__init__(config, robot)
+        self.num_experts, self._num_axes = 1, min(config.skill_prior.dim, 3)
+        top, duration_s = robot.top_speed, config.prediction.steps * robot.control_dt
+        if top is None:
+            raise ConfigError(
+                "'skill_dynamics.linear' with 'prediction.frame: heading' needs a robot whose "
+                f"largest speeds are known; add 'top_speed' to the file of robot '{robot.name}', "
+                "as {forward_mps: 1.0, backward_mps: 0.7, sideways_mps: 0.5, turn_radps: 1.5}"
+            )
+        speeds = [
+            [top.forward_mps, top.sideways_mps, top.turn_radps],
+            [top.backward_mps, top.sideways_mps, top.turn_radps],
+        ]
+        low = torch.tensor([config.warm_start[: self._num_axes]] * 2)
+        high = duration_s * torch.tensor(speeds)[:, : self._num_axes]
+        if (low > high).any():
+            raise ConfigError(
+                f"'skill_dynamics.warm_start_m' is {list(config.warm_start)} per prediction, of "
+                f"{duration_s:g} s; 'top_speed' of robot '{robot.name}' allows "
+                f"{[round(v, 3) for v in high.amin(0).tolist()]}: lower it, or raise that"
+            )
+        self.register_buffer("low", low, persistent=False)
+        self.register_buffer("high", high, persistent=False)
+        self.register_buffer("reach", low.clone())
+
+    def forward(
+        self, skill: Tensor, body: Tensor | None = None, stretch: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """As said there; ``stretch`` leads nowhere beyond the top speeds."""
+        ahead, back = (stretch * self.reach).minimum(self.high)
+        entries = skill[:, : self._num_axes]
+        means = torch.where(entries > 0.0, ahead, back) * entries
+        means = nn.functional.pad(means, (0, self.num_columns - self._num_axes))
+        return torch.zeros_like(skill[:, :1]), means[:, None]
+
+    @torch.no_grad()
+    def fit(self, delta: Tensor, skill: Tensor, rate: float = 0.05) -> None:
+        """Go towards the maximum likelihood inside the bounds. Shapes (B, P), (B, D)."""
+        entries, moved = skill[:, : self._num_axes], delta[:, : self._num_axes]
+        ways = torch.stack([entries.clamp_min(0.0), entries.clamp_max(0.0)])
+        best = (ways * moved).sum(1) / ways.square().sum(1).clamp_min(1e-6)
+        best = best.maximum(self.low).minimum(self.high)
+        self.reach += rate * (best - self.reach)
+
+    @torch.no_grad()
+    def achieved(self, delta: Tensor, skill: Tensor, body: Tensor | None = None) -> float:
+        """That of the axis that lags behind most."""
+        mean = self.mean(skill)[:, : self._num_axes]
+        moved = (delta[:, : self._num_axes] * mean).sum(0)
+        return float((moved / mean.square().sum(0)).min())
+
+    def speeds(self, duration_s: float) -> dict[str, float]:
+        """What the longest skills along each axis are wanted to do, m/s and rad/s, as metrics."""
+        ahead, back = (self.reach / duration_s).tolist()
+        both = [0.5 * (one + other) for one, other in zip(ahead, back, strict=True)]
+        names = ("wanted_sideways_mps", "wanted_turn_radps")
+        own = {"wanted_forward_mps": ahead[0], "wanted_backward_mps": back[0]}
+        return own | dict(zip(names, both[1:], strict=False))
 
 
 def _logsumexp(values: Tensor, dim: int) -> Tensor:

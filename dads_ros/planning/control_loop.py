@@ -127,6 +127,7 @@ class ControlLoop:
 
 
 def plan_start(robot: RobotSpec, state: RobotState, last_command: Array) -> Array:
-    """What a plan starts from, as ``PredictionSpec.rollout`` takes it. Shape (R, 5 + O)."""
-    obs = build_policy_obs(robot, state, last_command)
-    return np.column_stack([state.position[:, :2], state.yaw(), state.ground_velocity(robot), obs])
+    """What a plan starts from, as ``PredictionSpec.rollout`` takes it. Shape (R, 6 + O)."""
+    obs, velocity = build_policy_obs(robot, state, last_command), state.ground_velocity(robot)
+    place = state.position[:, :2]
+    return np.column_stack([place, state.yaw(), velocity, state.yaw_rate(robot), obs])

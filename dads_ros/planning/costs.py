@@ -402,13 +402,6 @@ def mean_beyond(distances: Array, radius_m: float) -> Array:
     return distances.sum(axis=-1) * np.float32(1.0 / distances.shape[-1])
 
 
-def turned(vectors: Array, angle: Array | float) -> Array:
-    """Turned to the left, rad: (N, 2), each by its own angle (N,) or all by one; or one, (2,)."""
-    x, y = vectors.T
-    cos, sin = np.cos(angle), np.sin(angle)
-    return np.stack([cos * x - sin * y, sin * x + cos * y], axis=-1)
-
-
 def _resampled(path: Float32, spacing_m: float) -> Float32:
     """Points at even distances along a polyline, its last one included. (M, 2) -> (N, 2)."""
     along = np.concatenate([[0.0], np.cumsum(length(np.diff(path, axis=0)))])

@@ -26,10 +26,10 @@ from dads_ros.skills import SkillSpace
 Float32 = NDArray[np.float32]
 Array = NDArray[np.floating]
 Rollout = Callable[[Array, Float32, float], Array]
-"""(start (N, 5 + O), skills (N, H, D), control steps per skill) -> predictions (N, H + 1, P).
+"""(start (N, 6 + O), skills (N, H, D), control steps per skill) -> predictions (N, H + 1, P).
 
-A start is x, y (m), yaw (rad) and velocity (m/s), world frame, then policy_obs; the pose alone,
-(N, 3), where the rest is unknown."""
+A start is x, y (m), yaw (rad) and velocity (m/s), world frame, then yaw rate (rad/s) and
+policy_obs; the pose alone, (N, 3), where the rest is unknown."""
 
 
 class SkillModel(Protocol):
@@ -114,7 +114,7 @@ class Mppi:
 
         Args:
             mean: skills to start from. Shape (R, H, D).
-            start: as for ``Rollout``. Shape (R, 5 + O) or (R, 3).
+            start: as for ``Rollout``. Shape (R, 6 + O) or (R, 3).
             cost: of predicted states.
         """
         num_samples = self.config.num_samples

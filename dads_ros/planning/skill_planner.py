@@ -86,7 +86,7 @@ class SkillPlanner:
         """The best plan for each robot.
 
         Args:
-            start: as for ``Rollout``. Shape (R, 5 + O) or (R, 3).
+            start: as for ``Rollout``. Shape (R, 6 + O) or (R, 3).
             cost: of predicted states.
         Raises: PlanningError when the start is not finite or a cost is not a number.
         """

@@ -10,6 +10,7 @@ from typing import cast
 
 from dads_ros.config import CostsConfig
 from dads_ros.errors import PlanningError
+from dads_ros.observation import turned
 from dads_ros.planning.costs import (
     Array,
     BoundsCost,
@@ -23,7 +24,6 @@ from dads_ros.planning.costs import (
     VelocityCost,
     WaypointsCost,
     WeightedCosts,
-    turned,
 )
 from dads_ros.planning.obstacles import ObstacleCost, ObstacleMap, WayCost, WayField
 from dads_ros.working_folder import path_without_it

@@ -20,7 +20,7 @@ from dads_ros.bundle.onnx_format import MAX_ONNX_BYTES
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.errors import BundleError, BundleMismatchError
 from dads_ros.files import share_folder
-from dads_ros.robot import RobotSpec
+from dads_ros.robot import RobotSpec, TopSpeedSpec
 
 
 @pytest.fixture
@@ -120,7 +120,8 @@ def test_a_bundle_for_another_robot_is_refused_with_the_difference(folder: Path)
     manifest.check_robot(RobotSpec.load("point_mass"))
     moved = dataclasses.replace(manifest.robot, mjcf="elsewhere/point_mass.xml")
     manifest.check_robot(moved)
-    wider = dataclasses.replace(manifest.robot, radius_m=0.7, command_unit="newton")
+    top = TopSpeedSpec(forward_mps=2.0, backward_mps=2.0, sideways_mps=2.0, turn_radps=2.0)
+    wider = dataclasses.replace(manifest.robot, radius_m=0.7, command_unit="newton", top_speed=top)
     manifest.check_robot(wider)
     assert SkillBundle(folder, wider).robot.radius_m == 0.7
     ends = dataclasses.replace(manifest.robot.fallen, ends_episode=True)

@@ -1,5 +1,6 @@
 """Mirror: a mirrored transition is what the simulator does from the mirrored state."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ def config_of(robot: str) -> TrainConfig:
     return TrainConfig(
         robot=robot,
         prediction=PREDICTION,
-        skill_prior=SkillPriorConfig(kind="disc", dim=2),
+        skill_prior=SkillPriorConfig(kind="disc", dim=3),
         symmetry=SymmetryConfig(mirror=True),
     )
 
@@ -79,7 +80,7 @@ def test_the_simulator_does_what_the_mirror_says(robot: str, tolerance: float) -
         model.mj_model.joint("right_hip_y").armature = model.mj_model.joint("left_hip_y").armature
     mirror = Mirror(model, config_of(robot))
     envs = [VectorEnv(model, NUM, rng=rng, episode_steps=100) for _ in range(2)]
-    skill = rng.uniform(-0.7, 0.7, (NUM, 2))
+    skill = rng.uniform(-0.5, 0.5, (NUM, 3))
     for _ in range(4):
         step(envs[0], rng.uniform(-1, 1, (NUM, model.spec.command_dim)), skill)
     action = rng.uniform(-1, 1, (NUM, model.spec.command_dim))
@@ -93,14 +94,14 @@ def test_the_simulator_does_what_the_mirror_says(robot: str, tolerance: float) -
     for name in ("policy_obs", "action", "next_policy_obs", "start_obs", "skill", "delta"):
         mine, theirs = getattr(actual, name), getattr(expected, name)
         assert torch.allclose(mine, theirs, atol=tolerance), name
-    np.testing.assert_allclose(expected.skill.numpy(), skill * [1, -1], atol=1e-6)
+    np.testing.assert_allclose(expected.skill.numpy(), skill * [1, -1, -1], atol=1e-6)
 
 
 def test_rows_that_are_not_chosen_stay_and_twice_is_back() -> None:
     model, rng = RobotModel(RobotSpec.load("ant")), np.random.default_rng(1)
     mirror = Mirror(model, config_of("ant"))
     env = VectorEnv(model, NUM, rng=rng, episode_steps=100)
-    transition = step(env, rng.uniform(-1, 1, (NUM, 8)), rng.uniform(-0.7, 0.7, (NUM, 2)))
+    transition = step(env, rng.uniform(-1, 1, (NUM, 8)), rng.uniform(-0.5, 0.5, (NUM, 3)))
     which = torch.arange(NUM) % 2 == 0
     once = mirror(transition, which)
     for mine, was in zip(once, transition, strict=True):
@@ -108,6 +109,12 @@ def test_rows_that_are_not_chosen_stay_and_twice_is_back() -> None:
     assert not torch.allclose(once.action[which], transition.action[which])
     for mine, was in zip(mirror(once, which), transition, strict=True):
         assert torch.equal(mine, was)
+
+
+def test_an_entry_that_is_for_no_turn_keeps_its_sign() -> None:
+    flat = dataclasses.replace(config_of("ant"), prediction=PredictionSpec())
+    signs = Mirror(RobotModel(RobotSpec.load("ant")), flat).skill_sign
+    assert signs.tolist() == [1.0, -1.0, 1.0]
 
 
 def test_a_trainer_learns_from_both_sides(tmp_path: Path) -> None:

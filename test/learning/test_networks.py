@@ -105,6 +105,19 @@ def test_in_the_heading_frame_turning_the_world_changes_no_feature() -> None:
     assert torch.allclose(features(obs, skill)[0][:, :3], velocity, atol=1e-5)
 
 
+def test_in_the_heading_frame_a_body_that_feels_no_orientation_sees_what_it_feels() -> None:
+    spec = dataclasses.replace(
+        RobotSpec.load("ant"), observation=("linear_velocity", "angular_velocity", "last_command")
+    )
+    prediction = PredictionSpec(fields=("x", "y", "yaw"), frame="heading")
+    config = TrainConfig(robot="ant", skill_prior=DISC, prediction=prediction)
+    features, rng = Features(RobotModel(spec), config), np.random.default_rng(0)
+    state, command = tumbling_state(rng), rng.uniform(-1, 1, (64, 8))
+    obs, skill = torch.from_numpy(build_policy_obs(spec, state, command)), torch.rand(64, 2)
+    seen, _ = features(obs, skill)
+    assert torch.equal(seen.sort(dim=1).values, torch.cat([obs, skill], 1).sort(dim=1).values)
+
+
 @pytest.mark.parametrize("yaw", [False, True])
 def test_relabelled_bodies_have_the_same_features_and_the_relabelled_action(yaw: bool) -> None:
     model, features = ant_features(yaw=yaw, body=True)

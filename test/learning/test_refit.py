@@ -13,6 +13,7 @@ from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.cli.main import main
 from dads_ros.config import PlannerConfig
 from dads_ros.envs.model import RobotModel
+from dads_ros.envs.vector_env import one_episode_env
 from dads_ros.errors import BundleError, ConfigError
 from dads_ros.evaluation.skills import evaluate_switching
 from dads_ros.files import find_file
@@ -20,9 +21,11 @@ from dads_ros.learning import refit
 from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.refit import Motion, fit, refit_bundle, watch
 from dads_ros.observation import policy_obs_dim
+from dads_ros.planning.control_loop import plan_start
 from dads_ros.planning.costs import GoalCost
 from dads_ros.planning.mppi import Array, Float32
 from dads_ros.planning.skill_planner import SkillPlanner, robot_rngs
+from dads_ros.prediction import BODY
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +123,7 @@ def test_across_its_line_a_velocity_changes_no_prediction(cheetah: SkillBundle) 
     obs = np.zeros(policy_obs_dim(cheetah.robot))
     skills = cheetah.skill_space.grid(4)[:, None].repeat(3, axis=1)
     ahead, askew = (
-        cheetah.rollout(np.concatenate([[0.0, 0.0, 0.0, 1.0, across], obs]), skills, 5)
+        cheetah.rollout(np.concatenate([[0.0, 0.0, 0.0, 1.0, across, 0.0], obs]), skills, 5)
         for across in (0.0, 0.05)
     )
     np.testing.assert_array_equal(ahead, askew)
@@ -173,7 +176,7 @@ def test_what_makes_robots_fall_is_learned_and_what_does_not_is_not() -> None:
 
 
 def test_falls_that_are_to_be_expected_add_up_along_a_plan(cheetah: SkillBundle) -> None:
-    start = np.concatenate([np.zeros(5), np.zeros(policy_obs_dim(cheetah.robot))])
+    start = np.concatenate([np.zeros(BODY), np.zeros(policy_obs_dim(cheetah.robot))])
     skills = cheetah.skill_space.sample(12, np.random.default_rng(0)).reshape(4, 3, -1)
     prediction = cheetah.manifest.prediction
     assert cheetah.fields == ("x", "y", "falls")
@@ -235,7 +238,7 @@ def test_each_prediction_starts_with_the_velocity_that_the_last_one_ends_with(
     cheetah: SkillBundle,
 ) -> None:
     obs = np.zeros(policy_obs_dim(cheetah.robot))
-    start = np.concatenate([[1.0, 0.0, 0.0, 2.0, 0.0], obs])  # forward at 2 m/s
+    start = np.concatenate([[1.0, 0.0, 0.0, 2.0, 0.0, 0.0], obs])  # forward at 2 m/s
     skills = cheetah.skill_space.sample(12, np.random.default_rng(0)).reshape(4, 3, -1)
 
     def by_hand(num: int, duration_s: float) -> np.ndarray:
@@ -254,6 +257,74 @@ def test_each_prediction_starts_with_the_velocity_that_the_last_one_ends_with(
     # Longer than the longest prediction: several, of which each is as long as the others.
     found = cheetah.rollout(start, skills, 40)[..., :2]
     np.testing.assert_allclose(found, by_hand(6, 20 * dt)[:, ::2], atol=1e-5)
+
+
+def test_with_a_mirror_what_was_seen_on_one_side_is_known_on_the_other() -> None:
+    """Skills to the left and into left turns were seen, and what they do to the left."""
+    generator = torch.Generator().manual_seed(0)
+    skill = torch.rand(20000, 3, generator=generator)
+    velocity = torch.cat([skill[:, :1], skill[:, 1:].square()], dim=1)
+    track = torch.cat([velocity, velocity], dim=1)[:, None].expand(-1, 20, -1)
+    num_steps, fell = torch.full((20000,), 20), torch.full((20000,), torch.nan)
+    motion = Motion(skill, 0.0 * skill, track, num_steps, fell, torch.arange(20000), 0.1)
+    inputs = torch.tensor([[0.5, -0.8, -0.8, 0.0, 0.0, 0.0, 1.0]])
+    for mirror, expected in ((True, [0.5, -0.64, -0.64] * 2), (False, None)):
+        net, _ = fit(motion, yaw_symmetry=False, mirror=mirror, seed=0)
+        with torch.no_grad():
+            found = net(inputs)[0, :6]
+        if expected is not None:
+            torch.testing.assert_close(found, torch.tensor(expected), rtol=0.0, atol=0.1)
+        else:
+            assert (found[[1, 2, 4, 5]] > -0.5).all()
+
+
+def test_in_the_heading_frame_a_refitted_bundle_predicts_arcs(hovercraft_bundle: Path) -> None:
+    """Held and changing skills, from any yaw: where the robot is, and where it looks."""
+    bundle = SkillBundle(hovercraft_bundle)
+    assert bundle.fields == ("x", "y", "yaw", "falls")
+    assert bundle.manifest.prediction.frame == "heading"
+    model, num, rng = RobotModel(bundle.robot), 32, np.random.default_rng(0)
+    env = one_episode_env(model, num, 100, rng=rng, delay_ms=0.0)
+    error, way = np.zeros((2, 3))
+    for index in range(10):
+        skill = bundle.skill_space.sample(num, rng)
+        start = plan_start(bundle.robot, env.state, env.last_command)
+        steps = (5, 10)[index % 2]
+        predicted = bundle.rollout(start, skill[:, None], steps)[:, 1, :3]
+        for _ in range(steps):
+            env.step(bundle.command(env.policy_obs(), skill))
+        pose = np.column_stack([env.state.position[:, :2], env.state.yaw()])
+        off, moved = np.abs([predicted - pose, start[:, :3] - pose])
+        for turns in (off, moved):
+            turns[:, 2] = np.abs(np.arctan2(np.sin(turns[:, 2]), np.cos(turns[:, 2])))
+        error, way = error + off.sum(axis=0), way + moved.sum(axis=0)
+    assert (error < 0.15 * way).all()
+
+
+def test_in_the_heading_frame_too_each_prediction_starts_with_the_last_velocity(
+    hovercraft_bundle: Path,
+) -> None:
+    """Facing along y and going along y at 1 m/s, turning at 0.5 rad/s."""
+    bundle = SkillBundle(hovercraft_bundle)
+    seen, prediction = [], bundle.manifest.prediction
+    skills = np.zeros((1, 3, 3), np.float32)
+    skills[:, 0] = [0.1, 0.2, 0.3]
+
+    def arc(inputs: np.ndarray) -> np.ndarray:
+        """A quarter turn to the left around a point that is 1 m to the left."""
+        seen.append(inputs[0].copy())
+        time = inputs[0, -1]
+        mean = np.array([1.0, 1.0, np.pi / 2.0]) / time
+        return np.array([[*mean, 3.0, 4.0, 5.0, -50.0]], np.float32)
+
+    start = np.concatenate([[2.0, 0.0, np.pi / 2, 0.0, 1.0, 0.5], np.zeros(6)])
+    path = prediction.rollout(bundle.robot, arc, start, skills, 5)[0]
+    corners = [[2, 0, 1], [1, 1, 2], [0, 0, 3], [1, -1, 4]]
+    np.testing.assert_allclose(path[:, :3], corners * np.array([1, 1, np.pi / 2]), atol=1e-5)
+    np.testing.assert_allclose(path[:, 3], 0.0, atol=1e-6)
+    duration_s = 5 * bundle.control_dt
+    np.testing.assert_allclose(seen[0], [0.1, 0.2, 0.3, 1, 0, 0.5, duration_s], atol=1e-6)
+    np.testing.assert_allclose(seen[1], [0, 0, 0, 3, 4, 5, duration_s], atol=1e-6)
 
 
 def test_a_bundle_that_can_no_longer_be_planned_with_can_be_refitted(
@@ -287,7 +358,7 @@ def test_what_can_be_planned_without_a_known_state_starts_at_rest(cheetah: Skill
         ),
         (
             {"prediction": {"momentum": True, "body_state": True}},
-            "'momentum' needs 'fields: [x, y]'",
+            "'momentum' needs 'fields: [x, y]' and 'frame: world', or 'fields: [x, y, yaw]'",
         ),
     ],
 )

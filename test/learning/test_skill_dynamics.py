@@ -1,13 +1,16 @@
+import dataclasses
 import math
 
 import numpy as np
+import pytest
 import torch
 
 from dads_ros.config import SkillPriorConfig
+from dads_ros.errors import ConfigError
 from dads_ros.learning.config import SkillDynamicsConfig, SymmetryConfig, TrainConfig
-from dads_ros.learning.skill_dynamics import SkillDynamics
+from dads_ros.learning.skill_dynamics import AxisDynamics, SkillDynamics
 from dads_ros.prediction import PredictionSpec
-from dads_ros.robot import RobotSpec
+from dads_ros.robot import RobotSpec, TopSpeedSpec
 
 
 def make(
@@ -31,6 +34,26 @@ def make(
         body_dim=body_dim,
         linear=linear,
     )
+
+
+TOP_SPEED = TopSpeedSpec(forward_mps=2.0, backward_mps=1.5, sideways_mps=1.0, turn_radps=3.0)
+HEADING = PredictionSpec(fields=("x", "y", "yaw"), frame="heading", steps=10)
+
+
+def heading_config(dim: int = 3, **settings: object) -> TrainConfig:
+    values = {"linear": True, "warm_start_m": (0.3, 0.2, 0.4)} | settings
+    return TrainConfig(
+        robot="ant",
+        skill_prior=SkillPriorConfig(kind="disc", dim=dim),
+        prediction=HEADING,
+        skill_dynamics=SkillDynamicsConfig(**values),  # type: ignore[arg-type]
+    )
+
+
+def make_axes(dim: int = 3, **settings: object) -> AxisDynamics:
+    """Predictions of the Ant over half a second."""
+    robot = dataclasses.replace(RobotSpec.load("ant"), top_speed=TOP_SPEED)
+    return AxisDynamics(heading_config(dim, **settings), robot)
 
 
 def test_log_prob_equals_the_mixture_of_gaussians_worked_in_numpy() -> None:
@@ -151,3 +174,85 @@ def test_predicted_observations_have_the_scale_of_their_first_changes() -> None:
     assert torch.allclose(q.sigma, expected, rtol=0.03)
     assert torch.allclose(q.scale[:2], torch.tensor([0.2, 0.2]))
     assert torch.allclose(q.scale[2:], 2.0 * expected[2:], rtol=0.03)
+
+
+def test_each_axis_begins_at_its_warm_start_and_leads_by_itself() -> None:
+    q, skill = make_axes(), torch.rand(9, 3) * 2 - 1
+    torch.testing.assert_close(q.mean(skill), skill * torch.tensor([0.3, 0.2, 0.4]))
+    flat = make_axes(2, warm_start_m=0.3).mean(skill[:, :2])  # no entry for a turn: none is wanted
+    torch.testing.assert_close(flat, torch.cat([0.3 * skill[:, :2], torch.zeros(9, 1)], dim=1))
+    free = SkillDynamics(heading_config(linear=False), RobotSpec.load("ant"))
+    assert torch.allclose(free.mean(skill), q.mean(skill), atol=0.02)
+
+
+def test_what_an_axis_leads_to_is_learned_each_way_for_itself() -> None:
+    q, skill = make_axes(), torch.rand(4000, 3) * 2 - 1
+    ahead, back = torch.tensor([0.9, 0.45, 1.2]), torch.tensor([0.6, 0.35, 0.8])
+    delta = torch.where(skill > 0.0, ahead, back) * skill + 0.1 * torch.randn(4000, 3)
+    for _ in range(200):
+        q.fit(delta, skill)
+    torch.testing.assert_close(q.reach, torch.stack([ahead, back]), rtol=0.0, atol=0.02)
+    torch.testing.assert_close(q.mean(skill), delta, rtol=0.0, atol=0.6)
+    assert q.speeds(0.5) == pytest.approx(
+        {
+            "wanted_forward_mps": 1.8,
+            "wanted_backward_mps": 1.2,
+            "wanted_sideways_mps": 0.8,
+            "wanted_turn_radps": 2.0,
+        },
+        abs=0.05,
+    )
+
+
+def test_no_axis_dies_and_none_runs_away() -> None:
+    """Half a second at top speed is 1, 0.75, 0.5 m and 1.5 rad."""
+    q, skill = make_axes(), torch.rand(1000, 3) * 2 - 1
+    delta = skill * torch.tensor([9.0, 0.0, 9.0])
+    for _ in range(300):
+        q.fit(delta, skill)
+    bounds = torch.tensor([[1.0, 0.2, 1.5], [0.75, 0.2, 1.5]])
+    torch.testing.assert_close(q.reach, bounds, rtol=0.0, atol=1e-3)
+    furthest, lagging = torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([[0.0, 1.0, 0.0]])
+    at_top = torch.tensor([[1.0, 0.0, 0.0]])
+    assert q.log_prob(at_top, furthest, 1.5) == pytest.approx(q.log_prob(at_top, furthest).item())
+    stretched = torch.tensor([[0.0, 0.3, 0.0]])
+    assert q.log_prob(stretched, lagging, 1.5) > q.log_prob(stretched, lagging) + 0.1
+
+
+def test_how_much_is_achieved_is_that_of_the_axis_that_lags_behind() -> None:
+    q, skill = make_axes(), torch.rand(1000, 3) * 2 - 1
+    delta = q.mean(skill) * torch.tensor([1.2, 0.9, 0.3])
+    assert q.achieved(delta, skill) == pytest.approx(0.3)
+
+
+def test_all_pairs_of_axes_equal_row_by_row() -> None:
+    q = make_axes()
+    delta, skill = torch.randn(6, 3) * 0.3, torch.rand(4, 3) * 2 - 1
+    pairs = q.log_prob_of_all(delta, skill, 1.3)
+    for i in range(4):
+        assert torch.allclose(pairs[i], q.log_prob(delta, skill[i].expand(6, 3), 1.3), atol=1e-4)
+
+
+def test_sigma_of_yaw_follows_the_turns() -> None:
+    q = make_axes(sigma_ratio=0.5, min_sigma_m=0.1, min_sigma_rad=0.2)
+    delta = torch.tensor([1.0, 1.0, 0.8]).expand(100, 3)
+    for size, expected in ((1.0, [0.5, 0.5, 0.4]), (0.01, [0.1, 0.1, 0.2])):
+        for _ in range(300):
+            q.adapt_sigma(size * delta)
+        assert torch.allclose(q.sigma, torch.tensor(expected), atol=1e-3)
+
+
+def test_what_axes_need_is_said() -> None:
+    ant = RobotSpec.load("ant")
+    with pytest.raises(ConfigError, match="add 'top_speed' to the file of robot 'ant'"):
+        AxisDynamics(heading_config(), ant)
+    with pytest.raises(ConfigError, match=r"allows \[0\.75, 0\.5, 1\.5\]: lower it"):
+        make_axes(warm_start_m=(0.8, 0.2, 0.4))
+    for wrong, words in (
+        ({"warm_start_m": 0.3}, r"'skill_dynamics\.warm_start_m' above 0 for each entry"),
+        ({"warm_start_m": (0.3, 0.0, 0.4)}, "above 0 for each entry"),
+        ({"warm_start_m": (0.3, 0.2)}, "has 2 numbers; expected one, or .* for x, y, yaw"),
+        ({"dim": 4}, "'skill_prior.dim' of at most 3"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            heading_config(**wrong)  # type: ignore[arg-type]

@@ -27,6 +27,7 @@ from dads_ros.learning.selection import COLLAPSE_ITERATIONS, CollapseDetector, S
 from dads_ros.learning.trainer import Trainer
 from dads_ros.observation import observation_slices
 from dads_ros.robot import RobotSpec
+from hovercraft import hovercraft_config
 
 ANT_OBSERVATION = RobotSpec.load("ant").observation
 
@@ -481,6 +482,32 @@ def test_the_warm_start_ends_when_the_skills_go_far_enough_or_its_steps_are_over
                 break
     assert over["near"].index(True) < over["far"].index(True)
     assert not over["far"][0]
+
+
+def test_every_axis_of_the_heading_is_learned_up_to_the_top_speed(tmp_path: Path) -> None:
+    trainer = Trainer(hovercraft_config(tmp_path, num_iterations=70), tmp_path / "run")
+    *_, last = run(trainer, 70)
+    assert 0.55 < last["wanted_forward_mps"] <= 1.2 and 0.5 < last["wanted_backward_mps"] <= 0.9
+    assert 0.31 < last["wanted_sideways_mps"] <= 0.6 and 0.5 < last["wanted_turn_radps"] <= 1.0
+    skills = np.repeat(np.eye(3, dtype=np.float32), 2, axis=0) * np.float32([[1], [-1]] * 3)
+    moved = trainer.agent.learned_skills().delta(skills)  # in half a second
+    for axis, least in enumerate((0.2, 0.1, 0.15)):
+        assert moved[2 * axis, axis] > least and moved[2 * axis + 1, axis] < -least
+
+
+def test_a_warm_start_without_end_keeps_what_is_wanted_while_the_exported_q_learns(
+    tmp_path: Path,
+) -> None:
+    pinned = {"skill_dynamics": {"warm_start_steps": 10**9, "warm_start_until": 100.0}}
+    trainer = Trainer(hovercraft_config(tmp_path, **pinned), tmp_path / "run")
+    agent, skill = trainer.agent, torch.eye(3)
+    fresh = [value.clone() for value in agent.q.parameters()]
+    *_, last = run(trainer, 15)
+    assert "q_loss" in last and not agent.warm_start_over
+    torch.testing.assert_close(
+        agent.reward_q.mean(skill), torch.diag(torch.tensor([0.2, 0.15, 0.2]))
+    )
+    assert not all(map(torch.equal, fresh, agent.q.parameters()))
 
 
 def test_noise_grows_from_the_first_robot_to_the_last(tmp_path: Path) -> None:

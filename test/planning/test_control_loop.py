@@ -53,13 +53,14 @@ def test_a_plan_starts_from_pose_velocity_and_observation(point_mass_bundle: Pat
         position=np.array([[1.0, 2.0, 0.0], [3.0, 4.0, 0.0]]),
         orientation=np.tile([half, 0.0, 0.0, half], (2, 1)),
         linear_velocity=np.array([[1.0, 0.0, 0.0], [1000.0, 0.0, 0.0]]),
+        angular_velocity=np.array([[0.0, 0.0, 0.5], [0.0, 0.0, -1000.0]]),
         joint_positions=np.zeros((2, len(robot.joints))),
         joint_velocities=np.zeros((2, len(robot.joints))),
     )
     start = plan_start(robot, state, np.zeros((2, robot.command_dim)))
     fast, ahead = robot.max_velocity, np.pi / 2.0
     np.testing.assert_allclose(
-        start[:, :5], [[1, 2, ahead, 0, 1], [3, 4, ahead, 0, fast]], atol=1e-9
+        start[:, :BODY], [[1, 2, ahead, 0, 1, 0.5], [3, 4, ahead, 0, fast, -fast]], atol=1e-9
     )
     assert start.shape == (2, BODY + policy_obs_dim(robot))
 

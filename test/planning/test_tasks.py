@@ -9,7 +9,8 @@ import pytest
 
 from dads_ros.config import CostsConfig, PlannerConfig, SkillPriorConfig
 from dads_ros.errors import PlanningError
-from dads_ros.planning.costs import PathCost, WaypointsCost, WeightedCosts, turned
+from dads_ros.observation import turned
+from dads_ros.planning.costs import PathCost, WaypointsCost, WeightedCosts
 from dads_ros.planning.obstacles import ObstacleMap
 from dads_ros.planning.skill_planner import SkillPlanner, robot_rngs
 from dads_ros.planning.tasks import Task, load_cost
