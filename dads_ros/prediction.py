@@ -31,6 +31,7 @@ the heading frame a velocity is forward, left and the yaw rate (rad/s), the mean
 heading at first and the other in those of the heading then: (N, D + 4) -> (N, 6), or (N, 7)."""
 
 PredictedField = Literal["x", "y", "yaw", ObservationField]
+Frame = Literal["world", "heading"]
 POSE_FIELDS = ("x", "y", "yaw")
 POSE, BODY = 3, 6
 """A plan's start: columns of the pose, then the velocity and the yaw rate, from BODY on
@@ -51,7 +52,7 @@ class PredictionSpec(Config):
         "yaw (rad), then any of the robot's observation; 'orientation' as the quaternion with w "
         "at least 0.",
     )
-    frame: Literal["world", "heading"] = setting(
+    frame: Frame = setting(
         "world", help="Axes of the predicted change of x and y: the world's, or the heading's."
     )
     steps: int = setting(

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from dads_ros.planning.costs import Candidates
 from dads_ros.planning.mppi import Rollout
+from dads_ros.prediction import Frame
 from dads_ros.skills import SkillSpace
 
 Float32 = NDArray[np.float32]
@@ -19,6 +20,7 @@ class Model:
     rollout: Rollout
     skill_space: SkillSpace
     fields: tuple[str, ...] = ("x", "y")
+    frame: Frame = "world"
     control_dt: float = 0.1
 
 

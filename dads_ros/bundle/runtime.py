@@ -14,7 +14,7 @@ from dads_ros.bundle.manifest import NETWORK_FILES, POLICY_FILE, BundleManifest
 from dads_ros.bundle.network import Float32, Network, NetworkFile, load_networks
 from dads_ros.isolation import one_line
 from dads_ros.observation import policy_obs_dim
-from dads_ros.prediction import BODY, MOMENTUM_INPUT
+from dads_ros.prediction import BODY, MOMENTUM_INPUT, Frame
 from dads_ros.robot import RobotSpec
 from dads_ros.skills import SkillSpace
 
@@ -47,6 +47,11 @@ class SkillBundle:
     def fields(self) -> tuple[str, ...]:
         """What the first columns of predictions are: x, y, perhaps yaw, and falls."""
         return self.manifest.prediction.columns
+
+    @property
+    def frame(self) -> Frame:
+        """Axes in which skills are meant: the world's, or the heading's."""
+        return self.manifest.prediction.frame
 
     @property
     def control_dt(self) -> float:

@@ -77,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
         bundle.rollout,
         driver.planner.skill_duration_steps,
         seed=args.seed,
+        frame=bundle.frame,
         num_skills=args.skills,
     )
     _write(prediction_figure(bundle.robot, skills), out / "prediction.png")

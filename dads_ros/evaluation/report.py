@@ -127,7 +127,7 @@ def _skill_figures(bundle: SkillBundle, driver: Driver) -> dict[str, Any]:
         driver.planner.skill_duration_steps,
     )
     skills, few, long = (
-        evaluate_skills(*parts, num_skills=num, steps=steps, **arguments)
+        evaluate_skills(*parts, frame=bundle.frame, num_skills=num, steps=steps, **arguments)
         for num, steps in (
             (GRID_SKILLS, GRID_STEPS),
             (BIN_SKILLS, GRID_STEPS),
@@ -139,7 +139,7 @@ def _skill_figures(bundle: SkillBundle, driver: Driver) -> dict[str, Any]:
         **evaluate_switching(*parts, **arguments).to_dict(),
         "xy_bins": count_xy_bins(few.tracks),
         "long_upright_fraction": 1.0 - float(long.fallen.mean()),
-        "long_displacement_m": float(long.distance.mean()),
+        "long_displacement_m": float(long.distance[long.leads_away].mean()),
         "long_directions": int((long.skills_per_sector() > 0).sum()),
         "skills_per_sector": skills.skills_per_sector().tolist(),
         **_ci95(skills.intervals()),

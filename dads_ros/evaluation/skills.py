@@ -1,9 +1,14 @@
 """What the skills do: hold each skill of a fixed grid, mean action, from a random yaw.
 
+Skills of the heading frame are seen from the heading that they began with. Where they have three
+entries, the third is for a turn: three in four of the grid are without it, and are judged by where
+they lead, the others turn on the spot, and are judged by how far.
+
 Policy and skill dynamics come as plain functions, so that training and bundles are measured by the
 same code. Shapes: N skills, R robots, T steps, D skill dimensions, O policy_obs, A actuators.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,8 +19,10 @@ from numpy.typing import NDArray
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import one_episode_env
 from dads_ros.evaluation.statistics import Interval, fraction_interval, ratio_interval
+from dads_ros.observation import turned
 from dads_ros.planning.control_loop import plan_start
 from dads_ros.planning.mppi import Rollout
+from dads_ros.prediction import Frame
 from dads_ros.skills import SkillSpace
 
 Float32 = NDArray[np.float32]
@@ -35,14 +42,25 @@ class SkillMetrics:
     skills: Float32
     """Shape (N, D)."""
     tracks: Array
-    """Base position x, y before the first and after each step, world frame, m. (N, T + 1, 2)."""
+    """Base position x, y before the first and after each step, m. Shape (N, T + 1, 2).
+
+    World frame; of skills of the heading frame as seen from the heading at the start."""
     predicted: Array
-    """Predicted x, y at P + 1 evenly spaced times of the track, world frame, m. (N, P + 1, 2)."""
+    """Predicted x, y at P + 1 evenly spaced times of the track, likewise. (N, P + 1, 2)."""
     flipped: NDArray[np.bool_]
     """The base z-axis points down at the end. Shape (N,)."""
     fall_step: NDArray[np.int64]
     """The first step after which the robot had fallen, as its robot file defines it; T + 1 where
     it never had. Shape (N,)."""
+    yaw_change: Array | None = None
+    """Yaw from start to end, rad, of skills of three entries in the heading frame. Shape (N,)."""
+
+    @functools.cached_property
+    def leads_away(self) -> NDArray[np.bool_]:
+        """All skills but those that turn on the spot. Shape (N,)."""
+        if self.yaw_change is None:
+            return np.ones(len(self.skills), bool)
+        return self.skills[:, 2] == 0.0
 
     @property
     def fallen(self) -> NDArray[np.bool_]:
@@ -51,7 +69,7 @@ class SkillMetrics:
 
     @functools.cached_property
     def displacement(self) -> Array:
-        """Displacement from start to end, world frame, m. Shape (N, 2)."""
+        """Displacement from start to end, m, in the axes of the tracks. Shape (N, 2)."""
         return self.tracks[:, -1] - self.tracks[:, 0]
 
     @property
@@ -73,31 +91,52 @@ class SkillMetrics:
 
     def skills_per_sector(self) -> NDArray[np.int64]:
         """Skills that end in each 30 degrees of direction, beyond 3 m. Shape (12,)."""
-        x, y = self.displacement[self.distance > SECTOR_DISTANCE_M].T
+        x, y = self.displacement[self.leads_away & (self.distance > SECTOR_DISTANCE_M)].T
         sector = np.floor(np.arctan2(y, x) / (2.0 * np.pi) * NUM_SECTORS).astype(int)
         return np.bincount(sector % NUM_SECTORS, minlength=NUM_SECTORS)
 
     def to_dict(self) -> dict[str, float]:
         """The figures as plain numbers."""
-        mean, fewest = float(self.distance.mean()), max(1, round(SECTOR_PART * len(self.skills)))
+        rows = self.leads_away
+        mean, fewest = float(self.distance[rows].mean()), max(1, round(SECTOR_PART * rows.sum()))
+        x = self.displacement[rows, 0]
         return {
             "sectors_3m": int((self.skills_per_sector() >= fewest).sum()),
             "mean_displacement_m": mean,
-            "max_displacement_m": float(self.distance.max()),
-            "min_x_m": float(self.displacement[:, 0].min()),
-            "max_x_m": float(self.displacement[:, 0].max()),
+            "max_displacement_m": float(self.distance[rows].max()),
+            "min_x_m": float(x.min()),
+            "max_x_m": float(x.max()),
             "flip_fraction": float(self.flipped.mean()),
             "skill_fall_fraction": float(self.fallen.mean()),
-            "prediction_error": float(self.error[:, -1].mean()) / max(mean, 1e-9),
+            "prediction_error": float(self.error[rows, -1].mean()) / max(mean, 1e-9),
+            **self._turns(),
+        }
+
+    def _turns(self) -> dict[str, float]:
+        """How far skills that turn on the spot turn, at length 1, and others without being told.
+
+        The part of the turns that is proportional to the skill: one who always turns alike does
+        not turn at will.
+        """
+        if self.yaw_change is None:
+            return {}
+        skill, turn = self.skills[~self.leads_away, 2], self.yaw_change[~self.leads_away]
+        slope = (skill * turn).sum() / np.maximum(np.square(skill).sum(), 1e-9)
+        drift = np.abs(self.yaw_change[self.leads_away]).mean()
+        return {
+            "turn_deg": abs(float(np.degrees(slope))),
+            "yaw_drift_deg": float(np.degrees(drift)),
         }
 
     def intervals(self) -> dict[str, Interval]:
         """95 % interval of each mean."""
         return {
-            "mean_displacement_m": ratio_interval(self.distance),
+            "mean_displacement_m": ratio_interval(self.distance[self.leads_away]),
             "flip_fraction": fraction_interval(self.flipped),
             "skill_fall_fraction": fraction_interval(self.fallen),
-            "prediction_error": ratio_interval(self.error[:, -1], self.distance),
+            "prediction_error": ratio_interval(
+                self.error[self.leads_away, -1], self.distance[self.leads_away]
+            ),
         }
 
 
@@ -132,6 +171,7 @@ def evaluate_skills(
     prediction_steps: int,
     *,
     seed: int,
+    frame: Frame = "world",
     delay_ms: float = 0.0,
     num_skills: int = 256,
     steps: int = 200,
@@ -146,6 +186,7 @@ def evaluate_skills(
         rollout: predictions of skill sequences.
         prediction_steps: control steps that one prediction spans.
         seed: of the start: uniform yaw, noise.
+        frame: that of the predictions.
         delay_ms: from state to command.
         num_skills: N.
         steps: T.
@@ -155,7 +196,10 @@ def evaluate_skills(
     env = one_episode_env(
         model, num_skills, steps, rng=rng, delay_ms=delay_ms, num_threads=num_threads
     )
-    skills = skill_space.grid(num_skills)
+    has_turn = frame == "heading" and _has_turns(skill_space)
+    skills = (
+        _grid_with_turns(skill_space, num_skills) if has_turn else skill_space.grid(num_skills)
+    )
     num_predictions = max(1, round(steps / prediction_steps))
     held = np.repeat(skills[:, None], num_predictions, axis=1)
     start = plan_start(model.spec, env.state, env.last_command)
@@ -163,6 +207,7 @@ def evaluate_skills(
 
     tracks = np.empty((num_skills, steps + 1, 2))
     tracks[:, 0] = start[:, :2]
+    yaw, yaw_change = start[:, 2], np.zeros(num_skills)
     flipped, ended = np.zeros((2, num_skills), bool)
     fall_step = np.full(num_skills, steps + 1)
     for step in range(1, steps + 1):
@@ -171,11 +216,33 @@ def evaluate_skills(
         ended |= env.diverged
         position = np.where(ended[:, None], tracks[:, step - 1], env.state.position[:, :2])
         tracks[:, step] = position
+        last, yaw = yaw, np.where(ended, yaw, env.state.yaw())
+        yaw_change += np.remainder(yaw - last + np.pi, 2.0 * np.pi) - np.pi
         flipped = np.where(ended, flipped, env.state.up_z() < 0.0)
         has_fallen = env.diverged | (env.state.has_fallen(model.spec) & ~ended)
         fall_step[has_fallen] = np.minimum(fall_step[has_fallen], step)
         ended |= env.terminated
-    return SkillMetrics(skills, tracks, predicted, flipped, fall_step)
+    if frame == "heading":
+        origin, back = tracks[:, :1].copy(), -start[:, 2:3]
+        tracks, predicted = (turned(places - origin, back) for places in (tracks, predicted))
+    return SkillMetrics(
+        skills, tracks, predicted, flipped, fall_step, yaw_change if has_turn else None
+    )
+
+
+def _has_turns(skill_space: SkillSpace) -> bool:
+    """Whether the skills of a bundle in the heading frame have an entry for a turn."""
+    return skill_space.dim == 3 and skill_space.config.kind != "discrete"
+
+
+def _grid_with_turns(skill_space: SkillSpace, num: int) -> Float32:
+    """Skills that cover those without a turn evenly; a quarter turn on the spot. (num, 3)."""
+    flat = SkillSpace(dataclasses.replace(skill_space.config, dim=2))
+    skills, num_turns = np.zeros((num, 3), np.float32), num // 4
+    skills[: num - num_turns, :2] = flat.grid(num - num_turns)
+    lengths = (np.arange(num_turns) // 2 + 1) / max(1, (num_turns + 1) // 2)
+    skills[num - num_turns :, 2] = lengths * (-1.0) ** np.arange(num_turns)
+    return skills
 
 
 def evaluate_switching(

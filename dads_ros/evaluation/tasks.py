@@ -25,6 +25,7 @@ GOAL_RANGE_M = 15.0
 NUM_WAYPOINTS, LEG_M, VISITED_M, TURN_M = 5, 10.0, 1.0, 0.75
 PATH_SIZE_M, PATH_POINTS, PATH_END_M = 8.0, 400, 0.5
 COMMAND_S, WINDOW_S, SETTLE_S = 5.0, 1.0, 2.0
+POSE_RANGE_M = 4.0
 FIELD_M, FIELD_WIDTH_M, FIELD_DISTANCE_M, FILLED = 10.0, 20.0, 2.0, 0.15
 BOX_M, RESOLUTION_M = (0.5, 1.5), 0.1
 STAND_STEPS, RUN_UP_S, PUSH_M_S = 1000, 3.0, 0.5
@@ -42,6 +43,8 @@ class EvaluationTask(NamedTuple):
     evaluate: Callable[[Driver, int, int], Values]
     """From the driver, the number of robots and the number of steps."""
     steps: int = GOAL_STEPS
+    needs_yaw: bool = False
+    """Nothing for a bundle that predicts none."""
 
     def num_steps(self, spec: RobotSpec) -> int:
         """T of a robot."""
@@ -51,9 +54,14 @@ class EvaluationTask(NamedTuple):
 def evaluate_task(name: str, driver: Driver, num: int, steps: int) -> Values:
     """Figures of one of ``TASKS`` over ``num`` robots with a task of their own each.
 
-    Raises: ConfigError where the robot cannot do it at all.
+    Raises: ConfigError where the robot or the bundle cannot do it at all.
     """
     task, spec = TASKS[name], driver.model.spec
+    if task.needs_yaw and "yaw" not in driver.skills.fields:
+        raise ConfigError(
+            f"task '{name}' needs a bundle that predicts yaw; this one predicts "
+            f"{', '.join(driver.skills.fields)}: train with 'prediction.fields: [x, y, yaw]'"
+        )
     if task.needs_plane and not spec.ground_axes.all():
         raise ConfigError(
             f"task '{name}' needs a robot that moves in the plane; '{spec.name}' moves on a line: "
@@ -65,6 +73,94 @@ def evaluate_task(name: str, driver: Driver, num: int, steps: int) -> Values:
 def _goal(driver: Driver, num: int, steps: int) -> Values:
     goals = sample_goals(driver.model.spec, num, GOAL_RANGE_M, driver.seed)
     return evaluate_goals(driver, goals, steps).values
+
+
+def _pose(driver: Driver, num: int, steps: int) -> Values:
+    """A goal nearby, and a heading to take there."""
+    rng = _rng(driver, num)
+    goals, headings = (
+        rng.uniform(-POSE_RANGE_M, POSE_RANGE_M, (num, 2)),
+        rng.uniform(-np.pi, np.pi, num),
+    )
+    drive = driver.drive(Task(goals=goals, headings=headings), num, steps)
+    near = drive.is_up & (length(drive.tracks[:, -1] - goals) < _REACHED_M)
+    error_deg = np.degrees(np.abs(_wrapped(drive.yaws[:, -1] - headings)))
+    return {
+        "goal_fraction_05m": near,
+        "heading_error_deg": error_deg[near] if near.any() else None,
+        "pose_fraction_05m_20deg": near & (error_deg < 20.0),
+        "fall_fraction": drive.fell,
+    }
+
+
+def _twist(driver: Driver, num: int, steps: int) -> Values:
+    """Forward, left and a turn at once, as a joystick or Nav2 sends them to a base with a front.
+
+    Constant in base_link for a while, in random parts: their root sum of squares is half or all of
+    what is possible along each axis alone.
+    """
+    rng, dt = _rng(driver, num), driver.model.spec.control_dt
+    per_command, windows = _windows("twist", driver.model.spec, steps)
+    full, shape = full_twist(driver), (num, -(-steps // per_command))
+    parts = rng.standard_normal((*shape, 3))
+    parts *= rng.choice([0.5, 1.0], shape)[..., None] / length(parts)[..., None]
+    commands = parts * full
+
+    def change(task: Task, step: int, state: RobotState) -> None:
+        now = commands[:, step // per_command]
+        task.velocities, task.yaw_rates = now[:, :2], now[:, 2]
+
+    task = Task(velocities=commands[:, 0, :2], yaw_rates=commands[:, 0, 2])
+    drive = driver.drive(task, num, steps, change)
+    turns = _wrapped(np.diff(drive.yaws, axis=1))
+    velocity = turned(np.diff(drive.tracks, axis=1), -drive.yaws[:, :-1] - 0.5 * turns) / dt
+    errors = []
+    for window in windows:
+        wanted, rows = commands[:, window.command], window.steps
+        off = length(velocity[:, rows].mean(axis=1) - wanted[:, :2])
+        errors.append([off, np.abs(turns[:, rows].mean(axis=1) / dt - wanted[:, 2])])
+    error = np.array(errors).transpose(1, 2, 0)  # (2, R, windows)
+    settled = error[..., [window.is_settled for window in windows]]
+    return {
+        "velocity_error_mps": error[0].mean(axis=1),
+        "yaw_rate_error_radps": error[1].mean(axis=1),
+        "velocity_error_settled_mps": settled[0].mean(axis=1) if settled.size else None,
+        "yaw_rate_error_settled_radps": settled[1].mean(axis=1) if settled.size else None,
+        "full_forward_mps": float(full[0]),
+        "full_sideways_mps": float(full[1]),
+        "full_turn_radps": float(full[2]),
+        "fall_fraction": drive.fell,
+    }
+
+
+def _wrapped(angles: Array) -> Array:
+    """Into [-pi, pi)."""
+    return np.remainder(angles + np.pi, 2.0 * np.pi) - np.pi
+
+
+class _Window(NamedTuple):
+    """Steps over which a velocity is a mean."""
+
+    steps: slice
+    command: int
+    """The one that holds meanwhile."""
+    is_settled: bool
+    """It held in the window before as well."""
+
+
+def _windows(name: str, spec: RobotSpec, steps: int) -> tuple[int, list[_Window]]:
+    """Steps of one command, and the windows that lie in one. Raises: ConfigError when none."""
+    per_command, per_window = (max(1, round(s / spec.control_dt)) for s in (COMMAND_S, WINDOW_S))
+    if steps < per_window:
+        raise ConfigError(
+            f"task '{name}' takes {steps} steps; its mean velocities need at least {per_window}"
+        )
+    windows = []
+    for start in range(0, steps - per_window + 1, per_window):
+        index, after = divmod(start, per_command)
+        if after + per_window <= per_command:  # else half under the next command
+            windows.append(_Window(slice(start, start + per_window), index, after > 0))
+    return per_command, windows
 
 
 def _waypoints(driver: Driver, num: int, steps: int) -> Values:
@@ -154,11 +250,7 @@ def _velocity(driver: Driver, num: int, steps: int) -> Values:
     As whatever steers a robot by its pose sends it: in base_link, turned by the yaw of the moment.
     """
     rng, dt = _rng(driver, num), driver.model.spec.control_dt
-    per_command, per_window = (max(1, round(s / dt)) for s in (COMMAND_S, WINDOW_S))
-    if steps < per_window:
-        raise ConfigError(
-            f"task 'velocity' takes {steps} steps; its mean velocities need at least {per_window}"
-        )
+    per_command, windows = _windows("velocity", driver.model.spec, steps)
     speed, shape = full_speed(driver), (num, -(-steps // per_command))
     commands = _directions(driver.model, shape, rng)
     is_full = rng.random(shape) < 0.5
@@ -169,23 +261,19 @@ def _velocity(driver: Driver, num: int, steps: int) -> Values:
 
     drive = driver.drive(Task(velocities=commands[:, 0]), num, steps, change)
     velocity = np.diff(drive.tracks, axis=1) / dt
-    errors, fast, settled = [], [], []
-    for start in range(0, steps - per_window + 1, per_window):
-        index, after = divmod(start, per_command)
-        if after + per_window > per_command:  # half under the next command
-            continue
-        wanted = commands[:, index]
-        mean = velocity[:, start : start + per_window].mean(axis=1)
+    errors = []
+    for window in windows:
+        wanted = commands[:, window.command]
+        mean = velocity[:, window.steps].mean(axis=1)
         errors.append(length(mean - wanted) / length(wanted))
-        fast.append(is_full[:, index])
-        settled.append(after > 0)
-    error, is_fast = np.array(errors).T, np.array(fast).T  # (R, windows)
-    is_settled = np.array(settled)
+    error = np.array(errors).T  # (R, windows)
+    is_fast = is_full[:, [window.command for window in windows]]
+    is_settled = np.array([window.is_settled for window in windows])
     return {
         "velocity_error": error.mean(axis=1),
         "velocity_error_half": _mean_of(error, ~is_fast),
         "velocity_error_full": _mean_of(error, is_fast),
-        "velocity_error_settled": error[:, is_settled].mean(axis=1) if any(settled) else None,
+        "velocity_error_settled": error[:, is_settled].mean(axis=1) if is_settled.any() else None,
         "velocity_wobble": velocity_wobble(driver, [0.5 * speed, speed]),
         "full_speed_mps": speed,
         "fall_fraction": drive.fell,
@@ -201,22 +289,37 @@ def _mean_of(values: Array, which: NDArray[np.bool_]) -> Array | None:
 
 
 def full_speed(driver: Driver) -> float:
-    """What is predicted to be possible in every direction with the skills planned over, m/s.
-
-    After a second that it takes to get there.
-    """
-    space, model = driver.skills.skill_space, driver.model
-    skills = space.clip(space.grid(_NUM_SKILLS), driver.planner.skill_range)
-    steps = 1.0 / model.spec.control_dt
-    start = np.zeros((len(skills), 3))
-    held = np.repeat(skills[:, None], 2, axis=1)
-    ends = np.diff(driver.skills.rollout(start, held, steps)[:, 1:, :2], axis=1)[:, 0]
+    """What is predicted to be possible in every direction with the skills planned over, m/s."""
+    ends, model = _full_speeds(driver)[:, :2], driver.model
     if model.spec.ground_axes.all():
         angles = np.linspace(0.0, 2.0 * np.pi, _NUM_DIRECTIONS, endpoint=False)
         directions = np.stack([np.cos(angles), np.sin(angles)])
     else:
         directions = np.outer(model.spec.ground_axes, [1.0, -1.0])
     return float((ends @ directions).max(axis=0).min())
+
+
+def full_twist(driver: Driver) -> Array:
+    """What is predicted to be possible both ways: forward, left (m/s), in a turn (rad/s). (3,)."""
+    speeds = _full_speeds(driver)
+    return np.minimum(speeds.max(axis=0), -speeds.min(axis=0))
+
+
+def _full_speeds(driver: Driver) -> Array:
+    """Predicted for skills planned over: x, y (m/s) and, if predicted, yaw (rad/s) in a second.
+
+    After another that it takes to get there, and, in the heading frame, as seen from the heading
+    halfway. Shape (N, 2) or (N, 3).
+    """
+    space, columns = driver.skills.skill_space, 3 if "yaw" in driver.skills.fields else 2
+    skills = space.clip(space.grid(_NUM_SKILLS), driver.planner.skill_range)
+    held = np.repeat(skills[:, None], 2, axis=1)
+    steps = 1.0 / driver.model.spec.control_dt
+    predicted = driver.skills.rollout(np.zeros((len(skills), 3)), held, steps)
+    speeds = np.diff(predicted[:, 1:, :columns], axis=1)[:, 0].astype(float)
+    if driver.skills.frame == "heading":
+        speeds[:, :2] = turned(speeds[:, :2], -predicted[:, 1:, 2].mean(axis=1))
+    return speeds
 
 
 def velocity_wobble(driver: Driver, speeds: Sequence[float]) -> Array:
@@ -239,11 +342,12 @@ def velocity_wobble(driver: Driver, speeds: Sequence[float]) -> Array:
         driver.skills.rollout,
         settle + held,
         seed=driver.seed,
+        frame=driver.skills.frame,
         delay_ms=driver.delay_ms,
         steps=settle + held,
         num_threads=driver.num_threads,
     )
-    tracks = found.tracks[~found.fallen]
+    tracks = found.tracks[found.leads_away & ~found.fallen]
     means = np.diff(tracks[:, settle::window], axis=1) / (window * dt)
     own = means.mean(axis=1)
     wobble = length(means - own[:, None]).mean(axis=1) / np.maximum(length(own), 1e-6)
@@ -329,6 +433,8 @@ TASKS: Mapping[str, EvaluationTask] = {
     "waypoints": EvaluationTask(60.0, False, _waypoints),
     "path": EvaluationTask(45.0, True, _path),
     "velocity": EvaluationTask(40.0, False, _velocity),
+    "pose": EvaluationTask(20.0, True, _pose, needs_yaw=True),
+    "twist": EvaluationTask(40.0, True, _twist, needs_yaw=True),
     "obstacles": EvaluationTask(30.0, True, _obstacles),
     "stand": EvaluationTask(None, False, _stand, STAND_STEPS),
 }

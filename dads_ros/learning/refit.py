@@ -18,7 +18,7 @@ import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ from dads_ros.learning.config import CollectConfig
 from dads_ros.learning.networks import mlp, one_thread
 from dads_ros.learning.onnx_file import check_parity, write_onnx
 from dads_ros.observation import turned
-from dads_ros.prediction import MOMENTUM_INPUT
+from dads_ros.prediction import MOMENTUM_INPUT, Frame
 from dads_ros.robot import RobotSpec
 from dads_ros.skills import SkillSpace
 
@@ -155,7 +155,7 @@ def watch(
     skill_space: SkillSpace,
     policy: Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.floating]],
     *,
-    frame: Literal["world", "heading"] = "world",
+    frame: Frame = "world",
     seed: int,
     delay_ms: tuple[float, float],
 ) -> Motion:

@@ -1,6 +1,7 @@
 """Selection: which of a run's skills are kept, and when the run has lost them."""
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -39,7 +40,9 @@ class ScoredSkills:
     In metres; of the shortest and the longest delay of training, the lower one. Displacement
     alone swings from evaluation to evaluation; what is exported should not. A robot that fell is
     lost for all that follows, hence the power; falls are those under one skill or under skills
-    that change all the time, whichever are more.
+    that change all the time, whichever are more. Where skills have an entry for a turn, the
+    displacement of those without it is multiplied by how far the others turn, rad: both are
+    wanted.
     """
 
     score: float
@@ -69,7 +72,10 @@ class Selection:
             delay_ms: from state to command.
             num_skills: size of the grid.
         """
-        return self._measured(evaluate_skills, skills, delay_ms=delay_ms, num_skills=num_skills)
+        frame = self._config.prediction.frame
+        return self._measured(
+            evaluate_skills, skills, frame=frame, delay_ms=delay_ms, num_skills=num_skills
+        )
 
     def evaluate_switching(self, skills: LearnedSkills, delay_ms: float = 0.0) -> SwitchMetrics:
         """The same while skills change as often as predictions allow."""
@@ -91,7 +97,8 @@ class Selection:
             right = max(0.0, 1.0 - at_delay["prediction_error"])
             falls = max(at_delay["skill_fall_fraction"], at_delay["switch_fall_fraction"])
             upright = (1.0 - falls) ** 5
-            scores.append(at_delay["mean_displacement_m"] * right * upright)
+            turn = math.radians(at_delay["turn_deg"]) if "turn_deg" in at_delay else 1.0
+            scores.append(at_delay["mean_displacement_m"] * turn * right * upright)
             metrics |= {key + suffix: value for key, value in at_delay.items()}
         score = min(scores)
         now = ScoredSkills(score, iteration, metrics | {"score": score}, skills)
@@ -128,7 +135,7 @@ class Selection:
             self.best = ScoredSkills(*best, skills)
 
     def _measured(
-        self, evaluate: Callable[..., MetricsT], skills: LearnedSkills, **settings: float
+        self, evaluate: Callable[..., MetricsT], skills: LearnedSkills, **settings: object
     ) -> MetricsT:
         """What one of the functions of ``evaluation.skills`` finds."""
         prediction = self._config.prediction

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from dads_ros.config import PlannerConfig
 from dads_ros.planning.costs import Candidates, Cost
+from dads_ros.prediction import Frame
 from dads_ros.skills import SkillSpace
 
 Float32 = NDArray[np.float32]
@@ -42,6 +43,10 @@ class SkillModel(Protocol):
     @property
     def fields(self) -> tuple[str, ...]:
         """What the first predicted columns are: x, y and perhaps yaw, or falls."""
+
+    @property
+    def frame(self) -> Frame:
+        """Axes in which skills are meant: the world's, or the heading's."""
 
     @property
     def control_dt(self) -> float:

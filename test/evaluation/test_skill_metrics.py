@@ -19,6 +19,7 @@ from dads_ros.evaluation.statistics import fraction_interval, ratio_interval
 from dads_ros.prediction import PredictionSpec
 from dads_ros.robot import RobotSpec
 from dads_ros.skills import SkillSpace
+from hovercraft import SPEED
 
 
 def metrics_of(ends: np.ndarray, **changes: np.ndarray) -> SkillMetrics:
@@ -139,6 +140,48 @@ def test_a_heading_frame_prediction_starts_from_the_yaw_of_each_robot() -> None:
     np.testing.assert_allclose(np.linalg.norm(predicted, axis=1), 1.0)
     assert np.std(np.arctan2(*predicted.T)) > 0.5
     assert metrics.distance.max() < 0.5
+
+
+def test_skills_of_the_heading_are_seen_from_it_and_turns_by_themselves(
+    hovercraft_bundle: Path,
+) -> None:
+    """From any yaw: forward is +x, and a turn of 1.2 rad/s is nearly twice around in 10 s."""
+    bundle = SkillBundle(hovercraft_bundle)
+    metrics = evaluate_skills(
+        RobotModel(bundle.robot),
+        bundle.skill_space,
+        bundle.command,
+        bundle.rollout,
+        5,
+        seed=0,
+        frame=bundle.frame,
+        num_skills=64,
+        steps=100,
+    )
+    away = metrics.leads_away
+    assert away.sum() == 48 and (metrics.skills[away, 2] == 0.0).all()
+    assert metrics.yaw_change is not None
+    np.testing.assert_allclose(metrics.skills[~away, :2], 0.0)
+    lengths = np.sort(metrics.skills[~away, 2])
+    np.testing.assert_allclose(lengths, [*np.arange(-8, 0) / 8, *np.arange(1, 9) / 8])
+    expected = 10.0 * metrics.skills[away, :2] * SPEED[:2]
+    np.testing.assert_allclose(metrics.displacement[away], expected, atol=0.8)
+    values = metrics.to_dict()
+    assert values["turn_deg"] == pytest.approx(np.degrees(12.0), rel=0.06)
+    assert values["yaw_drift_deg"] < 3.0
+    assert values["mean_displacement_m"] == pytest.approx(metrics.distance[away].mean())
+    assert values["prediction_error"] < 0.2
+    assert values["max_x_m"] > 8.0 and values["min_x_m"] < -8.0
+
+
+def test_who_always_turns_alike_does_not_turn_at_will() -> None:
+    skills = np.zeros((8, 3), np.float32)
+    skills[4:, 2] = [1.0, -1.0, 0.5, -0.5]
+    spinning = metrics_of(np.ones((8, 2)), skills=skills, yaw_change=np.full(8, np.pi))
+    assert spinning.to_dict()["turn_deg"] == pytest.approx(0.0)
+    assert spinning.to_dict()["yaw_drift_deg"] == pytest.approx(180.0)
+    willing = metrics_of(np.ones((8, 2)), skills=skills, yaw_change=1.0 + 2.0 * skills[:, 2])
+    assert willing.to_dict()["turn_deg"] == pytest.approx(np.degrees(2.0))
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:

@@ -23,12 +23,13 @@ from dads_ros.evaluation.tasks import (
     cross_track,
     evaluate_task,
     full_speed,
+    full_twist,
     random_field,
     velocity_wobble,
 )
 from dads_ros.robot import RobotSpec
 from dads_ros.skills import SkillSpace
-from skill_models import Model, linear_rollout
+from skill_models import Model, linear_rollout, turning_rollout
 
 
 def driver_of(bundle: SkillBundle, **settings: object) -> Driver:
@@ -43,6 +44,7 @@ def figures(point_mass_bundle: Path) -> dict[str, dict[str, float | None]]:
     return {
         name: means(evaluate_task(name, driver, 6, task.num_steps(spec)))
         for name, task in TASKS.items()
+        if not task.needs_yaw
     }
 
 
@@ -133,6 +135,41 @@ def test_full_speed_is_what_is_possible_in_every_direction() -> None:
     )
     # |z| metres in 10 of the 20 control steps of a second
     assert full_speed(driver) == pytest.approx(0.5 * 2.0, rel=0.05)
+
+
+def test_full_speed_is_seen_from_the_heading() -> None:
+    """A turn makes nobody faster sideways."""
+
+    def ahead_only(start: np.ndarray, skills: np.ndarray, steps: float) -> np.ndarray:
+        return turning_rollout(1.5)(start, skills * np.float32([1.0, 0.3, 1.0]), steps)
+
+    space = SkillSpace(SkillPriorConfig(kind="box", dim=3))
+    model = RobotModel(RobotSpec.load("ant"))
+    skills = Model(ahead_only, space, ("x", "y", "yaw"), "heading", model.spec.control_dt)
+    planner = PlannerConfig(skill_range=1.0)
+    driver = Driver(model=model, policy=lambda obs, z: obs, skills=skills, planner=planner, seed=0)
+    # Metres in 10 of the 20 control steps of a second.
+    assert full_speed(driver) == pytest.approx(2.0 * 0.3, rel=0.1)
+    np.testing.assert_allclose(full_twist(driver), [2.0, 0.6, 3.0], rtol=0.1)
+
+
+def test_a_base_with_a_front_follows_twists_and_takes_up_headings(
+    hovercraft_bundle: Path,
+) -> None:
+    driver = driver_of(SkillBundle(hovercraft_bundle))
+    pose = means(evaluate_task("pose", driver, 8, 200))
+    assert pose["goal_fraction_05m"] == 1.0 and pose["pose_fraction_05m_20deg"] == 1.0
+    assert pose["heading_error_deg"] is not None and pose["heading_error_deg"] < 12.0
+    twist = means(evaluate_task("twist", driver, 8, 200))
+    assert twist["velocity_error_settled_mps"] < 0.1 < twist["full_sideways_mps"]
+    assert twist["yaw_rate_error_settled_radps"] < 0.1 < twist["full_turn_radps"]
+    assert twist["yaw_rate_error_settled_radps"] < twist["yaw_rate_error_radps"]
+
+
+def test_headings_need_a_bundle_that_predicts_yaw(point_mass_bundle: Path) -> None:
+    driver = driver_of(SkillBundle(point_mass_bundle))
+    with pytest.raises(ConfigError, match=r"'pose' needs a bundle that predicts yaw; .* x, y:"):
+        evaluate_task("pose", driver, 2, 40)
 
 
 def test_wobble_is_that_of_a_skill_that_is_held(point_mass_bundle: Path) -> None:

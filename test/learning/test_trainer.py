@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.config import read_yaml
+from dads_ros.envs.model import RobotModel
 from dads_ros.errors import CheckpointError, ConfigError, StorageError, TrainingError
 from dads_ros.evaluation.skills import SkillMetrics
 from dads_ros.files import atomic_write, only_trainer, share_folder, source_commit
@@ -27,7 +28,7 @@ from dads_ros.learning.selection import COLLAPSE_ITERATIONS, CollapseDetector, S
 from dads_ros.learning.trainer import Trainer
 from dads_ros.observation import observation_slices
 from dads_ros.robot import RobotSpec
-from hovercraft import hovercraft_config
+from hovercraft import hovercraft_config, write_hovercraft_bundle
 
 ANT_OBSERVATION = RobotSpec.load("ant").observation
 
@@ -223,6 +224,16 @@ def test_the_score_is_that_of_the_delay_that_does_worse(tmp_path: Path) -> None:
     assert metrics["prediction_error"] == evaluate(trainer).to_dict()["prediction_error"]
     delayed = evaluate(trainer, 40.0).to_dict()["prediction_error"]
     assert metrics["prediction_error_delayed"] == delayed
+
+
+def test_where_skills_turn_the_score_wants_both(tmp_path: Path) -> None:
+    bundle = SkillBundle(write_hovercraft_bundle(tmp_path / "bundle"))
+    selection = Selection(RobotModel(bundle.robot), hovercraft_config(tmp_path))
+    now, held = selection.judge(bundle, 8)  # type: ignore[arg-type]
+    figures = now.metrics
+    assert (~held.leads_away).sum() == 12 and figures["skill_fall_fraction"] == 0.0
+    goes = figures["mean_displacement_m"] * (1.0 - figures["prediction_error"])
+    assert goes > 1.0 and now.score == pytest.approx(goes * np.radians(figures["turn_deg"]))
 
 
 def test_schedules_change_over_the_last_half() -> None:
