@@ -12,6 +12,7 @@ from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.cli.arguments import check_numbers
 from dads_ros.config import CostsConfig, PlannerConfig
 from dads_ros.errors import ConfigError, StorageError
+from dads_ros.evaluation.perturbations import PERTURBATIONS
 from dads_ros.evaluation.report import evaluate_bundle
 from dads_ros.evaluation.tasks import TASKS
 from dads_ros.files import find_file, make_output_folder, user_path
@@ -35,6 +36,13 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401
     parser.add_argument("--robot", help="robot file that the bundle must fit; its MJCF is used")
     parser.add_argument(
         "--task", nargs="+", choices=TASKS, default=[], help="measure these instead"
+    )
+    parser.add_argument(
+        "--perturb",
+        nargs="+",
+        choices=[*PERTURBATIONS, "all"],
+        default=[],
+        help="measure the tasks also with each of these: other bodies, grounds, sensors, delays",
     )
     parser.add_argument(
         "--goals", type=int, default=256, help="goals, or tasks of each kind; one robot each"
@@ -99,6 +107,7 @@ def run(args: argparse.Namespace) -> int:
         costs=costs,
         robot=robot,
         tasks=args.task,
+        perturbations=list(PERTURBATIONS) if "all" in args.perturb else args.perturb,
         num_goals=args.goals,
         steps=args.steps,
         goal_range_m=args.goal_range,
@@ -126,7 +135,7 @@ def _table(report: dict[str, Any]) -> str:
         if key in ("planner", "costs"):
             continue
         if isinstance(value, dict):
-            lines += ["", f"task {key}", _table(value)]
+            lines += ["", f"task {key}" if key in TASKS else key, _table(value)]
             continue
         if key.endswith("_ci95"):
             continue

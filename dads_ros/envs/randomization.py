@@ -70,7 +70,14 @@ class DomainRandomization(Config):
         """A model for each robot; all the same one where no body or ground varies. Length N."""
         if self.of_bodies == DomainRandomization():
             return [model.mj_model] * num
-        base = model if self.ground_m == 0.0 else RobotModel(model.spec, uneven_ground=True)
+        base = model
+        if self.ground_m > 0.0:
+            if model.spec.base.kind != "free":
+                raise ConfigError(
+                    f"uneven ground needs 'base.kind: free'; robot '{model.spec.name}' is "
+                    f"{model.spec.base.kind}"
+                )
+            base = RobotModel(model.spec, uneven_ground=True)
         return [self._varied(base, rng) for _ in range(num)]
 
     def _varied(self, model: RobotModel, rng: np.random.Generator) -> mujoco.MjModel:

@@ -287,7 +287,7 @@ def one_episode_env(
     steps: int,
     *,
     rng: np.random.Generator,
-    delay_ms: float = 0.0,
+    delay_ms: float | tuple[float, float] = 0.0,
     randomization: DomainRandomization | None = None,
     num_threads: int | None = None,
 ) -> VectorEnv:
@@ -298,7 +298,7 @@ def one_episode_env(
         num_envs: N.
         steps: T.
         rng: source of the starts.
-        delay_ms: from state to command, the same for all.
+        delay_ms: from state to command, the same for all; or a range of which each has one.
         randomization: of bodies and of what is sensed.
         num_threads: of the physics; all available cores by default.
     """
@@ -307,7 +307,7 @@ def one_episode_env(
         num_envs,
         rng=rng,
         episode_steps=steps + 1,
-        delay_ms=(delay_ms, delay_ms),
+        delay_ms=delay_ms if isinstance(delay_ms, tuple) else (delay_ms, delay_ms),
         randomization=randomization,
         num_threads=num_threads or available_cores(),
     )

@@ -15,6 +15,7 @@ from dads_ros.envs.model import RobotModel
 from dads_ros.envs.randomization import DomainRandomization
 from dads_ros.envs.vector_env import one_episode_env
 from dads_ros.errors import PlanningError
+from dads_ros.evaluation.statistics import Values
 from dads_ros.observation import RobotState
 from dads_ros.planning.control_loop import Policy
 from dads_ros.planning.controller import Errand, SkillController, make_loop
@@ -22,6 +23,7 @@ from dads_ros.planning.mppi import SkillModel
 from dads_ros.planning.tasks import Task, load_cost
 
 Array = NDArray[np.float64]
+PUSH_PERIOD_S = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,15 @@ class Drive:
     """The robot counted as fallen at some step. Shape (R,)."""
     is_up: NDArray[np.bool_]
     """At the end it counts as fallen no more, and no fall has ended its episode. Shape (R,)."""
+    body: Values
+    """How bodies moved, of a robot file with ``body_limits``: part of its range by which a command
+    changed in a control step, and the part of the control steps in which each limit was exceeded;
+    while the robot was up. Shape (R,) each."""
+
+    @property
+    def health(self) -> Values:
+        """What every task reports: falls, and how bodies moved. Shape (R,) each."""
+        return {"fall_fraction": self.fell, **self.body}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +65,12 @@ class Driver:
     seed: int
     """Of the start (uniform yaw, noise; ``default_rng(seed)``) and of the planner's samples
     (``robot_rngs(seed, R)``)."""
-    delay_ms: float = 0.0
-    """From state to command."""
+    delay_ms: float | tuple[float, float] = 0.0
+    """From state to command; or a range of which each robot has one."""
     randomization: DomainRandomization | None = None
     """Of bodies and of what is sensed."""
+    push_mps: float = 0.0
+    """Every PUSH_PERIOD_S each robot is made so much faster."""
     num_threads: int | None = None
     """Of the physics; all available cores by default."""
     progress: Callable[[int], None] = lambda step: None
@@ -111,6 +124,9 @@ class Driver:
         tracks[:, 0], yaws[:, 0] = env.state.position[:, :2], env.state.yaw()
         commands = np.empty((steps, num, spec.command_dim))
         fell, ended = env.state.has_fallen(spec), np.zeros(num, bool)
+        low, high = spec.command_limits
+        exceeded, rate = np.zeros((num, len(env.limit_names))), np.zeros(num)
+        steps_up = np.zeros(num)
         for step in range(steps):
             if step == stand_after:
                 controller.turn_to(None)
@@ -120,8 +136,14 @@ class Driver:
             if controller.plan_error:
                 raise PlanningError(controller.plan_error)
             assert answer is not None  # no stamp comes twice here
-            env.step(answer.result.command, pushes.get(step))
+            before = env.last_command.copy()
+            push = self._push(step, num) + pushes.get(step, 0.0)
+            env.step(answer.result.command, push if push.any() else None)
             commands[step] = env.last_command
+            is_up = ~(ended | env.terminated)
+            steps_up += is_up
+            exceeded += is_up[:, None] * (env.exceeded > 0.0)
+            rate += is_up * (np.abs(commands[step] - before) / (high - low)).mean(axis=1)
             # A robot whose episode ended stays where it was; the next step would reset it.
             ended |= env.terminated
             position, yaw = env.state.position[:, :2], env.state.yaw()
@@ -130,4 +152,20 @@ class Driver:
             fell |= ended | env.state.has_fallen(spec)
             self.progress(step + 1)
         is_up = ~(ended | env.state.has_fallen(spec))
-        return Drive(tracks=tracks, yaws=yaws, commands=commands, fell=fell, is_up=is_up)
+        body: dict[str, Array] = {}
+        if env.limit_names:
+            per_step = np.maximum(steps_up, 1.0)
+            body["command_rate"] = rate / per_step
+            for name, column in zip(env.limit_names, exceeded.T, strict=True):
+                body[f"exceeded_{name}_fraction"] = column / per_step
+        return Drive(
+            tracks=tracks, yaws=yaws, commands=commands, fell=fell, is_up=is_up, body=body
+        )
+
+    def _push(self, step: int, num: int) -> Array:
+        """Of this step, for ``VectorEnv.step``: all at once, each in a direction of its own."""
+        period = round(PUSH_PERIOD_S / self.model.spec.control_dt)
+        if self.push_mps == 0.0 or step % period != period // 2:
+            return np.zeros((num, 2))
+        angle = np.random.default_rng((self.seed, step)).uniform(-np.pi, np.pi, num)
+        return self.push_mps * np.stack([np.cos(angle), np.sin(angle)], axis=1)

@@ -51,7 +51,7 @@ class GoalMetrics(Drive):
             "goal_fraction_05m": self.reached(0.5),
             "normalised_distance_200": self.normalised_distance(200),
             "normalised_distance_400": self.normalised_distance(GOAL_STEPS),
-            "fall_fraction": self.fell,
+            **self.health,
         }
 
 

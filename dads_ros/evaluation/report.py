@@ -12,6 +12,7 @@ from dads_ros.envs.model import RobotModel
 from dads_ros.errors import ConfigError
 from dads_ros.evaluation.driving import Driver
 from dads_ros.evaluation.goals import GOAL_STEPS, evaluate_goals, sample_goals
+from dads_ros.evaluation.perturbations import PERTURBATIONS
 from dads_ros.evaluation.skills import count_xy_bins, evaluate_skills, evaluate_switching
 from dads_ros.evaluation.statistics import Interval, Values, intervals, means
 from dads_ros.evaluation.tasks import GOAL_RANGE_M, STAND_STEPS, TASKS, evaluate_task
@@ -35,6 +36,7 @@ def evaluate_bundle(
     costs: CostsConfig | None = None,
     robot: RobotSpec | None = None,
     tasks: Sequence[str] = (),
+    perturbations: Sequence[str] = (),
     num_goals: int = 256,
     steps: int | None = None,
     goal_range_m: float = GOAL_RANGE_M,
@@ -53,6 +55,7 @@ def evaluate_bundle(
         costs: weights of the tasks' costs, and a cost of one's own; by default as in the node.
         robot: the robot file here, which says where the MJCF is; by default the bundle's own.
         tasks: of ``evaluation.tasks.TASKS``.
+        perturbations: of ``PERTURBATIONS``: the tasks are measured with none and with each.
         num_goals: goals, or tasks of each kind; one robot each.
         steps: control steps towards a goal, 400 by default; of a task as many as it takes.
         goal_range_m: goals are uniform in a square of twice this side around the start.
@@ -91,16 +94,27 @@ def evaluate_bundle(
         "goals": num_goals,
         "delay_ms": delay_ms,
     }
+    if perturbations and not tasks:
+        raise ConfigError("perturbations are measured in tasks; name some of them, such as goal")
     if tasks:
         if goal_range_m != GOAL_RANGE_M:
             raise ConfigError(
                 f"goals of tasks lie within +-{GOAL_RANGE_M:g} m; leave the range out"
             )
-        figures = {}
-        for name in tasks:
-            num_steps = steps or TASKS[name].num_steps(model.spec)
-            values = evaluate_task(name, watched(name), num_goals, num_steps)
-            figures[name] = {"steps": num_steps, **_with_intervals(values)}
+
+        def measured(how: str) -> dict[str, Any]:
+            found = {}
+            for name in tasks:
+                num_steps = steps or TASKS[name].num_steps(model.spec)
+                driver = watched(f"{name}, {how}" if how else name)
+                driver = PERTURBATIONS[how](driver) if how else driver
+                values = evaluate_task(name, driver, num_goals, num_steps)
+                found[name] = {"steps": num_steps, **_with_intervals(values)}
+            return found
+
+        figures = measured("")
+        if perturbations:
+            figures["perturbed"] = {how: measured(how) for how in perturbations}
     else:
         steps = steps or GOAL_STEPS
         settings |= {"steps": steps, "goal_range_m": goal_range_m}

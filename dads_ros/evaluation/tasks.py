@@ -89,7 +89,7 @@ def _pose(driver: Driver, num: int, steps: int) -> Values:
         "goal_fraction_05m": near,
         "heading_error_deg": error_deg[near] if near.any() else None,
         "pose_fraction_05m_20deg": near & (error_deg < 20.0),
-        "fall_fraction": drive.fell,
+        **drive.health,
     }
 
 
@@ -129,7 +129,7 @@ def _twist(driver: Driver, num: int, steps: int) -> Values:
         "full_forward_mps": float(full[0]),
         "full_sideways_mps": float(full[1]),
         "full_turn_radps": float(full[2]),
-        "fall_fraction": drive.fell,
+        **drive.health,
     }
 
 
@@ -173,7 +173,7 @@ def _waypoints(driver: Driver, num: int, steps: int) -> Values:
     return {
         "waypoint_fraction": visited / NUM_WAYPOINTS,
         "waypoints_all_fraction": visited == NUM_WAYPOINTS,
-        "fall_fraction": drive.fell,
+        **drive.health,
     }
 
 
@@ -204,7 +204,7 @@ def _path(driver: Driver, num: int, steps: int) -> Values:
         "cross_track_m": error,
         **by_shape,
         "path_done_fraction": done,
-        "fall_fraction": drive.fell,
+        **drive.health,
     }
 
 
@@ -276,7 +276,7 @@ def _velocity(driver: Driver, num: int, steps: int) -> Values:
         "velocity_error_settled": error[:, is_settled].mean(axis=1) if is_settled.any() else None,
         "velocity_wobble": velocity_wobble(driver, [0.5 * speed, speed]),
         "full_speed_mps": speed,
-        "fall_fraction": drive.fell,
+        **drive.health,
     }
 
 
@@ -369,7 +369,7 @@ def _obstacles(driver: Driver, num: int, steps: int) -> Values:
         "obstacle_goal_fraction": near & ~touched,
         "touch_fraction": touched,
         "end_near_goal_fraction": near,
-        "fall_fraction": drive.fell,
+        **drive.health,
     }
 
 
@@ -400,6 +400,7 @@ def _stand(driver: Driver, num: int, steps: int) -> Values:
     return {
         "stand_drift_m": np.hypot(drift[:, 0], drift[:, 1]) if len(drift) else None,
         "stand_fall_fraction": drive.fell,
+        **{f"stand_{name}": values for name, values in drive.body.items()},
     }
 
 
