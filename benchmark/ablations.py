@@ -52,7 +52,18 @@ VARIANTS: dict[str, Callable[[Values], Values]] = {
     "q of the reward not linear": changed("skill_dynamics", linear=False),
     "fixed sigma": changed("skill_dynamics", sigma_ratio=0.0, final_sigma_factor=1.0),
     "one skill per episode": changed("collect", skill_switch_probability=[0.0, 0.0]),
+    "discount 0.99": changed("sac", discount=0.99),
+    "without fall cost": changed("reward", fall_cost=[0.0, 0.0]),
+    "the last fall cost from the start": lambda settings: changed(
+        "reward", fall_cost=[settings["reward"]["fall_cost"][1]] * 2
+    )(settings),
+    "without tilt cost": changed("reward", tilt_cost=[0.0, 0.0]),
+    "without zero skills": lambda settings: changed("collect", zero_skill_fraction=0.0)(
+        changed("reward", motion_cost=0.0)(settings)
+    ),
+    "without pushes": changed("collect", push_mps=0.0),
 }
+TASKS = ("waypoints", "velocity", "stand")
 FIGURES = {
     "sectors": "sectors_3m",
     "displacement, m": "mean_displacement_m",
@@ -61,6 +72,11 @@ FIGURES = {
     "after a change of skill": "switch_prediction_error",
     "goals < 1 m": "goal_fraction_1m",
     "goals < 0.5 m": "goal_fraction_05m",
+    "falls on waypoints": "waypoints.fall_fraction",
+    "velocity error": "velocity.velocity_error",
+    "falls at commanded velocities": "velocity.fall_fraction",
+    "standing drift, m": "stand.stand_drift_m",
+    "falls standing": "stand.stand_fall_fraction",
 }
 
 
@@ -104,9 +120,11 @@ def run(settings: Values, seed: int, folder: Path) -> None:
     with (folder / "log.txt").open("a", encoding="utf-8") as log:
         call([*command, *resume], stdout=log, stderr=log)
         evaluate = ["evaluate", str(folder / "run" / "bundle"), "--goals", "256", "--seed", "21"]
-        report = call([*evaluate, "--json"], stdout=subprocess.PIPE, stderr=log)
+        report = json.loads(call([*evaluate, "--json"], stdout=subprocess.PIPE, stderr=log))
+        tasks = [*evaluate, "--task", *TASKS, "--json"]
+        report |= json.loads(call(tasks, stdout=subprocess.PIPE, stderr=log))
     with atomic_write(folder / "report.json") as temporary:
-        temporary.write_text(report, encoding="utf-8")
+        temporary.write_text(json.dumps(report), encoding="utf-8")
 
 
 def call(arguments: list[str], **streams: Any) -> str:  # noqa: ANN401
@@ -124,8 +142,12 @@ def read_report(folder: Path) -> Values:
 
 
 def cell(reports: list[Values], key: str) -> str:
-    """Mean, lowest and highest."""
-    values = [float(report[key]) for report in reports]
+    """Mean, lowest and highest; '-' where no robot has it, as drift where all fell."""
+    *task, name = key.split(".")
+    found = [(report[task[0]] if task else report)[name] for report in reports]
+    values = [float(value) for value in found if value is not None]
+    if not values:
+        return "-"
     return f"{sum(values) / len(values):.3g} [{min(values):.3g}, {max(values):.3g}]"
 
 

@@ -48,7 +48,7 @@ def test_normalised_distance_is_the_papers_sum() -> None:
     goals = np.array([[4.0, 0.0], [0.0, 3.0]])
     rest = {"yaws": tracks[..., 0], "commands": tracks, "fell": np.zeros(2, bool)}
     rest["is_up"] = ~rest["fell"]
-    metrics = GoalMetrics(goals=goals, tracks=tracks, **rest)
+    metrics = GoalMetrics(body={}, goals=goals, tracks=tracks, **rest)
     by_hand = [
         sum(np.hypot(*(g - s)) for s in track[1:201]) / (200 * np.hypot(*g))
         for g, track in zip(goals, tracks, strict=True)
