@@ -46,6 +46,7 @@ LEGGED = f"""
 JOINTS = ["left_hip", "left_knee", "right_hip", "right_knee"]
 VALUES: dict[str, Any] = {
     "name": "legged",
+    "integrator": "implicitfast",
     "sim_dt": 0.005,
     "num_substeps": 4,
     "base": {"kind": "free", "body": "trunk"},

@@ -27,6 +27,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--robot", help=f"robot file: name or path; else the bundle's, else {DEFAULT_ROBOT}"
     )
+    parser.add_argument(
+        "--simulate",
+        action="store_true",
+        help="look at the robot file and its MJCF instead, in simulation: no ROS, no robot",
+    )
     parser.add_argument("--bundle", help="bundle that is to drive it: name or folder")
     parser.add_argument("--namespace", metavar="NS", help="of the robot's topics")
     parser.add_argument("--seconds", type=float, default=5.0, help="so long it listens")
@@ -36,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
     """Listen, judge, print. Returns: 1 if anything is wrong, else 0."""
     if not MIN_S <= args.seconds <= MAX_S:
         raise ConfigError(f"--seconds is {args.seconds:g}; it must be {MIN_S:g} to {MAX_S:g}")
+    if args.simulate:
+        return _simulate(args)
     robot, checks = None, []
     if args.robot is not None or args.bundle is None:
         robot = RobotSpec.load(args.robot or DEFAULT_ROBOT)
@@ -53,3 +60,12 @@ def run(args: argparse.Namespace) -> int:
         return STOP.exit_code
     checks += examine(robot, heard, ranges, no_ranges)
     return show(f"robot '{robot.name}', listened for {heard.seconds:g} s", checks)
+
+
+def _simulate(args: argparse.Namespace) -> int:
+    if args.bundle is not None or args.namespace is not None:
+        raise ConfigError("--simulate looks at a robot file; leave --bundle and --namespace out")
+    from dads_ros.evaluation.robot_examination import examine_robot  # wants MuJoCo
+
+    robot = RobotSpec.load(args.robot or DEFAULT_ROBOT)
+    return show(f"robot '{robot.name}', in simulation", list(examine_robot(robot)))

@@ -81,10 +81,11 @@ class RobotModel:
             model.opt.integrator = integrators[spec.integrator]
         self.mass_kg = float(model.body_subtreemass[model.body_rootid[self.body_id]])
         """Of the whole robot."""
-        self._held = {} if additions is None else additions.held
-        self._held_dofs = [model.jnt_dofadr[self._joint(name)] for name in self._held]
+        self.held: dict[str, float] = {} if additions is None else additions.held
+        """Joints that nothing moves -> their positions, rad or m."""
+        self._held_dofs = [model.jnt_dofadr[self._joint(name)] for name in self.held]
         self._start_qpos: Array = model.qpos0.copy()
-        for name, position in self._held.items():
+        for name, position in self.held.items():
             self._start_qpos[model.jnt_qposadr[self._joint(name)]] = position
         self._joint_ids = [self._joint(name) for name in spec.joints]
         self.joint_qpos = np.array([model.jnt_qposadr[j] for j in self._joint_ids], int)
@@ -123,7 +124,7 @@ class RobotModel:
         if self.spec.base.kind == "free":
             # MuJoCo's free joint: position, quaternion (w, x, y, z); linear velocity in the world
             # frame, angular velocity in the body frame.
-            q, v = self._base_qpos, self._base_dof
+            q, v = self.base_qpos, self._base_dof
             position, orientation = qpos[:, q : q + 3], qpos[:, q + 3 : q + 7]
             world_velocity, angular = qvel[:, v : v + 3], qvel[:, v + 3 : v + 6]
         else:
@@ -161,7 +162,7 @@ class RobotModel:
         known = np.isfinite(joint_positions)
         qpos[self.joint_qpos[known]] = joint_positions[known]
         if self.spec.base.kind == "free":
-            q = self._base_qpos
+            q = self.base_qpos
             qpos[q : q + 3], qpos[q + 3 : q + 7] = position, orientation
         else:
             offset = position - self.mj_model.body_pos[self.body_id]
@@ -209,7 +210,7 @@ class RobotModel:
             qpos[:, index] = start + noise
         yaw = rng.uniform(-np.pi, np.pi, num)
         if spec.base.kind == "free":
-            q = self._base_qpos
+            q = self.base_qpos
             qpos[:, q : q + 3] = [0.0, 0.0, reset.height_m]
             qpos[:, q + 3 : q + 7] = 0.0
             qpos[:, q + 3], qpos[:, q + 6] = np.cos(yaw / 2), np.sin(yaw / 2)
@@ -222,19 +223,20 @@ class RobotModel:
         states[:, 1 + model.nq : 1 + model.nq + model.nv] = qvel
         return states
 
-    def verify_symmetry(self, symmetry: RelabelSpec) -> None:
+    def verify_symmetry(self, symmetry: RelabelSpec) -> float:
         """Move the model and its relabelled twin from the same state; both must do the same.
 
         Args:
             symmetry: a mirror, or a turn (SymmetrySpec).
-        Raises: ConfigError when they do not: the declared symmetry is not one of this model.
+        Returns: by how much they part within 5 simulation steps, rad or m.
+        Raises: ConfigError when that is too much: the declared symmetry is not one of this model.
         """
         model, spec = self.mj_model, self.spec
         rng = np.random.default_rng(0)
         permutation, signs = joint_permutation(spec.joints, symmetry)
         commands_of, command_signs = command_permutation(spec, symmetry, self.driven_joints)
         data, twin = mujoco.MjData(model), mujoco.MjData(model)
-        q, v = self._base_qpos, self._base_dof
+        q, v = self.base_qpos, self._base_dof
         worst = 0.0
         for _ in range(3):
             state = self.reset_state(1, rng)[0]
@@ -276,6 +278,7 @@ class RobotModel:
                 worst,
                 symmetry.tolerance,
             )
+        return float(worst)
 
     def _find_body(self, spec: RobotSpec) -> None:
         model = self.mj_model
@@ -467,7 +470,7 @@ class RobotModel:
             first = model.body_jntadr[self.body_id]
             if first < 0 or model.jnt_type[first] != mujoco.mjtJoint.mjJNT_FREE:
                 raise ConfigError(f"'base.kind' is free, but body '{base.body}' has no free joint")
-            self._base_qpos, self._base_dof = model.jnt_qposadr[first], model.jnt_dofadr[first]
+            self.base_qpos, self._base_dof = model.jnt_qposadr[first], model.jnt_dofadr[first]
             return
         assert base.joints is not None  # RobotSpec checks it
         self._planar = []
@@ -489,7 +492,7 @@ class RobotModel:
         model, spec = self.mj_model, self.spec
         names, joints = self._actuator_names()
         # Those of joints that are held have nothing to do.
-        idle = {index for index, joint in enumerate(joints) if joint in self._held}
+        idle = {index for index, joint in enumerate(joints) if joint in self.held}
         named = {name: index for index, name in enumerate(names) if index not in idle}
         driving = {joint: index for index, joint in enumerate(joints) if index not in idle}
         found = [named.get(name, driving.get(name, -1)) for name in spec.actuators]

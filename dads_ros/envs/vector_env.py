@@ -82,6 +82,11 @@ class Physics:
         # MuJoCo resets a simulation that diverges, its clock included.
         return (self.states[:, 0] < due) | ~np.isfinite(self.states).all(axis=1)
 
+    def lift(self, height_m: float) -> None:
+        """Put every robot with a free base so much higher."""
+        if self.model.spec.base.kind == "free":
+            self.states[:, 1 + self.model.base_qpos + 2] += height_m
+
     def joints(self) -> tuple[Array, Array]:
         """Positions and velocities after each simulation step of the last move. (N, S, J) each."""
         first = 1 + self.model.mj_model.nq

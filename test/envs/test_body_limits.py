@@ -96,7 +96,8 @@ def test_one_joint_of_four_counts_half_and_feet_may_touch_the_ground(model: Robo
     assert exceeded["joint_speed"] == pytest.approx(0.5) and exceeded["contacts"] == 0.0
 
 
-def test_the_environment_measures_what_robots_do(model: RobotModel) -> None:
+def test_the_environment_measures_what_robots_do(tmp_path: Path) -> None:
+    model = RobotModel(legged_spec(tmp_path, body_limits=LIMITS | {"torque": 0.05}))
     env = VectorEnv(model, 2, rng=np.random.default_rng(0), episode_steps=200)
     home, far = np.array(model.spec.safe_command), np.array(model.spec.command_high)
     assert not env.exceeded.any()
