@@ -489,6 +489,13 @@ class ControlConfig(Config):
         max=600.0,
         help="A late plan: after this long (robot's time) the standing command is sent.",
     )
+    start_ramp_s: float = setting(
+        1.0,
+        min=0.0,
+        max=60.0,
+        help="So long a robot whose commands are positions is led from the pose that it is in to "
+        "standing, once it is driven, and again after each safe command; then its task begins.",
+    )
     goal_tolerance_m: float = setting(
         0.5, min=0.001, max=100.0, help="The goal is reached within this distance."
     )

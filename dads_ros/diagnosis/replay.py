@@ -174,7 +174,10 @@ class Replay:
         stamp_ns = self._answered(sent)
         if last is not None and stamp_ns is not None and last[1] == stamp_ns:
             return  # said again, in lock step
-        is_safe = self._are_same(numbers, np.array(self._robot.safe_command))
+        safe = np.array(self._robot.safe_command)
+        is_safe = self._are_same(numbers, safe) or (
+            last is not None and self._are_same(numbers, self._robot.filtered(safe, last[0]))
+        )
         if stamp_ns is None and not is_safe:
             self._strange.add(sent.at_s)
             self._odd_jump = self._bigger_jump(self._odd_jump, sent, last)
@@ -243,9 +246,11 @@ class Replay:
         if skill is None:
             of_none = (self._robot.standing_command, self._robot.safe_command)
             still = [np.array(command) for command in of_none if command is not None]
+            # Or on the way there: filtered, or led there from where the joints are.
+            ends = [(command, last) for command in still for last in lasts]
             may_be = [
-                *(self._robot.filtered(command, last) for command in still for last in lasts),
                 *still,
+                *(np.clip(numbers, np.minimum(*two), np.maximum(*two)) for two in ends),
             ]
         else:
             others = rebuilt.others if self._num_tried < MAX_TRIED else tuple

@@ -27,8 +27,9 @@ class GateResult:
 class CommandGate:
     """Lets a command pass only if it is finite, within limits, fresh, and wanted.
 
-    What passes is filtered as the robot file says, as it was in training. It reads no clock and
-    keeps no state: the age of the state and the last command are passed in.
+    What leaves, the safe command as well, is filtered as the robot file says, as it was in
+    training. It reads no clock and keeps no state: the age of the state and the last command are
+    passed in.
     """
 
     def __init__(self, robot: RobotSpec, num_robots: int = 1) -> None:
@@ -47,6 +48,7 @@ class CommandGate:
         state_age_s: float,
         state_timeout_s: float,
         is_active: bool,
+        start: Array | None = None,
         is_state_finite: NDArray[np.bool_] | bool = True,
         has_fallen: NDArray[np.bool_] | bool = False,
         error: str = "",
@@ -59,6 +61,7 @@ class CommandGate:
             state_age_s: of the state that it answers.
             state_timeout_s: an older state is not answered.
             is_active: the robots may be driven.
+            start: positions that commands come from, which may be beyond the limits. (R, A).
             is_state_finite: every number of a robot's state is finite. Shape (R,).
             has_fallen: the robot file counts the state as fallen. Shape (R,).
             error: what else went wrong; empty when nothing did.
@@ -75,10 +78,17 @@ class CommandGate:
             reason = f"the command has shape {shape}; expected {expected}"
         if reason or command is None:
             everybody = np.ones(len(self._safe), bool)
-            return GateResult(self._safe.copy(), everybody, reason or "no command")
-        is_inside = (command >= self._lowest) & (command <= self._highest)  # nor is NaN inside
+            safe = self._robot.filtered(self._safe, last_command).copy()
+            return GateResult(safe, everybody, reason or "no command")
+        lowest, low, high, highest = self._lowest, self._low, self._high, self._highest
+        if start is not None:
+            lowest, low = np.minimum(lowest, start), np.minimum(low, start)
+            highest, high = np.maximum(highest, start), np.maximum(high, start)
+        is_inside = (command >= lowest) & (command <= highest)  # nor is NaN inside
         stops = np.asarray(~(is_inside.all(axis=1) & is_state_finite) | has_fallen)
-        passed = np.minimum(np.maximum(command, self._low), self._high)
+        passed = np.minimum(np.maximum(command, low), high)
+        if stops.any():
+            passed = np.where(stops[:, None], self._safe, passed)
         passed = self._robot.filtered(passed, last_command)
         if not stops.any():
             return GateResult(passed, stops, "")
@@ -89,7 +99,7 @@ class CommandGate:
             reason = "the robot has fallen"
         else:
             reason = self._objection(command[first])
-        return GateResult(np.where(stops[:, None], self._safe, passed), stops, reason)
+        return GateResult(passed, stops, reason)
 
     def _objection(self, command: NDArray[np.floating]) -> str:
         """What is wrong with the numbers of a command. Shape (A,)."""

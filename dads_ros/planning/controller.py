@@ -29,6 +29,7 @@ from dads_ros.planning.mppi import SkillModel
 from dads_ros.planning.pace import Pace
 from dads_ros.planning.skill_planner import Plan, SkillPlanner, robot_rngs
 from dads_ros.planning.stamp_order import StampOrder
+from dads_ros.planning.start_ramp import StartRamp
 from dads_ros.planning.tasks import Task
 from dads_ros.prediction import FALLS
 from dads_ros.robot import RobotSpec
@@ -42,6 +43,8 @@ OK, WARN, ERROR = 0, 1, 2
 """Levels of a status, as in diagnostic_msgs."""
 LOOKING = "looking for a way"
 """What a task waits for while the way to its goal is being found."""
+STARTING = "led to standing from the pose that it is in"
+"""What is going on before any task."""
 BY_HAND = "skill by hand"
 """What is going on while nothing is planned."""
 
@@ -155,6 +158,7 @@ class SkillController:
         self._clock, self._say, self._tell = clock, say, tell
         self._loop = loop
         self._gate = CommandGate(loop.robot, loop.num_robots)
+        self._ramp = StartRamp(loop.robot)
         self._lock = threading.Lock()  # guards loop, errand, skill and plan error against plan()
         self._errand: Errand | None = None
         self._planned_errand: Errand | None = None  # of the last plan
@@ -193,6 +197,7 @@ class SkillController:
     def activate(self) -> None:
         """Drive from the next state on; the planner's generators start anew."""
         self._renew_loop(goes_on=False)
+        self._ramp.begin()
         self._order, self._jumped_from_ns, self._last_result = StampOrder(), None, None
         self._step_time = -np.inf
         self._pace = Pace(self._loop.robot.control_dt)
@@ -346,19 +351,34 @@ class SkillController:
             return Step(self._judge(None, error="the state is not finite"))
         if not is_finite.all():
             state = _with_zeros(state)
+        is_led = self._lead_begins(state, stamp_ns, config.start_ramp_s)
         errand, request, plan, is_reached = self._errand, None, None, False
         is_silent = errand is not None and errand.is_silent(now, config)
         if is_silent:
             self.turn_to(None)
         elif errand is not None:
             is_reached = errand.update(state, stamp_ns, config)
-            if errand.is_ready:
+            if errand.is_ready and not is_led:
                 request, plan = self._follow(errand, loop, state, stamp_ns, config)
         has_fallen = state.has_fallen(loop.robot)
         command = loop.command(state, self._last_command, has_fallen)
+        command = self._ramp.lead(command, stamp_ns, config.start_ramp_s)
         result = self._judge(command, is_state_finite=is_finite, has_fallen=has_fallen)
         skill = None if result.reason else loop.asked_skill
         return Step(result, request, plan, is_reached=is_reached, is_silent=is_silent, skill=skill)
+
+    def _lead_begins(self, state: RobotState, stamp_ns: int, duration_s: float) -> bool:
+        """Whether the robots are led from the pose that they are in, and do no task meanwhile."""
+        stopped = self._last_result is not None and bool(self._last_result.reason)
+        if stopped and self._loop.num_robots == 1:  # of many, others go on
+            self._ramp.begin()
+        if self._ramp.take(state, stamp_ns, duration_s) and self._ramp.start is not None:
+            self._last_command = self._ramp.start
+        if self._ramp.start is None:
+            return False
+        with self._lock:
+            self._loop.skill, self._due_ns = None, None
+        return True
 
     def _follow(
         self,
@@ -408,6 +428,7 @@ class SkillController:
         result = self._gate.check(
             command,
             last_command=self._last_command,
+            start=self._ramp.start,
             state_age_s=0.0 if config.lock_step else self._state_age_s,
             state_timeout_s=config.state_timeout_s,
             is_active=self.is_active,
@@ -522,6 +543,8 @@ class SkillController:
 
     def _activity(self, errand: Errand | None) -> tuple[int, str]:
         """Level, and what is going on while commands pass."""
+        if self._ramp.start is not None:
+            return OK, STARTING
         if self._is_late:
             return WARN, "the plan is late: standing command"
         if errand is None:
