@@ -34,6 +34,13 @@ class SimulatorConfig(Config):
         max=60.0,
         help="So long after the state that it answers (wall clock) no command acts any more.",
     )
+    command_delay_ms: float = setting(
+        0.0,
+        min=0.0,
+        max=1000.0,
+        help="Simulated time from a command's arrival to when it acts, rounded to simulation "
+        "steps; in lock_step from the state that it answers.",
+    )
     push_duration_s: float = setting(
         0.2, min=0.001, max=60.0, help="Simulated seconds that a wrench on ~/push acts."
     )

@@ -2,10 +2,12 @@
 
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from geometry_msgs.msg import Wrench
 from nav_msgs.msg import Odometry
 from rclpy.executors import SingleThreadedExecutor
@@ -57,6 +59,7 @@ try:
 except ImportError:  # not everywhere where rclpy is; markers and odometry show without it
     TFMessage = None
 
+Array = npt.NDArray[np.float64]
 MAX_LAG_S = 0.2  # when the machine is this late, simulated time is let slip
 
 
@@ -79,6 +82,8 @@ class SimulatorNode(Node):
         self._link_frames = LinkFrames(self._links.links)
         self._safe_command = np.array(self._spec.safe_command)
         self._command, self._has_command = self._safe_command, False
+        self._coming: deque[tuple[int, Array]] = deque()
+        """Commands that do not act yet, and the simulation step from which each one does."""
         self._command_time = self._state_time = self._markers_time = -np.inf
         self._published: dict[int, float] = {}  # when the states of the newest stamps left
         self._num_ignored = 0  # commands
@@ -171,7 +176,11 @@ class SimulatorNode(Node):
         wrench = None
         if self._push_steps > 0:
             wrench, self._push_steps = self._push[None], self._push_steps - num_steps
-        commands = np.broadcast_to(self._command, (1, num_steps, len(self._command)))
+        commands = np.empty((1, num_steps, len(self._safe_command)))
+        for step in range(num_steps):
+            while self._coming and self._coming[0][0] <= self._num_steps + step:
+                self._command = self._coming.popleft()[1]
+            commands[0, step] = self._command
         diverged = self._physics.advance(commands, wrench)
         self._num_steps += num_steps
         if diverged.any():
@@ -188,6 +197,7 @@ class SimulatorNode(Node):
 
     def _drop_command(self) -> None:
         self._command, self._has_command = self._safe_command, False
+        self._coming.clear()
 
     @property
     def _stamp_ns(self) -> int:
@@ -270,7 +280,9 @@ class SimulatorNode(Node):
             )
             self._drop_command()
             return
-        self._command, self._has_command, self._command_time = command, True, since
+        delay_steps = round(config.command_delay_ms / 1000.0 / self._spec.sim_dt)
+        self._coming.append((self._num_steps + delay_steps, command))
+        self._has_command, self._command_time = True, since
 
     def _take_push(self, message: Wrench) -> None:
         try:

@@ -22,19 +22,21 @@ Start = Callable[..., NodeProcess]
 SEED = 3
 
 
-def evaluate(folder: Path, goal: tuple[float, float], steps: int) -> GoalMetrics:
+def evaluate(folder: Path, goal: tuple[float, float], steps: int, delay_ms: float) -> GoalMetrics:
     bundle = SkillBundle(folder)
     model = RobotModel(bundle.robot)
-    driver = Driver(model=model, policy=bundle.command, skills=bundle, seed=SEED)
+    driver = Driver(
+        model=model, policy=bundle.command, skills=bundle, seed=SEED, delay_ms=delay_ms
+    )
     return evaluate_goals(driver, [goal], steps)
 
 
 @pytest.mark.parametrize(
-    ("robot", "goal", "steps"),
+    ("robot", "goal", "steps", "delay_ms"),
     [
-        ("point_mass", (3.0, -2.0), 60),
-        ("point_mass", (-1.5, 2.0), 60),
-        ("ant", (4.0, 5.0), 400),
+        ("point_mass", (3.0, -2.0), 60, 0.0),
+        ("point_mass", (-1.5, 2.0), 60, 140.0),
+        ("ant", (4.0, 5.0), 400, 0.0),
     ],
 )
 def test_lock_step_equals_evaluate(
@@ -44,15 +46,17 @@ def test_lock_step_equals_evaluate(
     robot: str,
     goal: tuple[float, float],
     steps: int,
+    delay_ms: float,
 ) -> None:
     folder = point_mass_bundle if robot == "point_mass" else ROOT / "models" / robot
-    expected = evaluate(folder, goal, steps)
+    expected = evaluate(folder, goal, steps, delay_ms)
     assert expected.reached(0.5)[0]
     probe.listen(Float64MultiArray, "joint_commands")
     probe.listen(Odometry, "odom")
     probe.listen(PoseStamped, "skill_planner/goal", LATCHED)
     probe.listen(PathMessage, "skill_planner/plan")
-    start("simulator", robot=robot, seed=SEED, lock_step=True, speed=100.0, start_paused=True)
+    settings = {"speed": 100.0, "start_paused": True, "command_delay_ms": delay_ms}
+    start("simulator", robot=robot, seed=SEED, lock_step=True, **settings)
     start("skill_planner", bundle=folder, seed=SEED, lock_step=True, use_sim_time=True)
     probe.send_goal(*goal)
     probe.wait_for(lambda: probe.messages["skill_planner/goal"])
