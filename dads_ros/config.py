@@ -499,6 +499,12 @@ class ControlConfig(Config):
     goal_tolerance_m: float = setting(
         0.5, min=0.001, max=100.0, help="The goal is reached within this distance."
     )
+    goal_tolerance_rad: float = setting(
+        0.35,
+        min=0.001,
+        max=7.0,
+        help="And within this angle of the goal's heading, for bundles that predict yaw.",
+    )
     goal_hold_s: float = setting(
         1.0, min=0.0, max=600.0, help="And after this long in it without a break (robot's time)."
     )

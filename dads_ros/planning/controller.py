@@ -23,7 +23,7 @@ from dads_ros.errors import PlanningError
 from dads_ros.observation import RobotState
 from dads_ros.planning.command_gate import CommandGate, GateResult
 from dads_ros.planning.control_loop import Array, ControlLoop, Policy, plan_start
-from dads_ros.planning.costs import Cost
+from dads_ros.planning.costs import Cost, angle_of
 from dads_ros.planning.goal_watch import GoalWatch
 from dads_ros.planning.mppi import SkillModel
 from dads_ros.planning.pace import Pace
@@ -76,9 +76,15 @@ class Errand:
         if path is not None and path.left_m[0] > tolerance_m:  # a path may pass its end before
             self.watch.distance_m = float(path.left_m[0])
             return False
-        position = state.position[0, :2]
+        headings, faces_it = self.task.headings, True
+        if headings is not None:
+            faces_it = not _differ(state.yaw()[0] - headings[0], config)
         return self.watch.update(
-            position, stamp_ns, tolerance_m=tolerance_m, hold_s=config.goal_hold_s
+            state.position[0, :2],
+            stamp_ns,
+            tolerance_m=tolerance_m,
+            hold_s=config.goal_hold_s,
+            faces_it=faces_it,
         )
 
     def ends_near(self, other: "Errand", distance_m: float) -> bool:
@@ -90,6 +96,11 @@ class Errand:
     def is_silent(self, now: float, config: ControlConfig) -> bool:
         """It must be repeated, as a velocity, and nobody has done so for too long."""
         return self.task.is_repeated and now - self.received > config.cmd_vel_timeout_s
+
+
+def _differ(turn: float, config: ControlConfig) -> bool:
+    """Headings that are so far apart, rad, are not the same."""
+    return bool(angle_of(turn) > config.goal_tolerance_rad)
 
 
 @dataclass(frozen=True)
@@ -241,8 +252,13 @@ class SkillController:
             task: to that goal, or along a path to there; map and way stay the present ones.
         Returns: False, and nothing is done, where that takes a new errand.
         """
-        errand, tolerance_m = self._errand, self._read_config().goal_tolerance_m
-        if errand is None or errand.watch is None or not errand.watch.move(goal, tolerance_m):
+        errand, config = self._errand, self._read_config()
+        if errand is None or errand.watch is None:
+            return False
+        old, new = errand.task.headings, task.headings
+        if old is not None and new is not None and _differ(old[0] - new[0], config):
+            return False
+        if not errand.watch.move(goal, config.goal_tolerance_m):
             return False
         errand.task = dataclasses.replace(task, maps=errand.task.maps, ways=errand.task.ways)
         return True

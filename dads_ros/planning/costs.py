@@ -163,7 +163,7 @@ class HeadingCost:
 
     def __call__(self, plans: Candidates) -> Array:
         """Mean angle. Shape (R, K)."""
-        angle = _angle(plans.yaws - self.yaws[:, None, None])
+        angle = angle_of(plans.yaws - self.yaws[:, None, None])
         start = plans.predictions[:, :, :1, :2]
         return angle.mean(axis=-1) * (distance_from(self.goals, start)[..., 0] < self.near_m)
 
@@ -205,7 +205,7 @@ class TurnCost:
     def __call__(self, plans: Candidates) -> Array:
         """Mean angle. Shape (R, K)."""
         start = plans.predictions[:, :, :1, plans.fields.index("yaw")]
-        return _angle(
+        return angle_of(
             plans.yaws - start - (self.yaw_rates[:, None] * plans.times_s)[:, None]
         ).mean(axis=-1)
 
@@ -374,7 +374,7 @@ class SkillChangeCost:
         return (first + later.sum(axis=-1)) / np.float32(plans.skills.shape[2])
 
 
-def _angle(turns: Array) -> Array:
+def angle_of(turns: ArrayLike) -> Array:
     """Size of turns, 0 to pi."""
     return np.abs(np.arctan2(np.sin(turns), np.cos(turns)))
 

@@ -22,6 +22,7 @@ class GoalWatch:
         *,
         tolerance_m: float,
         hold_s: float,
+        faces_it: bool = True,
     ) -> bool:
         """Take in a position.
 
@@ -30,11 +31,12 @@ class GoalWatch:
             stamp_ns: of the position, the robot's time.
             tolerance_m: nearer than this is at the goal.
             hold_s: the goal is reached after this long at it without a break.
+            faces_it: the robot has the goal's heading, if it has one; else it is not at it.
         Returns: whether the goal is reached with this position; True only once.
         """
         self._position = position
         self.distance_m = float(np.linalg.norm(position - self.goal))
-        if self.distance_m > tolerance_m:
+        if self.distance_m > tolerance_m or not faces_it:
             self._inside_since_ns = None
             return False
         if self._inside_since_ns is None or stamp_ns < self._inside_since_ns:

@@ -501,6 +501,15 @@ def mean_of(bench: Bench) -> np.ndarray:
     return bench.control.loop.planner._mean.copy()
 
 
+def test_a_goal_with_another_heading_is_another_goal(bench: Bench) -> None:
+    errand = driving(bench).control.errand
+    errand.watch, errand.task.headings = GoalWatch(FAR[0]), np.array([3.1])
+    for heading, is_same in ((-3.0, True), (2.0, False)):
+        task = Task(goals=FAR, headings=np.array([heading]))
+        assert bench.control.move(FAR[0], task) == is_same
+    assert bench.control.errand is errand and errand.task.headings.tolist() == [-3.0]
+
+
 def test_a_goal_that_moves_a_little_keeps_what_was_learned(bench: Bench) -> None:
     """The errand, the skill, the plan that is being made and the planner's warm start."""
     errand = driving(bench).control.errand

@@ -1,8 +1,13 @@
 """A goal is reached by staying there."""
 
 import numpy as np
+import pytest
 
+from dads_ros.config import ControlConfig
+from dads_ros.observation import RobotState
+from dads_ros.planning.controller import Errand
 from dads_ros.planning.goal_watch import GoalWatch
+from dads_ros.planning.tasks import Task
 
 SECOND = 1_000_000_000
 
@@ -40,3 +45,18 @@ def test_a_goal_that_moves_a_little_counts_the_stay_and_is_still_reached_while_n
     assert not watch.move(np.array([0.9, 0.0]), 0.5)  # the robot is not there
     assert not watch.move(np.array([1.1, 0.0]), 0.5)
     assert watch.goal.tolist() == [0.5, 0.0]
+
+
+@pytest.mark.parametrize(("headings", "expected"), [(None, 1), (np.array([-3.0]), 3)])
+def test_a_goal_with_a_heading_is_reached_by_who_looks_there(
+    headings: np.ndarray | None, expected: int
+) -> None:
+    """The robot stands at the goal and turns; a heading of -3 rad is near one of 3.1 rad."""
+    errand = Errand(Task(goals=np.zeros((1, 2)), headings=headings), GoalWatch(np.zeros(2)))
+    config = ControlConfig(goal_hold_s=0.5, goal_tolerance_rad=0.3)
+    for time, yaw in enumerate((0.0, 0.5, 3.1, 3.1)):
+        turn = np.array([[np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]])
+        still, no_joints = np.zeros((1, 3)), np.zeros((1, 0))
+        state = RobotState(still, turn, still, still, no_joints, no_joints)
+        is_reached = errand.update(state, time * SECOND, config)
+        assert is_reached == (time == expected)
