@@ -325,6 +325,38 @@ class SkillPriorConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DomainRandomization(Config):
+    """Ranges, each uniform; every robot keeps what it draws. Nothing varies by default."""
+
+    friction: tuple[float, float] | None = setting(
+        None, min=0.0, max=10.0, help="Sliding friction of all geoms; null: that of the MJCF."
+    )
+    mass: tuple[float, float] = setting(
+        (1.0, 1.0), min=0.1, max=10.0, help="Factor on all masses and inertias."
+    )
+    gain: tuple[float, float] = setting(
+        (1.0, 1.0),
+        min=0.1,
+        max=10.0,
+        help="Factor on the strength of actuators: of servos on their gains, else on the force.",
+    )
+    sensor_noise: float = setting(
+        0.0, min=0.0, max=10.0, help="Noise of the state; 1 is that of usual sensors."
+    )
+    ground_m: float = setting(
+        0.0, min=0.0, max=1.0, help="Uneven ground: bumps of up to plus and minus this."
+    )
+
+    def __post_init__(self) -> None:
+        """Check the ranges. Raises: ConfigError."""
+        super().__post_init__()
+        for name in ("friction", "mass", "gain"):
+            values = getattr(self, name)
+            if values is not None and values[0] > values[1]:
+                raise ConfigError(f"'{name}' is {list(values)}; expected the smaller one first")
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlannerConfig(Config):
     """MPPI over skills (Sharma et al. 2020, Algorithm 2)."""
 

@@ -12,7 +12,7 @@ from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.cli.arguments import check_numbers
 from dads_ros.config import CostsConfig, PlannerConfig
 from dads_ros.errors import ConfigError, StorageError
-from dads_ros.evaluation.perturbations import PERTURBATIONS
+from dads_ros.evaluation.perturbations import PERTURBATIONS, perturbations_of
 from dads_ros.evaluation.report import evaluate_bundle
 from dads_ros.evaluation.tasks import TASKS
 from dads_ros.files import find_file, make_output_folder, user_path
@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
         costs=costs,
         robot=robot,
         tasks=args.task,
-        perturbations=list(PERTURBATIONS) if "all" in args.perturb else args.perturb,
+        perturbations=perturbations_of(bundle.robot) if "all" in args.perturb else args.perturb,
         num_goals=args.goals,
         steps=args.steps,
         goal_range_m=args.goal_range,

@@ -87,7 +87,8 @@ class BodyLimits:
             tilt = np.degrees(np.arccos(np.clip(state.up_z(), -1.0, 1.0)))
             yield "tilt", _beyond(tilt, limits.tilt_deg)
         if limits.contacts and spec.feet:
-            yield "contacts", np.sqrt((moved.touching & ~self._model.is_foot).any(axis=2))
+            wrong = (moved.touching & ~self._model.is_foot).any(axis=2)
+            yield "contacts", wrong.mean(axis=1, keepdims=True)
 
 
 def _beyond(values: Array, limit: Array | float) -> Array:

@@ -189,8 +189,9 @@ class RobotModel:
         assert self.spec.servos is not None
         kp, kd = np.array(self.spec.servos.kp), np.array(self.spec.servos.kd)
         at, speed = (values[..., self._driven_columns] for values in (positions, velocities))
-        asked: Array = (kp * (commands - at) - kd * speed) / self.torque_limits
-        return np.clip(asked, -1.0, 1.0)
+        asked: Array = kp * (commands - at) - kd * speed
+        low, high = self.torque_limits
+        return np.clip(asked / np.where(asked > 0.0, high, -low), -1.0, 1.0)
 
     def reset_state(
         self, num: int, rng: np.random.Generator, reset: ResetSpec | None = None
@@ -317,17 +318,16 @@ class RobotModel:
         """What the MJCF lacks; None if nothing."""
         model, spec = self.mj_model, self.spec
         names, joints = self._actuator_names()
-        driven = {
+        idle = {
             joint
             for name, joint in zip(names, joints, strict=True)
-            if {name, joint} & set(spec.actuators)
+            if not {name, joint} & set(spec.actuators)
         }
-        moving = {"", *spec.joints, *(spec.base.joints or {}).values(), *driven}
         root, held = model.body_rootid[self.body_id], {}
         for index in range(model.njnt):
             is_own = model.body_rootid[model.jnt_bodyid[index]] == root
             name = _joint_name(model, index)
-            if is_own and model.jnt_type[index] in _SCALAR_JOINTS and name not in moving:
+            if is_own and name and name in idle and name not in spec.joints:
                 held[name] = float(self._keyframe_qpos[model.jnt_qposadr[index]])
         collides = (model.geom_contype | model.geom_conaffinity) != 0
         has_floor = bool((collides & (model.body_weldid[model.geom_bodyid] == 0)).any())
@@ -350,7 +350,8 @@ class RobotModel:
         """Position servos in place of actuators; their limits in force or torque stay."""
         model, spec = self.mj_model, self.spec
         gains = zip(self._actuator_ids, spec.actuators, servos.kp, servos.kd, strict=True)
-        self.torque_limits = np.full(spec.command_dim, np.inf)
+        self.torque_limits = np.tile([[-np.inf], [np.inf]], spec.command_dim)
+        """Lowest and highest torque or force of each servo, N m or N. Shape (2, A)."""
         for number, (index, name, kp, kd) in enumerate(gains):
             joint = self.driven_joints[name]
             if not joint or model.actuator_dyntype[index] != mujoco.mjtDyn.mjDYN_NONE:
@@ -358,27 +359,27 @@ class RobotModel:
                     f"'servos' of robot '{spec.name}': actuator '{name}' of the MJCF does not "
                     "drive a joint directly; servos take the place of motors at joints only"
                 )
-            gear = abs(model.actuator_gear[index, 0])
-            limits = []
+            gear, gain = model.actuator_gear[index, 0], model.actuator_gainprm[index, 0]
+            limits = [self.torque_limits[:, number]]
             if model.actuator_forcelimited[index]:
-                limits.append(gear * np.abs(model.actuator_forcerange[index]).max())
+                limits.append(np.sort(gear * model.actuator_forcerange[index]))
             is_motor = model.actuator_biastype[index] == mujoco.mjtBias.mjBIAS_NONE
             if is_motor and model.actuator_ctrllimited[index]:
-                ctrl = np.abs(model.actuator_ctrlrange[index]).max()
-                limits.append(gear * abs(model.actuator_gainprm[index, 0]) * ctrl)
+                limits.append(np.sort(gear * gain * model.actuator_ctrlrange[index]))
             joint_id = model.actuator_trnid[index, 0]
             if model.jnt_actfrclimited[joint_id]:
-                limits.append(np.abs(model.jnt_actfrcrange[joint_id]).max())
-            limit = self.torque_limits[number] = min(limits, default=np.inf)
+                limits.append(model.jnt_actfrcrange[joint_id])
+            lows, highs = np.transpose(limits)
+            self.torque_limits[:, number] = limit = lows.max(), highs.min()
             model.actuator_gear[index] = [1.0, *[0.0] * 5]
             model.actuator_gaintype[index] = mujoco.mjtGain.mjGAIN_FIXED
             model.actuator_biastype[index] = mujoco.mjtBias.mjBIAS_AFFINE
             model.actuator_gainprm[index, :3] = kp, 0.0, 0.0
             model.actuator_biasprm[index, :3] = 0.0, -kp, -kd
             model.actuator_ctrllimited[index] = False
-            model.actuator_forcelimited[index] = np.isfinite(limit)
-            if np.isfinite(limit):
-                model.actuator_forcerange[index] = -limit, limit
+            model.actuator_forcelimited[index] = bool(np.isfinite(limit).all())
+            if np.isfinite(limit).all():
+                model.actuator_forcerange[index] = limit
         driven = [self.driven_joints[name] for name in spec.actuators]
         outside = [joint for joint in driven if joint not in spec.joints]
         if outside:
@@ -396,9 +397,11 @@ class RobotModel:
             for index in range(model.nsensor)
             if model.sensor(index).name.startswith(CONTACT_PREFIX)
         ]
-        geoms = model.sensor_objid[sensors].astype(int)
-        self.contact_columns = model.sensor_adr[sensors].astype(int)
-        """Of sensordata: 1 or more where a geom touches the ground. Shape (G,)."""
+        geoms, first = np.unique(model.sensor_objid[sensors].astype(int), return_index=True)
+        parts = len(sensors) // max(1, len(geoms))
+        addresses = model.sensor_adr[sensors].astype(int).reshape(len(geoms), parts)
+        self.contact_columns = addresses[first // max(1, parts)]
+        """Of sensordata: 1 or more where a geom touches a part of the ground. Shape (G, parts)."""
         self.is_foot = np.isin(geoms, self._geoms_of("feet", spec.feet))
         """Which of those geoms are meant to. Shape (G,)."""
         self.is_fallen = np.isin(geoms, self._geoms_of("fallen.contacts", spec.fallen.contacts))
@@ -682,20 +685,33 @@ def _add(path: str, additions: Additions) -> mujoco.MjModel:
             data=[position, *[0.0] * 11],
         )
     geoms = spec.body(additions.touching).find_all("geom") if additions.touching else []
+    grounds = _grounds(spec.worldbody)
     for number, geom in enumerate(geoms):
         if not geom.contype and not geom.conaffinity:
             continue
         geom.name = geom.name or f"{CONTACT_PREFIX}{number}"
-        spec.add_sensor(
-            name=f"{CONTACT_PREFIX}{geom.name}",
-            type=mujoco.mjtSensor.mjSENS_CONTACT,
-            objtype=mujoco.mjtObj.mjOBJ_GEOM,
-            objname=geom.name,
-            reftype=mujoco.mjtObj.mjOBJ_BODY,
-            refname="world",
-            intprm=[1 << int(mujoco.mjtConDataField.mjCONDATA_FOUND), 0, 1],
-        )
+        for part, ground in enumerate(grounds):
+            spec.add_sensor(
+                name=f"{CONTACT_PREFIX}{geom.name}:{part}",
+                type=mujoco.mjtSensor.mjSENS_CONTACT,
+                objtype=mujoco.mjtObj.mjOBJ_GEOM,
+                objname=geom.name,
+                reftype=mujoco.mjtObj.mjOBJ_BODY,
+                refname=ground,
+                intprm=[1 << int(mujoco.mjtConDataField.mjCONDATA_FOUND), 0, 1],
+            )
     return spec.compile()
+
+
+def _grounds(body: mujoco.MjsBody) -> list[str]:
+    """Names of the bodies that never move and can be touched, from this one on."""
+    touchable = any(geom.contype or geom.conaffinity for geom in body.geoms)
+    found = [body.name] if touchable or body.name == "world" else []
+    for number, child in enumerate(body.bodies):
+        if not child.joints:
+            child.name = child.name or f"{CONTACT_PREFIX}{body.name}:{number}"
+            found += _grounds(child)
+    return found
 
 
 def _saved(model: mujoco.MjModel) -> bytes:

@@ -13,9 +13,10 @@ import numpy as np
 from mujoco import rollout
 from numpy.typing import NDArray
 
+from dads_ros.config import DomainRandomization
 from dads_ros.envs.body_limits import BodyLimits, Moved
 from dads_ros.envs.model import RobotModel
-from dads_ros.envs.randomization import DomainRandomization, with_noise
+from dads_ros.envs.randomization import varied_models, with_noise
 from dads_ros.errors import ConfigError
 from dads_ros.observation import RobotState, build_policy_obs
 
@@ -43,7 +44,7 @@ class Physics:
         self.model = model
         self.states = np.array(states)
         self._models = models or [model.mj_model] * len(states)
-        self._datas = [mujoco.MjData(model.mj_model) for _ in range(num_threads)]
+        self._datas = [mujoco.MjData(self._models[0]) for _ in range(num_threads)]
         self._rollout = rollout.Rollout(nthread=num_threads if num_threads > 1 else 0)
         self._output = self._sensed = np.empty((0,))
 
@@ -97,7 +98,8 @@ class Physics:
 
     def touching(self) -> NDArray[np.bool_]:
         """Which geoms touched the ground in each simulation step of the last move. (N, S, G)."""
-        return self._sensed[..., self.model.contact_columns] > 0.0
+        found = self._sensed[..., self.model.contact_columns] > 0.0  # (N, S, G, parts)
+        return np.asarray(found.any(axis=-1))
 
     def time(self) -> Array:
         """Simulated seconds. Shape (N,)."""
@@ -130,6 +132,7 @@ class VectorEnv:
         episode_steps: int,
         delay_ms: tuple[float, float] = (0.0, 0.0),
         randomization: DomainRandomization | None = None,
+        bodies_seed: int = 0,
         staggered: bool = False,
         num_threads: int = 1,
     ) -> None:
@@ -142,6 +145,7 @@ class VectorEnv:
             episode_steps: control steps of an episode.
             delay_ms: range of the delay from state to command, drawn for each episode.
             randomization: of bodies, drawn once for each robot, and of what is sensed.
+            bodies_seed: of these bodies, which a run that is resumed has again.
             staggered: spread the first episodes' ends, so that resets do not coincide.
             num_threads: of the physics.
         Raises: ConfigError when a delay is longer than MAX_DELAY_S, or not a whole number of
@@ -162,8 +166,8 @@ class VectorEnv:
         self.model, self.spec, self.num_envs = model, spec, num_envs
         self._rng, self.episode_steps, self._delay_ms = rng, episode_steps, delay_ms
         self._randomization = randomization or DomainRandomization()
-        # Bodies are drawn by a generator of their own: a run that is resumed has the same.
-        models = self._randomization.models(model, num_envs, np.random.default_rng(num_envs))
+        bodies = np.random.default_rng((bodies_seed, num_envs))
+        models = varied_models(model, self._randomization, num_envs, bodies)
         start = model.reset_state(num_envs, rng)
         self.physics = Physics(model, start, num_threads, models)
         num_sent = max(1, -(-round(steps[1]) // spec.num_substeps))
@@ -179,6 +183,8 @@ class VectorEnv:
             self.steps[:] = np.arange(num_envs) * episode_steps // num_envs
         self._delay = self._draw_delay(num_envs)
         self.terminated = np.zeros(num_envs, bool)
+        self.fallen = np.zeros(num_envs, bool)
+        """By its state or by a contact in the last step, as the robot file says. Shape (N,)."""
         self.diverged = np.zeros(num_envs, bool)
         """Robots whose state after the last step means nothing. Shape (N,)."""
         self.look()
@@ -231,14 +237,15 @@ class VectorEnv:
                 self.physics.robot_state(),
             )
             self.exceeded = self._limits.exceeded(moved)
-        touches = self.physics.touching()[:, -1, self.model.is_fallen].any(axis=1)
+        touches = self.physics.touching()[..., self.model.is_fallen].any(axis=(1, 2))
         if reset.any():
             self.reset(reset)
         self.look()
         self.diverged = diverged & ~reset
+        self.fallen = self.state.has_fallen(self.spec) | (touches & ~reset)
         self.terminated = self.diverged.copy()
         if self.spec.fallen.ends_episode:
-            self.terminated |= (self.state.has_fallen(self.spec) | touches) & ~reset
+            self.terminated |= self.fallen & ~reset
         self.exceeded[self.diverged] = 0.0
 
     def reset(self, which: NDArray[np.bool_]) -> None:
@@ -294,6 +301,7 @@ def one_episode_env(
     rng: np.random.Generator,
     delay_ms: float | tuple[float, float] = 0.0,
     randomization: DomainRandomization | None = None,
+    bodies_seed: int = 0,
     num_threads: int | None = None,
 ) -> VectorEnv:
     """Robots to be measured over T control steps, which end before any episode is truncated.
@@ -305,6 +313,7 @@ def one_episode_env(
         rng: source of the starts.
         delay_ms: from state to command, the same for all; or a range of which each has one.
         randomization: of bodies and of what is sensed.
+        bodies_seed: of these bodies.
         num_threads: of the physics; all available cores by default.
     """
     return VectorEnv(
@@ -314,6 +323,7 @@ def one_episode_env(
         episode_steps=steps + 1,
         delay_ms=delay_ms if isinstance(delay_ms, tuple) else (delay_ms, delay_ms),
         randomization=randomization,
+        bodies_seed=bodies_seed,
         num_threads=num_threads or available_cores(),
     )
 

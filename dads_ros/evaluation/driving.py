@@ -10,9 +10,8 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from dads_ros.config import ControlConfig, CostsConfig, PlannerConfig
+from dads_ros.config import ControlConfig, CostsConfig, DomainRandomization, PlannerConfig
 from dads_ros.envs.model import RobotModel
-from dads_ros.envs.randomization import DomainRandomization
 from dads_ros.envs.vector_env import one_episode_env
 from dads_ros.errors import PlanningError
 from dads_ros.evaluation.statistics import Values
@@ -105,6 +104,7 @@ class Driver:
             rng=rng,
             delay_ms=self.delay_ms,
             randomization=self.randomization,
+            bodies_seed=self.seed,
             num_threads=self.num_threads,
         )
         config = ControlConfig(lock_step=True, planner=self.planner, costs=self.costs)
@@ -140,7 +140,7 @@ class Driver:
             push = self._push(step, num) + pushes.get(step, 0.0)
             env.step(answer.result.command, push if push.any() else None)
             commands[step] = env.last_command
-            is_up = ~(ended | env.terminated)
+            is_up = ~(ended | env.fallen | env.diverged)
             steps_up += is_up
             exceeded += is_up[:, None] * (env.exceeded > 0.0)
             rate += is_up * (np.abs(commands[step] - before) / (high - low)).mean(axis=1)
@@ -149,7 +149,7 @@ class Driver:
             position, yaw = env.state.position[:, :2], env.state.yaw()
             tracks[:, step + 1] = np.where(ended[:, None], tracks[:, step], position)
             yaws[:, step + 1] = np.where(ended, yaws[:, step], yaw)
-            fell |= ended | env.state.has_fallen(spec)
+            fell |= ended | env.fallen
             self.progress(step + 1)
         is_up = ~(ended | env.state.has_fallen(spec))
         body: dict[str, Array] = {}

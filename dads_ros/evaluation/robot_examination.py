@@ -137,7 +137,7 @@ def _servos(model: RobotModel) -> Iterator[Check]:
     if spec.command_scale is None:
         yield Check(name, NOT_SEEN, "commands are no positions ('command_scale')")
         return
-    num, home = spec.command_dim, np.array(spec.safe_command)
+    num, home = spec.command_dim, np.array([spec.home[name] for name in spec.actuated_joints])
     still = dataclasses.replace(spec.reset, position_noise=0.0, velocity_noise=0.0)
     states = model.reset_state(num, np.random.default_rng(0), still)
     gravity = model.mj_model.opt.gravity.copy()

@@ -219,7 +219,7 @@ def evaluate_skills(
         last, yaw = yaw, np.where(ended, yaw, env.state.yaw())
         yaw_change += np.remainder(yaw - last + np.pi, 2.0 * np.pi) - np.pi
         flipped = np.where(ended, flipped, env.state.up_z() < 0.0)
-        has_fallen = env.diverged | (env.state.has_fallen(model.spec) & ~ended)
+        has_fallen = env.diverged | (env.fallen & ~ended)
         fall_step[has_fallen] = np.minimum(fall_step[has_fallen], step)
         ended |= env.terminated
     if frame == "heading":
@@ -281,7 +281,7 @@ def evaluate_switching(
         predicted[:, index] = rollout(start, skills[:, None], prediction_steps)[:, 1, :2]
         for _ in range(prediction_steps):
             env.step(env.filtered(policy(env.policy_obs(), skills)))
-            fallen |= (env.diverged | env.state.has_fallen(model.spec)) & ~ended
+            fallen |= (env.diverged | env.fallen) & ~ended
             ended |= env.terminated | env.diverged
         displacement[:, index] = env.state.position[:, :2] - start[:, :2]
         predicted[:, index] -= start[:, :2]

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
-from dads_ros.config import REQUIRED, Config, SkillPriorConfig, setting
-from dads_ros.envs.randomization import DomainRandomization
+from dads_ros.config import REQUIRED, Config, DomainRandomization, SkillPriorConfig, setting
 from dads_ros.errors import ConfigError
 from dads_ros.files import user_path
 from dads_ros.prediction import PredictionSpec

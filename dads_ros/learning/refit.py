@@ -193,13 +193,15 @@ def watch(
         skills.append(held)
         steps_left.append(env.episode_steps - env.steps)
         for _ in range(HELD_STEPS):
-            before = ~env.needs_reset & ~env.state.has_fallen(model.spec)
+            before = ~env.needs_reset & ~env.fallen
             env.step(env.filtered(policy(env.policy_obs(), held)))
-            falls.append(before & (env.diverged | env.state.has_fallen(model.spec)))
+            falls.append(before & (env.diverged | env.fallen))
             stands.append(before & ~falls[-1])
             states.append(look())
     num_steps = _num_steps(np.stack(stands), np.stack(changes))
     seen, starts, dt = np.stack(states), HELD_STEPS * np.arange(NUM_PERIODS), model.spec.control_dt
+    if frame == "heading":  # whole turns within a prediction count
+        seen[..., 2] = np.unwrap(seen[..., 2], axis=0)
     steps, num = np.arange(1, MAX_STEPS + 1), seen.shape[2] // 2
     later = np.minimum(starts[:, None] + steps, len(states) - 1)
     track = np.moveaxis(seen[later], 1, 2)  # (periods, robots, L, 2 V)
@@ -207,7 +209,6 @@ def watch(
     if frame == "heading":
         yaw = seen[starts][:, :, None, 2]
         track[..., 0], track[..., 1] = np.moveaxis(turned(track[..., :2], -yaw), -1, 0)
-        track[..., 2] = np.remainder(track[..., 2] + np.pi, 2.0 * np.pi) - np.pi
     track[..., :num] /= np.float32(dt) * steps[:, None]
     fell = _fell(np.stack(stands), np.stack(falls), np.stack(steps_left))
     begun = (num_steps > 0) | (fell == 1.0)

@@ -247,6 +247,12 @@ class AxisDynamics(MixtureDynamics):
         ]
         low = torch.tensor([config.warm_start[: self._num_axes]] * 2)
         high = duration_s * torch.tensor(speeds)[:, : self._num_axes]
+        if self._num_axes == 3 and float(high[0, 2]) >= math.pi:
+            raise ConfigError(
+                f"'top_speed.turn_radps' {top.turn_radps:g} of robot '{robot.name}' is half a "
+                f"turn or more in one prediction, of {duration_s:g} s: left and right are the "
+                f"same there; lower it below {math.pi / duration_s:.2g}, or 'prediction.steps'"
+            )
         if (low > high).any():
             raise ConfigError(
                 f"'skill_dynamics.warm_start_m' is {list(config.warm_start)} per prediction, of "

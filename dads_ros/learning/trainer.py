@@ -246,6 +246,7 @@ class Trainer:
             episode_steps=collect.episode_steps,
             delay_ms=collect.delay_ms,
             randomization=collect.randomization,
+            bodies_seed=self.config.seed,
             staggered=True,
             num_threads=max(1, available_cores() - 1),
         )
@@ -281,8 +282,10 @@ class Trainer:
 
     def _check_robot(self, saved: dict[str, Any]) -> None:
         """A checkpoint of before these were kept says nothing, and is taken."""
-        mine = self.robot.to_dict()
-        theirs = saved.get("robot", mine)
+        mine = _without_tolerances(self.robot)
+        theirs = mine
+        if "robot" in saved:  # with the defaults of what did not exist yet
+            theirs = _without_tolerances(RobotSpec.from_dict(saved["robot"]))
         different = [key for key in mine if key != "mjcf" and theirs.get(key) != mine[key]]
         if saved.get("model_sha256", sha := self.model.sha256()) != sha:
             different.append("the compiled model (its MJCF, or the version of MuJoCo)")
@@ -311,6 +314,14 @@ class Trainer:
             self._rngs[name].bit_generator.state = state
         for name, state in saved["generators"].items():
             self._generators[name].set_state(state)
+
+
+def _without_tolerances(robot: RobotSpec) -> dict[str, Any]:
+    """What a run depends on: by how much a symmetry may be missed is none of it."""
+    values = robot.to_dict()
+    for key in ("symmetry", "mirror"):
+        (values[key] or {}).pop("tolerance", None)
+    return values
 
 
 @contextmanager

@@ -6,11 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dads_ros.config import SkillPriorConfig
 from dads_ros.envs.body_limits import BodyLimits, Moved
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import VectorEnv
+from dads_ros.evaluation.skills import evaluate_skills, evaluate_switching
 from dads_ros.robot import RobotSpec
-from legged import legged_spec
+from dads_ros.skills import SkillSpace
+from legged import LEGGED, legged_spec
+from skill_models import linear_rollout
 
 LIMITS: dict[str, Any] = {
     "command_rate": 0.1,
@@ -129,6 +133,43 @@ def test_what_is_no_foot_may_not_touch_the_ground(
             break
     assert not touched[0] and touched[-1]
     assert ended[-1] == bool(contacts)
+
+
+def test_falls_by_contact_are_falls_of_skills_as_well(tmp_path: Path) -> None:
+    """The feet here, which touch the ground at once."""
+    fallen = {"contacts": ["left_shank"], "ends_episode": True}
+    model = RobotModel(legged_spec(tmp_path, fallen=fallen))
+    space = SkillSpace(SkillPriorConfig(kind="disc", dim=2))
+
+    def policy(obs: np.ndarray, skill: np.ndarray) -> np.ndarray:
+        return np.tile(model.spec.safe_command, (len(obs), 1))
+
+    parts = model, space, policy, linear_rollout, 5
+    held = evaluate_skills(*parts, seed=0, num_skills=8, steps=20)
+    assert held.fallen.all() and (held.fall_step <= 5).all()
+    assert evaluate_switching(*parts, seed=0, num_robots=8, steps=20).fallen.all()
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_the_ground_may_be_a_body_of_its_own(tmp_path: Path, depth: int) -> None:
+    floor = '<geom type="box" size="9 9 1" pos="0 0 -1"/>'
+    for _ in range(depth):
+        floor = f"<body>{floor}</body>"
+    mjcf = LEGGED.replace("<worldbody>", f"<worldbody>{floor}")
+    env = VectorEnv(
+        RobotModel(legged_spec(tmp_path, mjcf)), 1, rng=np.random.default_rng(0), episode_steps=99
+    )
+    for _ in range(20):
+        env.step(env.last_command)
+    touching = env.physics.touching()[0, -1]
+    np.testing.assert_array_equal(touching, env.model.is_foot)
+
+
+def test_contacts_count_by_the_part_of_the_simulation_steps(model: RobotModel) -> None:
+    moved = still(model)
+    moved.touching[:, 0, 0] = True  # one of four
+    exceeded = dict(zip(NAMES, BodyLimits(model).exceeded(moved)[0], strict=True))
+    assert exceeded["contacts"] == pytest.approx(0.25)
 
 
 def test_robots_with_servos_have_limits_and_others_have_none(tmp_path: Path) -> None:

@@ -2,15 +2,17 @@
 
 from pathlib import Path
 
+import mujoco
 import numpy as np
 import pytest
 
+from dads_ros.config import DomainRandomization
 from dads_ros.envs.model import RobotModel
-from dads_ros.envs.randomization import DomainRandomization, with_noise
-from dads_ros.envs.vector_env import VectorEnv
+from dads_ros.envs.randomization import varied_models, with_noise
+from dads_ros.envs.vector_env import Physics, VectorEnv
 from dads_ros.errors import ConfigError
 from dads_ros.robot import RobotSpec
-from legged import legged_spec
+from legged import LEGGED, legged_spec
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def stand(model: RobotModel, randomization: DomainRandomization, num: int = 16) 
 
 def test_bodies_are_drawn_within_their_ranges(model: RobotModel) -> None:
     ranges = DomainRandomization(friction=(0.4, 1.2), mass=(0.7, 1.3), gain=(0.8, 1.2))
-    models, plain = ranges.models(model, 64, np.random.default_rng(0)), model.mj_model
+    models, plain = varied_models(model, ranges, 64, np.random.default_rng(0)), model.mj_model
     ground = plain.geom_bodyid == 0
     for values, low, high in (
         ([m.body_subtreemass[1] / plain.body_subtreemass[1] for m in models], 0.7, 1.3),
@@ -44,10 +46,70 @@ def test_bodies_are_drawn_within_their_ranges(model: RobotModel) -> None:
     assert plain.actuator_gainprm[0, 0] == 60.0  # the robot's own model is as it was
 
 
+def test_every_robot_moves_as_its_own_model_does(model: RobotModel) -> None:
+    ranges = DomainRandomization(
+        friction=(0.4, 1.2), mass=(0.7, 1.3), gain=(0.8, 1.2), ground_m=0.04
+    )
+    start, rng = model.reset_state(4, np.random.default_rng(1)), np.random.default_rng(0)
+    models = varied_models(model, ranges, 4, rng)
+    physics = Physics(model, start, 1, models)
+    commands = np.tile(model.spec.safe_command, (4, 60, 1))
+    commands += rng.uniform(-0.1, 0.1, commands.shape)
+    physics.advance(commands)
+    for index, own in enumerate(models):
+        data = mujoco.MjData(own)
+        mujoco.mj_setState(own, data, start[index], mujoco.mjtState.mjSTATE_FULLPHYSICS)
+        for command in commands[index]:
+            data.ctrl[:] = model.to_ctrl(command)
+            mujoco.mj_step(own, data)
+        expected = np.empty(model.num_state)
+        mujoco.mj_getState(own, data, expected, mujoco.mjtState.mjSTATE_FULLPHYSICS)
+        np.testing.assert_allclose(physics.states[index], expected, atol=1e-9)
+
+
+def test_friction_is_all_that_a_range_of_friction_changes(model: RobotModel) -> None:
+    ranges = DomainRandomization(friction=(0.3, 0.3))
+    (own,) = varied_models(model, ranges, 1, np.random.default_rng(0))
+    assert set(own.geom_friction[:, 0]) == {0.3}
+    for name in ("geom_condim", "geom_priority", "geom_solref", "geom_solimp"):
+        np.testing.assert_array_equal(getattr(own, name), getattr(model.mj_model, name))
+    np.testing.assert_array_equal(own.geom_friction[:, 1:], model.mj_model.geom_friction[:, 1:])
+
+
+def test_a_height_field_of_the_robots_world_stays_as_it_is(tmp_path: Path) -> None:
+    field = '<asset><hfield name="own" nrow="3" ncol="3" size="1 1 1 1"/></asset><worldbody>'
+    field += '<geom type="hfield" hfield="own" pos="50 0 -5"/><geom type="plane" size="9 9 1"/>'
+    model = RobotModel(legged_spec(tmp_path, LEGGED.replace("<worldbody>", field)))
+    ranges = DomainRandomization(ground_m=0.04)
+    (own,) = varied_models(model, ranges, 1, np.random.default_rng(0))
+    assert own.nhfield == 2
+    index = own.hfield("own").id
+    first, num = own.hfield_adr[index], own.hfield_nrow[index] * own.hfield_ncol[index]
+    assert not own.hfield_data[first : first + num].any() and own.hfield_data.any()
+
+
+def test_another_seed_has_other_bodies(model: RobotModel) -> None:
+    ranges, heights = DomainRandomization(mass=(0.5, 2.0), gain=(0.5, 0.5)), []
+    for seed in (0, 0, 1):
+        env = VectorEnv(
+            model,
+            4,
+            rng=np.random.default_rng(0),
+            episode_steps=99,
+            randomization=ranges,
+            bodies_seed=seed,
+        )
+        for _ in range(20):
+            env.step(env.last_command)
+        heights.append(env.state.position[:, 2].copy())
+    np.testing.assert_array_equal(heights[0], heights[1])
+    assert np.abs(heights[2] - heights[0]).max() > 1e-5
+
+
 def test_without_ranges_all_have_one_model(model: RobotModel) -> None:
     sensed = DomainRandomization(sensor_noise=1.0)
     for ranges in (DomainRandomization(), sensed):
-        assert set(map(id, ranges.models(model, 3, np.random.default_rng(0)))) == {
+        assert set(map(id, varied_models(model, ranges, 3, np.random.default_rng(0)))) == {
             id(model.mj_model)
         }
 

@@ -45,7 +45,8 @@ def test_without_a_keyframe_the_mjcf_is_not_needed(tmp_path: Path) -> None:
 
 def test_servos_hold_the_pose_and_keep_the_motors_limits(tmp_path: Path) -> None:
     model = RobotModel(legged_spec(tmp_path))
-    np.testing.assert_array_equal(model.torque_limits, 20.0)  # 10 N m, gear 2
+    low, high = model.torque_limits  # 10 N m, gear 2
+    assert set(low) == {-20.0} and set(high) == {20.0}
     env = VectorEnv(model, 4, rng=np.random.default_rng(0), episode_steps=400)
     for _ in range(200):
         env.step(np.tile(HOME, (4, 1)))
@@ -60,6 +61,22 @@ def test_servos_hold_the_pose_and_keep_the_motors_limits(tmp_path: Path) -> None
     positions, still = model.mj_model.key_qpos[0][model.joint_qpos], np.zeros(4)
     parts = model.torques(wanted, positions, still)
     np.testing.assert_allclose(parts, forces / 20.0, atol=1e-9)
+
+
+def test_a_servo_pulls_one_way_as_hard_as_its_motor(tmp_path: Path) -> None:
+    motor = 'joint="left_knee" gear="2" ctrllimited="true" ctrlrange="-10 10"'
+    turned = 'joint="left_knee" gear="-2" ctrllimited="true" ctrlrange="-3 10"'
+    model = RobotModel(legged_spec(tmp_path, LEGGED.replace(motor, turned), mirror=None))
+    np.testing.assert_array_equal(model.torque_limits[:, 1], [-20.0, 6.0])
+    positions, still = np.array(HOME), np.zeros(4)
+    parts = model.torques(HOME + np.array([0.0, 0.05, 0.0, -0.1]), positions, still)
+    np.testing.assert_allclose(parts, [0.0, 0.5, 0.0, -0.3])
+
+
+def test_joints_that_nothing_drives_stay_free(tmp_path: Path) -> None:
+    spring = LEGGED.replace('<motor name="m_shoulder" joint="shoulder"/>', "")
+    assert RobotModel(legged_spec(tmp_path)).held == {"shoulder": 0.5}
+    assert RobotModel(legged_spec(tmp_path, spring)).held == {}
 
 
 def test_joints_left_out_are_held_at_the_keyframe(tmp_path: Path) -> None:
