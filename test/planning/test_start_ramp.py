@@ -12,6 +12,7 @@ from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.config import ControlConfig, PlannerConfig, SkillPriorConfig
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import one_episode_env
+from dads_ros.evaluation.driving import Driver
 from dads_ros.observation import RobotState
 from dads_ros.planning.controller import (
     ERROR,
@@ -366,6 +367,19 @@ def test_robots_that_are_not_commanded_by_positions_get_their_safe_command_at_on
     assert 0.3 < step.result.command[0, 0] < 0.45
     assert control.status()[1] == "on the way"
     assert control.deactivate().command.tolist() == [[0.5, 0.0]]  # type: ignore[union-attr]
+
+
+def test_an_evaluation_drives_from_its_first_step_on(tmp_path: Path) -> None:
+    driver = Driver(
+        model=RobotModel(legged_spec(tmp_path)),
+        policy=lambda obs, skill: np.tile(WALKING, (len(obs), 1)),
+        skills=Model(linear_rollout, SkillSpace(SkillPriorConfig(kind="disc", dim=2))),
+        planner=PLANNER,
+        seed=0,
+        num_threads=1,
+    )
+    commands = driver.drive(Task(goals=GOAL[None]), 1, 2).commands
+    np.testing.assert_allclose(commands[:, 0], [WALKING, WALKING])
 
 
 @pytest.mark.parametrize("flickers", [False, True])
