@@ -525,8 +525,9 @@ class ControlConfig(Config):
         1.0,
         min=0.0,
         max=60.0,
-        help="So long a robot whose commands are positions is led from the pose that it is in to "
-        "standing, once it is driven, and again after each safe command; then its task begins.",
+        help="So long a robot whose commands are positions (command_scale) is led from the pose "
+        "that it is in to standing, once it is activated; then its task begins. It comes to its "
+        "safe command in this time as well, or at once with 0.",
     )
     goal_tolerance_m: float = setting(
         0.5, min=0.001, max=100.0, help="The goal is reached within this distance."

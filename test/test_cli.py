@@ -15,9 +15,12 @@ import torch
 import yaml
 
 from bundles import write_bundle
+from dads_ros.cli.findings import read_model
 from dads_ros.cli.main import VERBS, main
+from dads_ros.envs.model import RobotModel
 from dads_ros.files import sha256, share_folder
 from dads_ros.process import SIGNALS
+from legged import legged_spec
 
 Refused = Callable[..., None]
 
@@ -61,6 +64,16 @@ def test_help_of_a_node_lists_its_parameters(
 
 def test_unknown_option_is_refused(refused: Refused) -> None:
     refused("evaluate", "ant", "--goal", words=("--goal", "--help"))
+
+
+def test_doctor_judges_by_what_the_keyframe_says_where_the_mjcf_is(tmp_path: Path) -> None:
+    robot = legged_spec(tmp_path)
+    model = read_model(robot)
+    assert model.robot == RobotModel(robot).spec and not model.unknown
+    assert model.robot.command_high == pytest.approx((0.5, -0.3, 0.5, -0.3))
+    (tmp_path / "legged.xml").unlink()
+    model = read_model(robot)
+    assert model.robot is robot and model.ranges is None and "legged.xml" in model.unknown
 
 
 def test_doctor_refuses_what_it_cannot_listen_to(refused: Refused) -> None:

@@ -158,9 +158,12 @@ class BundleManifest(Config):
         feet and simulation steps.
         """
         mine, theirs = _that_matters(self.robot), _that_matters(spec)
-        if not spec.is_home_known:  # the MJCF says it, which may not be here
-            for name in ("command_low", "command_high", "safe_command", "standing_command"):
-                del theirs[name]
+        if spec.command_scale is not None and not spec.is_home_known:
+            # What is around 'reset' the MJCF says, which may not be here.
+            del theirs["command_low"], theirs["command_high"]
+            for name in ("safe_command", "standing_command"):
+                if theirs[name] is not None and not any(theirs[name]):
+                    del theirs[name]
         different = [key for key in theirs if mine[key] != theirs[key]]
         if different:
             raise BundleMismatchError(

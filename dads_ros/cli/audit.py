@@ -59,13 +59,13 @@ def run(args: argparse.Namespace) -> int:
         state_timeout_s=config.state_timeout_s,
         use_imu=config.use_imu,
     )
-    ranges, model_sha256, no_ranges = read_model(bundle.robot)
-    auditor = Auditor(bundle, settings, args.namespace, ranges, no_ranges, args.commands)
+    model = read_model(bundle.robot)
+    auditor = Auditor(bundle, settings, args.namespace, model.ranges, model.unknown, args.commands)
     for recorded in recording.read():
         auditor.take(recorded)
     checks = [
         _recording(recording, auditor.seconds),
-        check_bundle(bundle.manifest, bundle.robot, model_sha256),
+        check_bundle(bundle.manifest, bundle.robot, model.sha256),
         *auditor.finish(),
     ]
     title = f"robot '{bundle.robot.name}', bundle '{one_line(args.bundle)}'"

@@ -5,6 +5,7 @@ import argparse
 from dads_ros.bundle.manifest import BundleManifest
 from dads_ros.cli.findings import check_bundle, read_model, show
 from dads_ros.diagnosis.examination import examine
+from dads_ros.diagnosis.records import Verdict
 from dads_ros.errors import ConfigError
 from dads_ros.files import find_file
 from dads_ros.nodes.doctor_node import listen
@@ -51,14 +52,17 @@ def run(args: argparse.Namespace) -> int:
         manifest = BundleManifest.load(find_file(args.bundle, folder="models"))
         robot = robot or manifest.robot
     assert robot is not None  # one of the two gave it
-    ranges, model_sha256, no_ranges = read_model(robot)
+    model = read_model(robot)
+    robot = model.robot
     if manifest is not None:
-        checks.append(check_bundle(manifest, robot, model_sha256))
+        checks.append(check_bundle(manifest, robot, model.sha256))
+        if not robot.is_home_known and checks[0].verdict is not Verdict.WRONG:
+            robot = manifest.robot  # which was read beside its MJCF
     STOP.catch_signals(is_command=True)
     heard = listen(args.namespace or "", args.seconds)
     if heard is None:
         return STOP.exit_code
-    checks += examine(robot, heard, ranges, no_ranges)
+    checks += examine(robot, heard, model.ranges, model.unknown)
     return show(f"robot '{robot.name}', listened for {heard.seconds:g} s", checks)
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from dads_ros.bundle.manifest import BundleManifest
 from dads_ros.diagnosis.records import Check, JointRanges, Verdict
@@ -26,8 +27,19 @@ def show(title: str, checks: Sequence[Check]) -> int:
     return int(counts[Verdict.WRONG] > 0)
 
 
-def read_model(robot: RobotSpec) -> tuple[JointRanges | None, str, str]:
-    """Ranges of the joints and SHA-256 of the model, or why they are not known.
+class Model(NamedTuple):
+    """What the MJCF says of a robot."""
+
+    robot: RobotSpec
+    """The robot file, with what its keyframe says where the MJCF is there."""
+    ranges: JointRanges | None = None
+    sha256: str = ""
+    unknown: str = ""
+    """Why the rest is not known."""
+
+
+def read_model(robot: RobotSpec) -> Model:
+    """Whatever can be known here.
 
     A robot has neither MuJoCo nor, mostly, the MJCF.
     """
@@ -36,10 +48,10 @@ def read_model(robot: RobotSpec) -> tuple[JointRanges | None, str, str]:
 
         model = RobotModel(robot)
     except ModuleNotFoundError as error:
-        return None, "", f"'{error.name}' is not installed"
+        return Model(robot, unknown=f"'{error.name}' is not installed")
     except ConfigError as error:
-        return None, "", str(error)
-    return JointRanges(*model.joint_ranges()), model.sha256(), ""
+        return Model(robot, unknown=str(error))
+    return Model(model.spec, JointRanges(*model.joint_ranges()), model.sha256())
 
 
 def check_bundle(manifest: BundleManifest, robot: RobotSpec, model_sha256: str) -> Check:

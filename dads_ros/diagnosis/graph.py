@@ -122,6 +122,7 @@ def _commanders(heard: Heard) -> Check:
 
 def _commands(robot: RobotSpec, commands: Sequence[Command]) -> Check:
     name, (low, high) = "commands", robot.command_limits
+    by_position = robot.command_scale is not None
     for command in commands:
         if len(command.numbers) != robot.command_dim:
             found = f"{len(command.numbers)} numbers; the robot file has {robot.command_dim}"
@@ -129,12 +130,21 @@ def _commands(robot: RobotSpec, commands: Sequence[Command]) -> Check:
         if command.actuators and command.actuators != robot.actuators:
             found = f"they are for {', '.join(command.actuators)}"
             return Check(name, WRONG, found, "start the planner with this robot's bundle")
+        if by_position and not robot.is_home_known:
+            continue
         inside = (command.numbers >= low) & (command.numbers <= high)  # nor is NaN
         if not inside.all():
             worst = int(np.argmin(inside))
             actuator, value = robot.actuators[worst], float(command.numbers[worst])
             found = f"'{actuator}' gets {value:.3g}, outside {low[worst]:g} .. {high[worst]:g}"
+            if by_position and np.isfinite(command.numbers).all():
+                cure = "right while the planner leads the robot to standing; else end who sends it"
+                return Check(name, WARNING, found, cure)
             return Check(name, WRONG, found, "end who sends it; the planner sends none such")
+    if by_position and not robot.is_home_known:
+        found = f"{len(commands)}, in the robot file's order; its limits are not known"
+        cure = f"they are around keyframe '{robot.reset.keyframe}' of the MJCF: give --bundle"
+        return Check(name, NOT_SEEN, found, cure)
     return Check(name, OK, f"{len(commands)}, in the robot file's order and limits")
 
 

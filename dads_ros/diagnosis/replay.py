@@ -112,6 +112,7 @@ class Replay:
         self._state_s: float | None = None
         self._gap_s, self._gap_at_s = 0.0, 0.0
         self._num_judged = self._num_idle = self._num_stateless = self._num_skillless = 0
+        self._num_unjudged = 0
         self._apart, self._num_tried = _Apart(), 0
         self._of_guard, self._safe, self._strange = _Tally(), _Tally(), _Tally()
         self._jump, self._odd_jump = (0.0, ""), (0.0, "")  # by the policy, and by others
@@ -174,11 +175,7 @@ class Replay:
         stamp_ns = self._answered(sent)
         if last is not None and stamp_ns is not None and last[1] == stamp_ns:
             return  # said again, in lock step
-        safe = np.array(self._robot.safe_command)
-        is_safe = self._are_same(numbers, safe) or (
-            last is not None and self._are_same(numbers, self._robot.filtered(safe, last[0]))
-        )
-        if stamp_ns is None and not is_safe:
+        if stamp_ns is None and not self._is_safe(numbers, last):
             self._strange.add(sent.at_s)
             self._odd_jump = self._bigger_jump(self._odd_jump, sent, last)
             return
@@ -199,6 +196,14 @@ class Replay:
         if not self._num_judged:  # a recorder finds one topic after the other
             self._num_stateless = self._num_skillless = 0
         is_next = last[1] is not None and self._is_next(stamp_ns, last[1])
+        if not is_next:
+            self._predictions.interrupt()
+        self._predictions.take(rebuilt.state, skill.skill, last[0])
+        if skill.skill is None and self._robot.command_scale is not None:
+            self._num_unjudged += 1  # it is led, by nobody knows how much, or stands
+            self._meant = None
+            self._jump = self._bigger_jump(self._jump, sent, last)
+            return
         lasts = [last[0]] if self._meant is None else [last[0], self._meant]
         expected = self._nearest(numbers, rebuilt, skill.skill, lasts)
         is_right = self._compare(sent, expected, rebuilt, is_next=is_next)
@@ -209,9 +214,15 @@ class Replay:
             self._jump = self._bigger_jump(self._jump, sent, last)
         else:
             self._odd_jump = self._bigger_jump(self._odd_jump, sent, last)
-        if not is_next:
-            self._predictions.interrupt()
-        self._predictions.take(rebuilt.state, skill.skill, last[0])
+
+    def _is_safe(self, numbers: Array, last: tuple[Array, int | None] | None) -> bool:
+        """The safe command or, of a robot that is commanded by positions, on the way to it."""
+        safe = np.array(self._robot.safe_command)
+        if self._robot.command_scale is None:
+            return self._are_same(numbers, safe)
+        start = numbers if last is None else last[0]
+        between = np.clip(numbers, np.minimum(start, safe), np.maximum(start, safe))
+        return self._are_same(numbers, between)
 
     def _answered(self, sent: _Sent) -> int | None:
         """Stamp of the state; of a trajectory, that of the skill which was sent right after it."""
@@ -246,11 +257,9 @@ class Replay:
         if skill is None:
             of_none = (self._robot.standing_command, self._robot.safe_command)
             still = [np.array(command) for command in of_none if command is not None]
-            # Or on the way there: filtered, or led there from where the joints are.
-            ends = [(command, last) for command in still for last in lasts]
             may_be = [
+                *(self._robot.filtered(command, last) for command in still for last in lasts),
                 *still,
-                *(np.clip(numbers, np.minimum(*two), np.maximum(*two)) for two in ends),
             ]
         else:
             others = rebuilt.others if self._num_tried < MAX_TRIED else tuple
@@ -371,6 +380,7 @@ class Replay:
         unknown = [
             f"{self._num_stateless} answer no state of the recording" * bool(self._num_stateless),
             f"of {self._num_skillless} no skill was recorded" * bool(self._num_skillless),
+            f"{self._num_unjudged} were made for no skill" * bool(self._num_unjudged),
         ]
         more = "".join(f"; {text}" for text in unknown if text)
         if not num:
@@ -380,6 +390,8 @@ class Replay:
                 cure = "record the planner's ~/skill as well: it says what a command was made for"
             elif self._num_stateless:
                 cure = "record joint_states and odom as well, whole"
+            elif self._num_unjudged:
+                cure = "record a robot that does a task: these led it to standing, or let it stand"
             return Check(name, WARNING, found, cure)
         if not apart.num:
             idle = f", {self._num_idle} of them standing" if self._num_idle else ""

@@ -107,7 +107,12 @@ class Driver:
             bodies_seed=self.seed,
             num_threads=self.num_threads,
         )
-        config = ControlConfig(lock_step=True, planner=self.planner, costs=self.costs)
+        config = ControlConfig(
+            lock_step=True,
+            planner=self.planner,
+            costs=self.costs,
+            start_ramp_s=0.0,  # robots stand at their home at the start
+        )
         loop = make_loop(spec, self.policy, self.skills, config, self.seed, num)
         controller = SkillController(
             loop,

@@ -80,7 +80,7 @@ class BundleLoader:
         )
         joints = joint_state_message(spec, still, 0)
         state = robot_state(spec, [joints], odometry_message(still, 0, self._frames))[None]
-        trial = dataclasses.replace(config, lock_step=True)
+        trial = dataclasses.replace(config, lock_step=True, start_ramp_s=0.0)
         controller = SkillController(loop, lambda: trial, seed=config.seed, say=lambda text: None)
         controller.activate()
         errand = Errand(Task(goals=np.array([[1.0, 0.0]])))

@@ -181,7 +181,8 @@ class SkillPlannerNode(SteadyLifecycleNode):
         publisher, controller = self._command_publisher, self._controller
         if publisher is not None and controller is not None:
             result = controller.deactivate()
-            for _ in range(NUM_LAST_COMMANDS):  # a driver may listen best effort
+            # None where nothing was sent. A driver may listen best effort.
+            for _ in range(0 if result is None else NUM_LAST_COMMANDS):
                 self._send(result)
                 publisher.wait_for_all_acked(Duration(seconds=LAST_COMMAND_TIMEOUT_S))
                 time.sleep(LAST_COMMANDS_S)
@@ -291,8 +292,15 @@ class SkillPlannerNode(SteadyLifecycleNode):
         if self._controller is not None:
             self._send(self._controller.fail(text))
 
-    def _send(self, result: GateResult, stamp_ns: int | None = None) -> None:
-        """Publish what the gate let through; it answers the state of that stamp, or none."""
+    def _send(self, result: GateResult | None, stamp_ns: int | None = None) -> None:
+        """Publish what the gate let through; it answers the state of that stamp, or none.
+
+        With None nothing may be sent yet, nor by the guard.
+        """
+        if result is None:
+            if self._is_active:
+                self._promise()
+            return
         robot = self._loader.robot
         assert robot is not None
         command_type = self._settings.config.command_type
@@ -336,7 +344,7 @@ class SkillPlannerNode(SteadyLifecycleNode):
         if not self._is_active or self._controller is None:
             return
         result = self._controller.check_age()
-        if result is not None:
+        if result is not None or self._controller.is_waiting:
             self._send(result)
 
     def _use_settings(self) -> None:

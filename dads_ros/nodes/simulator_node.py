@@ -80,6 +80,7 @@ class SimulatorNode(Node):
         self._markers = RobotMarkers(self._shapes.solids, self._frames.odom)
         self._links = RobotLinks(self._model, config.frame_prefix)
         self._link_frames = LinkFrames(self._links.links)
+        self._limits = self._command_limits()
         self._safe_command = np.array(self._spec.safe_command)
         self._command, self._has_command = self._safe_command, False
         self._coming: deque[tuple[int, Array]] = deque()
@@ -101,6 +102,15 @@ class SimulatorNode(Node):
             f"simulating '{self._spec.name}', {1.0 / self._spec.control_dt:g} states a second at "
             f"speed {config.speed:g}, seed {config.seed}"
         )
+
+    def _command_limits(self) -> tuple[Array, Array]:
+        """Of positions also all that joints reach: from there robots are led to standing. (A,)."""
+        low, high = self._spec.command_limits
+        if self._spec.command_scale is None:
+            return low, high
+        lowest, highest, _ = self._model.joint_ranges()
+        columns = [self._spec.joints.index(name) for name in self._spec.actuated_joints]
+        return np.minimum(low, lowest[columns]), np.maximum(high, highest[columns])
 
     def spin(self) -> None:
         """Run until ``STOP`` is asked: callbacks and simulation steps take turns."""
@@ -273,7 +283,7 @@ class SimulatorNode(Node):
                 )
                 return
             self._is_waiting = False
-            command = np.clip(command_of(self._spec, message), *self._spec.command_limits)
+            command = np.clip(command_of(self._spec, message), *self._limits)
         except MessageError as error:
             self.get_logger().warning(
                 f"{error}; the safe command is applied", throttle_duration_sec=1.0

@@ -1,10 +1,12 @@
 """CommandGate: the only judge of what leaves for the robots. Letters: R robots, A actuators."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dads_ros.planning.start_ramp import StartRamp
 from dads_ros.robot import RobotSpec
 
 Array = NDArray[np.float64]
@@ -17,7 +19,8 @@ class GateResult:
     """What may be sent."""
 
     command: Array
-    """Finite and within limits, in the robot file's order and unit. Shape (R, A)."""
+    """Finite and within limits, or on the way there from what was sent last; in the robot file's
+    order and unit. Shape (R, A)."""
     is_safe_stop: NDArray[np.bool_]
     """The safe command stands in for the one that was asked for. Shape (R,)."""
     reason: str
@@ -27,9 +30,10 @@ class GateResult:
 class CommandGate:
     """Lets a command pass only if it is finite, within limits, fresh, and wanted.
 
-    What leaves, the safe command as well, is filtered as the robot file says, as it was in
-    training. It reads no clock and keeps no state: the age of the state and the last command are
-    passed in.
+    What is judged is what the policy or the planner asks for. What passes is led from the start to
+    there and filtered as the robot file says, as it was in training; the safe command is not
+    filtered. It reads no clock and keeps no state: the age of the state, the last command and the
+    ramp are passed in.
     """
 
     def __init__(self, robot: RobotSpec, num_robots: int = 1) -> None:
@@ -48,7 +52,8 @@ class CommandGate:
         state_age_s: float,
         state_timeout_s: float,
         is_active: bool,
-        start: Array | None = None,
+        ramp: StartRamp | None = None,
+        ramp_part: float = math.inf,
         is_state_finite: NDArray[np.bool_] | bool = True,
         has_fallen: NDArray[np.bool_] | bool = False,
         error: str = "",
@@ -61,7 +66,8 @@ class CommandGate:
             state_age_s: of the state that it answers.
             state_timeout_s: an older state is not answered.
             is_active: the robots may be driven.
-            start: positions that commands come from, which may be beyond the limits. (R, A).
+            ramp: leads robots that are commanded by positions; None leads nobody.
+            ramp_part: of ``start_ramp_s`` that one command may go on the way to the safe one.
             is_state_finite: every number of a robot's state is finite. Shape (R,).
             has_fallen: the robot file counts the state as fallen. Shape (R,).
             error: what else went wrong; empty when nothing did.
@@ -76,20 +82,14 @@ class CommandGate:
         elif command is not None and command.shape != self._safe.shape:
             shape, expected = command.shape[1:], self._safe.shape[1:]
             reason = f"the command has shape {shape}; expected {expected}"
+        safe = self._safe.copy() if ramp is None else ramp.toward_safe(last_command, ramp_part)
         if reason or command is None:
             everybody = np.ones(len(self._safe), bool)
-            safe = self._robot.filtered(self._safe, last_command).copy()
             return GateResult(safe, everybody, reason or "no command")
-        lowest, low, high, highest = self._lowest, self._low, self._high, self._highest
-        if start is not None:
-            lowest, low = np.minimum(lowest, start), np.minimum(low, start)
-            highest, high = np.maximum(highest, start), np.maximum(high, start)
-        is_inside = (command >= lowest) & (command <= highest)  # nor is NaN inside
+        is_inside = (command >= self._lowest) & (command <= self._highest)  # nor is NaN inside
         stops = np.asarray(~(is_inside.all(axis=1) & is_state_finite) | has_fallen)
-        passed = np.minimum(np.maximum(command, low), high)
-        if stops.any():
-            passed = np.where(stops[:, None], self._safe, passed)
-        passed = self._robot.filtered(passed, last_command)
+        passed = np.minimum(np.maximum(command, self._low), self._high)
+        passed = self._robot.filtered(passed if ramp is None else ramp.lead(passed), last_command)
         if not stops.any():
             return GateResult(passed, stops, "")
         first = int(stops.argmax())
@@ -99,7 +99,7 @@ class CommandGate:
             reason = "the robot has fallen"
         else:
             reason = self._objection(command[first])
-        return GateResult(passed, stops, reason)
+        return GateResult(np.where(stops[:, None], safe, passed), stops, reason)
 
     def _objection(self, command: NDArray[np.floating]) -> str:
         """What is wrong with the numbers of a command. Shape (A,)."""

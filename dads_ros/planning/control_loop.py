@@ -81,7 +81,11 @@ class ControlLoop:
         self.skill, self._stands = space.clip(skill, part), np.zeros(len(skill), bool)
 
     def command(
-        self, state: RobotState, last_command: Array, fallen: NDArray[np.bool_] | None = None
+        self,
+        state: RobotState,
+        last_command: Array,
+        fallen: NDArray[np.bool_] | None = None,
+        stands: NDArray[np.bool_] | bool = False,
     ) -> Array:
         """One control step.
 
@@ -89,15 +93,16 @@ class ControlLoop:
             state: measured now, of R robots.
             last_command: sent at the step before. Shape (R, A).
             fallen: ``state.has_fallen``, where that is known already. Shape (R,).
-        Returns: the policy's command; without a skill, and where the plan is to stand, the
+            stands: robots that stand whatever is planned. Shape (R,).
+        Returns: the policy's command; without a skill, and where a robot is to stand, the
             standing command or, where there is none, that of skills that become the stillest
             one, in RAMP_S from one of length 1; the safe command of a robot that has fallen.
             Shape (R, A).
         """
         self._steps += 1
         standing, still = self.robot.standing_command, self.planner.stillest_skill
-        stands = np.ones(len(last_command), bool) if self.skill is None else self._stands
-        stands = stands[:, None]
+        planned = np.ones(len(last_command), bool) if self.skill is None else self._stands
+        stands = (planned | stands)[:, None]
         if standing is not None and stands.all():
             self.asked_skill = None
             command = np.broadcast_to(standing, last_command.shape)

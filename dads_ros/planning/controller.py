@@ -43,8 +43,10 @@ OK, WARN, ERROR = 0, 1, 2
 """Levels of a status, as in diagnostic_msgs."""
 LOOKING = "looking for a way"
 """What a task waits for while the way to its goal is being found."""
-STARTING = "led to standing from the pose that it is in"
+STARTING = "led to standing from the pose that it was in"
 """What is going on before any task."""
+WAITING = "nothing is sent before the joints are known"
+"""What is wrong with robots that are commanded by positions."""
 BY_HAND = "skill by hand"
 """What is going on while nothing is planned."""
 
@@ -169,7 +171,8 @@ class SkillController:
         self._clock, self._say, self._tell = clock, say, tell
         self._loop = loop
         self._gate = CommandGate(loop.robot, loop.num_robots)
-        self._ramp = StartRamp(loop.robot)
+        self._ramp = StartRamp(loop.robot, loop.num_robots)
+        self._awaited = ""  # what was wrong while the joints were not known
         self._lock = threading.Lock()  # guards loop, errand, skill and plan error against plan()
         self._errand: Errand | None = None
         self._planned_errand: Errand | None = None  # of the last plan
@@ -188,7 +191,7 @@ class SkillController:
         self._cost_terms: dict[str, float] = {}
         self._last_command = np.tile(np.array(loop.robot.safe_command), (loop.num_robots, 1))
         self._last_result: GateResult | None = None
-        self._step_time = self._state_time = -np.inf
+        self._step_time = self._state_time = self._sent_time = -np.inf
         self._periods: deque[float] = deque(maxlen=STATISTICS_LENGTH)
         self._step_times: deque[float] = deque(maxlen=STATISTICS_LENGTH)
         self._plan_times: deque[float] = deque(maxlen=STATISTICS_LENGTH)
@@ -209,13 +212,23 @@ class SkillController:
         """Drive from the next state on; the planner's generators start anew."""
         self._renew_loop(goes_on=False)
         self._ramp.begin()
+        self._awaited = ""
         self._order, self._jumped_from_ns, self._last_result = StampOrder(), None, None
         self._step_time = -np.inf
         self._pace = Pace(self._loop.robot.control_dt)
         self._state_time, self.is_active = self._clock(), True
 
-    def deactivate(self) -> GateResult:
-        """Drive no longer and forget the task. Returns: the last thing to send."""
+    @property
+    def is_waiting(self) -> bool:
+        """Nothing may be sent: robots are commanded by positions, and their joints not known."""
+        return self._ramp.is_waiting
+
+    def deactivate(self) -> GateResult | None:
+        """Drive no longer and forget the task. Returns: the last thing to send, if any.
+
+        A robot that is commanded by positions is left where it is, at most a control step nearer
+        to its safe command.
+        """
         self.is_active = False
         self.turn_to(None)
         return self._judge(None)
@@ -289,8 +302,9 @@ class SkillController:
             stamp_ns: when it was measured, the robot's time.
             measured: when that was, by the controller's clock, s; None is now. Whatever happens
                 between then and the command counts as age.
-        Returns: None for a state that came late, for one that was answered before, and for one
-            between two control steps; in lock step each new state is a control step.
+        Returns: None for a state that came late, for one that was answered before, for one
+            between two control steps, and while ``is_waiting``; in lock step each new state is a
+            control step.
         """
         now, config = self._clock(), self._read_config()
         measured = now if measured is None else measured
@@ -310,14 +324,16 @@ class SkillController:
             self._num_stale += 1
             old = f"the state is {age_s:.2f} s old; at most {limit_s:g} s is allowed"
             result = self._judge(None, error=f"{old}: check the clocks and the load")
-            return Step(result, is_answer=False)
+            return None if result is None else Step(result, is_answer=False)
         if not (self._pace.take(stamp_ns) or config.lock_step):
             self._num_thinned += 1
             return None
         if np.isfinite(self._step_time):
             self._periods.append(now - self._step_time)
         self._step_time, self._state_time = now, measured
+        self._sent_time = -np.inf  # whatever was sent since the last control step
         loop = self._loop
+        step: Step | None
         try:
             jumped_from_ns, self._jumped_from_ns = self._jumped_from_ns, None
             if jumped_from_ns is not None and stamp_ns < jumped_from_ns:
@@ -327,7 +343,8 @@ class SkillController:
                 loop = self._renew_loop(goes_on=True)
             step = self._drive(loop, state, stamp_ns, now, config)
         except Exception as error:  # whatever it is, the robots must stop
-            step = Step(self.fail(f"control step failed: {error!r}"))
+            result = self.fail(f"control step failed: {error!r}")
+            step = None if result is None else Step(result)
         self._step_times.append(self._clock() - now)
         return step
 
@@ -335,7 +352,8 @@ class SkillController:
         """The safe command where no state has come for ``state_timeout_s``, else None.
 
         To be called several times within it; never needed in lock step, where no robot moves by
-        itself.
+        itself. Robots that are commanded by positions go on to their safe command by a control
+        step's way each time, the slower the less often it is called.
         """
         config = self._read_config()
         if config.lock_step or self._state_age_s <= config.state_timeout_s:
@@ -347,8 +365,8 @@ class SkillController:
             None, error=error if is_recent else "", is_normal=is_first and not is_recent
         )
 
-    def fail(self, error: str) -> GateResult:
-        """The safe command, because of an error outside of here."""
+    def fail(self, error: str) -> GateResult | None:
+        """The safe command, because of an error outside of here; None while ``is_waiting``."""
         self._failure = self._clock(), error
         return self._judge(None, error=error)
 
@@ -359,42 +377,42 @@ class SkillController:
         stamp_ns: int,
         now: float,
         config: ControlConfig,
-    ) -> Step:
-        if self._pace.is_too_slow:
-            return Step(self._judge(None, error=self._pace.complaint))
+    ) -> Step | None:
         is_finite = state.is_finite()
-        if not is_finite.any():
-            return Step(self._judge(None, error="the state is not finite"))
+        error = self._pace.complaint if self._pace.is_too_slow else ""
+        if not (is_finite.all() if self.is_waiting else is_finite.any()):
+            error = error or "the state is not finite"
+        if error:
+            stopped = self._judge(None, error=error)
+            return None if stopped is None else Step(stopped)
         if not is_finite.all():
             state = _with_zeros(state)
-        is_led = self._lead_begins(state, stamp_ns, config.start_ramp_s)
+        last = self._last_result
+        are_stopped = np.zeros(loop.num_robots, bool) if last is None else last.is_safe_stop
+        part = self._ramp_part(config)
+        self._last_command = self._ramp.step(state, self._last_command, part, are_stopped)
+        are_led = self._ramp.leads
         errand, request, plan, is_reached = self._errand, None, None, False
         is_silent = errand is not None and errand.is_silent(now, config)
         if is_silent:
             self.turn_to(None)
         elif errand is not None:
             is_reached = errand.update(state, stamp_ns, config)
-            if errand.is_ready and not is_led:
+            if errand.is_ready:
                 request, plan = self._follow(errand, loop, state, stamp_ns, config)
         has_fallen = state.has_fallen(loop.robot)
-        command = loop.command(state, self._last_command, has_fallen)
-        command = self._ramp.lead(command, stamp_ns, config.start_ramp_s)
+        command = loop.command(state, self._last_command, has_fallen, stands=are_led)
         result = self._judge(command, is_state_finite=is_finite, has_fallen=has_fallen)
-        skill = None if result.reason else loop.asked_skill
+        assert result is not None  # the joints are known
+        skill = None if result.reason or are_led.any() else loop.asked_skill
         return Step(result, request, plan, is_reached=is_reached, is_silent=is_silent, skill=skill)
 
-    def _lead_begins(self, state: RobotState, stamp_ns: int, duration_s: float) -> bool:
-        """Whether the robots are led from the pose that they are in, and do no task meanwhile."""
-        stopped = self._last_result is not None and bool(self._last_result.reason)
-        if stopped and self._loop.num_robots == 1:  # of many, others go on
-            self._ramp.begin()
-        if self._ramp.take(state, stamp_ns, duration_s) and self._ramp.start is not None:
-            self._last_command = self._ramp.start
-        if self._ramp.start is None:
-            return False
-        with self._lock:
-            self._loop.skill, self._due_ns = None, None
-        return True
+    def _ramp_part(self, config: ControlConfig) -> float:
+        """Of ``start_ramp_s`` since the last command, one control step of it at most."""
+        if config.start_ramp_s == 0.0:
+            return np.inf
+        passed_s = min(self._loop.robot.control_dt, self._clock() - self._sent_time)
+        return passed_s / config.start_ramp_s
 
     def _follow(
         self,
@@ -435,16 +453,25 @@ class SkillController:
         has_fallen: np.ndarray | bool = False,
         error: str = "",
         is_normal: bool = False,
-    ) -> GateResult:
-        """What the gate lets through; no other command leaves, but for its repetition."""
+    ) -> GateResult | None:
+        """What the gate lets through; no other command leaves, but for its repetition.
+
+        Returns: None while ``is_waiting``.
+        """
         config = self._read_config()
         if command is None:  # the policy is not asked, and forgets what it was asked for
             self._loop.asked_skill = None
         standing = next(filter(None, self._objections.values()), "")
+        if self.is_waiting:
+            if error and not self._awaited and self.is_active:
+                self._say(f"{WAITING}: {error}")
+            self._awaited = standing or error or self._awaited
+            return None
         result = self._gate.check(
             command,
             last_command=self._last_command,
-            start=self._ramp.start,
+            ramp=self._ramp,
+            ramp_part=self._ramp_part(config),
             state_age_s=0.0 if config.lock_step else self._state_age_s,
             state_timeout_s=config.state_timeout_s,
             is_active=self.is_active,
@@ -458,6 +485,7 @@ class SkillController:
         elif self.is_active and before and not result.reason:
             self._tell(f"all is well again: no safe command any longer; it was: {before}")
         self._last_result, self._last_command = result, result.command
+        self._sent_time = self._clock()
         return result
 
     @property
@@ -549,6 +577,8 @@ class SkillController:
         }
         if not self.is_active:
             return WARN, "not active", values
+        if self.is_waiting:
+            return ERROR, f"{WAITING}: {self._awaited or 'no state yet'}", values
         if result is None or result.reason:
             reason = "no state yet" if result is None else result.reason
             return ERROR, f"safe command: {reason}", values
@@ -559,7 +589,7 @@ class SkillController:
 
     def _activity(self, errand: Errand | None) -> tuple[int, str]:
         """Level, and what is going on while commands pass."""
-        if self._ramp.start is not None:
+        if self._ramp.leads.any():
             return OK, STARTING
         if self._is_late:
             return WARN, "the plan is late: standing command"

@@ -18,9 +18,11 @@ from dads_ros.bundle.manifest import (
 )
 from dads_ros.bundle.onnx_format import MAX_ONNX_BYTES
 from dads_ros.bundle.runtime import SkillBundle
+from dads_ros.envs.model import RobotModel
 from dads_ros.errors import BundleError, BundleMismatchError
 from dads_ros.files import share_folder
 from dads_ros.robot import RobotSpec, TopSpeedSpec
+from legged import legged_spec
 
 
 @pytest.fixture
@@ -134,6 +136,20 @@ def test_a_bundle_for_another_robot_is_refused_with_the_difference(folder: Path)
         manifest.check_robot(faster)
     with pytest.raises(BundleMismatchError, match="'point_mass', not 'ant'"):
         manifest.check_robot(RobotSpec.load("ant"))
+
+
+def test_what_the_mjcf_does_not_say_must_be_the_same_without_it_too(tmp_path: Path) -> None:
+    """Limits around a keyframe are not known without it; all that was set by hand is."""
+    robot = RobotModel(legged_spec(tmp_path)).spec
+    manifest = BundleManifest(robot=robot, files={}, training_config={}, versions={})
+    manifest.check_robot(legged_spec(tmp_path))
+    for key, changes in {
+        "safe_command": {"safe_command": [0.3, -0.4, 0.3, -0.4]},
+        "standing_command": {"standing_command": None},
+        "command_low": {"command_scale": None, "command_low": [-2.0]},
+    }.items():
+        with pytest.raises(BundleMismatchError, match=key):
+            manifest.check_robot(legged_spec(tmp_path, **changes))
 
 
 def test_shipped_bundles_name_the_commit_of_unchanged_code() -> None:

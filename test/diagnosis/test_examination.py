@@ -154,6 +154,11 @@ def second_driver(robot: Robot) -> None:
     robot.joints = [m for pair in zip(robot.joints, others, strict=True) for m in pair]
 
 
+def by_position(robot: Robot, **reset: object) -> None:
+    reset_spec = replace(ANT.reset, **reset)  # type: ignore[arg-type]
+    robot.robot = replace(ANT, command_scale=(0.5,), reset=reset_spec, safe_command=(0.0,))
+
+
 def gripper(robot: Robot) -> None:
     """A second publisher on the topic, of another joint."""
     others = [
@@ -357,6 +362,14 @@ FAULTS: list[tuple[str, Verdict, str, str, Callable[[Robot], object]]] = [
      lambda r: r.each("commands", numbers=lambda m: m.numbers + 2.0)),
     ("commands", WRONG, "'hip_4' gets nan", "end who sends it",
      lambda r: r.each("commands", numbers=lambda m: m.numbers * np.nan)),
+    ("commands", WARNING, "'ankle_4' gets 0, outside 0.5 .. 1.5", "right while the planner leads",
+     by_position),
+    ("commands", WRONG, "'hip_4' gets nan", "end who sends it",
+     lambda r: (by_position(r),
+                r.each("commands", numbers=lambda m: m.numbers * np.nan))),
+    ("commands", NOT_SEEN, "its limits are not known", "keyframe 'stand' of the MJCF",
+     lambda r: (by_position(r, keyframe="stand", joint_positions=None),
+                r.each("commands", numbers=lambda m: m.numbers + 2.0))),
     # time
     ("odom rate", WRONG, "all stamps are 0", "stamp each",
      lambda r: r.stamp("bases", lambda _: 0)),

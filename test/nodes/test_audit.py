@@ -66,11 +66,11 @@ Message = Any
 Spoil = Callable[[list[Logged]], object]
 
 
-def drive() -> list[Logged]:
-    """12 s: standing for 2, then to a goal."""
-    config = ControlConfig(lock_step=True)
-    loop = make_loop(ANT.robot, ANT.command, ANT, config, 0, 1)
-    controller = SkillController(loop, lambda: config, seed=0, clock=lambda: 0.0)
+def drive(bundle: SkillBundle = ANT, fails: Sequence[int] = ()) -> list[Logged]:
+    """12 s: standing for 2, then to a goal; at some steps no state can be used."""
+    config, now = ControlConfig(lock_step=True), [0.0]
+    loop = make_loop(bundle.robot, bundle.command, bundle, config, 0, 1)
+    controller = SkillController(loop, lambda: config, seed=0, clock=lambda: now[0])
     controller.activate()
     env = one_episode_env(
         RobotModel(ANT.robot), 1, STEPS, rng=np.random.default_rng(1), num_threads=1
@@ -79,7 +79,15 @@ def drive() -> list[Logged]:
     for step in range(STEPS):
         if step == 40:
             controller.turn_to(Errand(Task(goals=np.array([[20.0, 10.0]])), received=0.0))
+        now[0] += 0.05
         state, stamp_ns = env.state[0], BEGIN_NS + step * DT_NS
+        if step in fails:
+            result = controller.fail("refused")
+            assert result is not None
+            message = command_message(ANT.robot, result.command[0])
+            logged.append(Logged("/joint_commands", message, stamp_ns + 5 * MS))
+            env.step(result.command)
+            continue
         answer = controller.step(env.state, stamp_ns)
         assert answer is not None
         skill = None if answer.skill is None else answer.skill[0]
@@ -127,8 +135,9 @@ def audit(
     commands: str = COMMANDS,
     **settings: object,
 ) -> dict[str, Check]:
-    ranges, _, no_ranges = MODEL
-    auditor = Auditor(bundle, PlannerSettings(**settings), namespace, ranges, no_ranges, commands)
+    auditor = Auditor(
+        bundle, PlannerSettings(**settings), namespace, MODEL.ranges, MODEL.unknown, commands
+    )
     for recorded in Recording(str(path)).read():
         auditor.take(recorded)
     checks = auditor.finish()
@@ -468,6 +477,36 @@ def test_one_fault_is_named(fault: str, logged: list[Logged], tmp_path: Path) ->
     for name, verdict, words in expected:
         assert checks[name].verdict == verdict, checks[name]
         assert words in f"{checks[name].found} -> {checks[name].cure}"
+
+
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_the_way_to_standing_and_to_the_safe_pose_is_no_strangers(
+    is_changed: bool, tmp_path: Path
+) -> None:
+    """Of an Ant whose commands count as positions: it is led for 1 s, and stopped once."""
+    bundle = SkillBundle(ANT.folder)
+    bundle.robot = dataclasses.replace(
+        ANT.robot, command_scale=(3.0,) * 8, standing_command=None, safe_command=(0.0,)
+    )
+    logged = drive(bundle, fails=range(100, 104))
+    if is_changed:
+        for number in (101, 200):
+            message = of(logged, "/joint_commands")[number]
+            message.data[0] += 0.5
+    checks = audit(write_mcap(tmp_path / "x.mcap", logged), bundle)
+    assert checks["safe commands"].verdict == WARNING
+    if is_changed:
+        assert "3 of the planner" in checks["safe commands"].found
+        assert "1 answer no state" in checks["other commands"].found
+        assert checks["policy"].verdict == WRONG
+        assert "1 of 216 differ from the policy's, in hip_4" in checks["policy"].found
+    else:
+        assert "4 of the planner" in checks["safe commands"].found
+        assert "other commands" not in checks
+        assert checks["policy"].verdict == OK, checks["policy"]
+        found = "216 commands are this bundle's; 19 were made for no skill"
+        assert checks["policy"].found == found
+        assert checks["commands"].verdict == OK
 
 
 def test_another_bundle_of_the_same_robot_is_found_out(

@@ -1,114 +1,400 @@
-"""From whatever pose a robot is in to standing, and then to its task: never a jump."""
+"""Robots that are commanded by positions: to standing and to the safe pose without a jump."""
 
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from dads_ros.config import ControlConfig, SkillPriorConfig
+from dads_ros.bundle.runtime import SkillBundle
+from dads_ros.config import ControlConfig, PlannerConfig, SkillPriorConfig
+from dads_ros.envs.model import RobotModel
+from dads_ros.envs.vector_env import one_episode_env
+from dads_ros.evaluation.driving import Driver
 from dads_ros.observation import RobotState
-from dads_ros.planning.controller import OK, STARTING, Errand, SkillController, Step, make_loop
+from dads_ros.planning.controller import (
+    ERROR,
+    OK,
+    STARTING,
+    WAITING,
+    Errand,
+    SkillController,
+    Step,
+    make_loop,
+)
 from dads_ros.planning.tasks import Task
-from dads_ros.robot import RobotSpec
+from dads_ros.robot import CommandFilterSpec, RobotSpec
 from dads_ros.skills import SkillSpace
 from legged import JOINTS, legged_spec
 from skill_models import Model, linear_rollout
 
+Array = np.ndarray
 HOME = np.array([0.2, -0.4, 0.2, -0.4])
-LYING = np.array([[0.9, -1.8, 0.9, -1.8]])
+LYING = np.array([0.9, -1.8, 0.9, -1.8])
 """Far beyond home +- command_scale."""
-STEP_NS = 20_000_000
+RANGE, WAY = np.array([0.6, 0.2, 0.6, 0.2]), np.abs(HOME - LYING)
+WALKING = HOME + np.array([0.25, 0.05, -0.25, 0.05])
+"""What the policy says for every skill but the stillest."""
+DT, STEP_NS = 0.02, 20_000_000
+ON_ITS_BACK = (0.0, 1.0, 0.0, 0.0)
+PLANNER = PlannerConfig(planning_horizon=2, num_samples=8, skill_duration_steps=10)
+GOAL = np.array([9.0, 0.0])
+
+
+def positional(folder: Path, **changes: object) -> RobotSpec:
+    home = {"joint_positions": dict(zip(JOINTS, HOME.tolist(), strict=True))}
+    return legged_spec(folder, **{"reset": home} | changes)
 
 
 class Bench:
-    """A robot that lies, and does nothing by itself."""
+    """A controller of robots whose joints are where they are sent to, or told to be."""
 
-    def __init__(self, folder: Path, num: int = 1, **settings: object) -> None:
-        self.robot: RobotSpec = legged_spec(
-            folder,
-            reset={"joint_positions": dict(zip(JOINTS, HOME.tolist(), strict=True))},
-            command_filter={"max_rate": [10.0]},
-        )
-        config = ControlConfig(lock_step=True, **settings)  # type: ignore[arg-type]
+    def __init__(
+        self,
+        robot: RobotSpec,
+        num: int = 1,
+        joints: Array = LYING,
+        custom: Callable[..., Any] | None = None,
+        **settings: Any,  # noqa: ANN401
+    ) -> None:
+        self.robot, self.num, self.now, self.stamp_ns = robot, num, 100.0, 0
+        self.config = ControlConfig(planner=PLANNER, lock_step=True)
+        self.config = dataclasses.replace(self.config, **settings)
         space = SkillSpace(SkillPriorConfig(kind="disc", dim=2))
-        model = Model(linear_rollout, space, control_dt=self.robot.control_dt)
-
-        def policy(obs: np.ndarray, skill: np.ndarray) -> np.ndarray:
-            return np.tile(HOME + 0.05, (len(obs), 1))
-
-        loop = make_loop(self.robot, policy, model, config, 0, num)
+        self.walking = WALKING
+        loop = make_loop(
+            robot,
+            self.policy,
+            Model(linear_rollout, space, control_dt=robot.control_dt),
+            self.config,
+            0,
+            num,
+        )
         self.control = SkillController(
-            loop, lambda: config, seed=0, clock=lambda: 0.0, say=print, tell=print
+            loop,
+            lambda: self.config,
+            seed=0,
+            custom=custom,
+            clock=lambda: self.now,
+            say=print,
+            tell=print,
         )
         self.control.activate()
-        self.stamp_ns, self.num = 0, num
-        self.sent = LYING.repeat(num, axis=0)
+        self.sent = [np.tile(joints, (num, 1))]
 
-    def tick(self, joints: np.ndarray | None = None, height: float = 0.3, **base: object) -> Step:
-        """The next state, with the joints where they were sent to."""
-        self.stamp_ns += STEP_NS
-        joints = self.sent if joints is None else joints
-        upright = np.tile([1.0, 0.0, 0.0, 0.0], (self.num, 1))
-        state = RobotState(
-            position=np.tile([0.0, 0.0, height], (self.num, 1)),
-            orientation=np.array(base.get("orientation", upright), float),
-            linear_velocity=np.zeros((self.num, 3)),
-            angular_velocity=np.zeros((self.num, 3)),
-            joint_positions=np.array(joints),
-            joint_velocities=np.zeros((self.num, 4)),
+    def policy(self, obs: Array, skill: Array) -> Array:
+        moves = np.linalg.norm(skill, axis=1, keepdims=True) > 1e-3
+        return np.where(moves, self.walking, HOME)
+
+    def state(self, joints: Array | None = None, orientation: object = None) -> RobotState:
+        num = self.num
+        upright = np.tile([1.0, 0.0, 0.0, 0.0], (num, 1))
+        turned = upright if orientation is None else np.array(orientation).reshape(-1, 4)
+        return RobotState(
+            position=np.tile([0.0, 0.0, 0.3], (num, 1)),
+            orientation=turned,
+            linear_velocity=np.zeros((num, 3)),
+            angular_velocity=np.zeros((num, 3)),
+            joint_positions=self.sent[-1].copy() if joints is None else np.tile(joints, (num, 1)),
+            joint_velocities=np.zeros((num, 4)),
         )
-        step = self.control.step(state, self.stamp_ns)
+
+    def step(self, state: RobotState, age_s: float = 0.0) -> Step | None:
+        self.now += DT
+        self.stamp_ns += STEP_NS
+        return self.control.step(state, self.stamp_ns, self.now - age_s)
+
+    def tick(self, joints: Array | None = None, orientation: object = None) -> Step:
+        """The next state, and what is sent."""
+        step = self.step(self.state(joints, orientation))
         assert step is not None
-        self.sent = step.result.command
+        self.sent.append(step.result.command)
         return step
 
+    def ticks(self, num: int, **state: Any) -> list[Step]:  # noqa: ANN401
+        return [self.tick(**state) for _ in range(num)]
 
-def test_a_robot_that_lies_stands_up_slowly_and_then_does_its_task(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, start_ramp_s=1.0)
-    bench.control.turn_to(Errand(Task(goals=np.array([[9.0, 0.0]])), received=0.0))
-    sent, steps = [LYING[0]], []
-    for _ in range(60):
-        steps.append(bench.tick())
-        sent.append(bench.sent[0])
-        assert steps[-1].result.reason == ""
-        if len(steps) == 25:
-            assert bench.control.status()[:2] == (OK, STARTING)
-    rates = np.abs(np.diff(sent, axis=0)).max(axis=1) / 0.02
-    way = np.abs(HOME - LYING[0]).max()
-    assert rates[:50].max() == pytest.approx(way, rel=0.02)  # in one second, evenly
-    assert rates[0] == 0.0
-    np.testing.assert_allclose(sent[50], HOME, atol=0.03 * way)
-    planned = [step.plan is not None for step in steps]
-    assert not any(planned[:50]) and planned[50]
-    np.testing.assert_allclose(sent[-1], HOME + 0.05)
+    def go(self) -> None:
+        self.control.turn_to(Errand(Task(goals=np.tile(GOAL, (self.num, 1))), received=self.now))
+
+    def rates(self) -> Array:
+        """Of all that was sent, per control step. (T, A)."""
+        return np.abs(np.diff(np.array(self.sent)[:, 0], axis=0))
 
 
-def test_after_a_safe_command_it_is_led_again(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, start_ramp_s=0.5)
-    for _ in range(40):
-        bench.tick()
-    np.testing.assert_allclose(bench.sent[0], HOME)
-    assert bench.control.status()[1] != STARTING
-    on_its_back = np.array([[0.0, 1.0, 0.0, 0.0]])
-    assert bench.tick(orientation=on_its_back).result.reason == "the robot has fallen"
-    stood_up = HOME[None] + [0.3, -0.3, 0.3, -0.3]  # by somebody
-    assert bench.tick(stood_up).result.reason == ""
-    np.testing.assert_allclose(bench.sent, stood_up)
+MOST = np.maximum(WAY, RANGE) * DT + 1e-9
+"""That a command may change in a control step with a ramp of 1 s."""
+
+
+@pytest.mark.parametrize("standing", [None, (0.0,)])
+@pytest.mark.parametrize("filtering", [{}, {"low_pass": 0.6}, {"max_rate": [10.0]}])
+def test_a_robot_that_lies_is_led_evenly_to_standing_and_then_does_its_task(
+    tmp_path: Path, filtering: dict[str, Any], standing: object
+) -> None:
+    robot = positional(tmp_path, command_filter=filtering, standing_command=standing)
+    bench = Bench(robot, start_ramp_s=1.0)
+    bench.go()
+    steps = bench.ticks(50)
+    np.testing.assert_array_equal(bench.sent[1][0], LYING)
     assert bench.control.status()[:2] == (OK, STARTING)
+    assert all(step.skill is None and step.result.reason == "" for step in steps)
+    steps = bench.ticks(10)
+    assert all(step.skill is not None for step in steps)
+    assert bench.control.status()[:2] == (OK, "on the way")
+    np.testing.assert_allclose(bench.sent[-1][0], WALKING, atol=1e-3)
+    rates = bench.rates()[:50]
+    assert (rates <= MOST).all()
+    np.testing.assert_allclose(rates[8:], np.tile(WAY * DT, (42, 1)), rtol=0.01)
 
 
-def test_without_a_ramp_the_filter_still_bounds_the_first_command(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, start_ramp_s=0.0)
-    first, second = bench.tick().result.command, bench.tick().result.command
-    np.testing.assert_array_equal(first, LYING)
-    np.testing.assert_allclose(np.abs(second - first).max(), 10.0 * 0.02, rtol=1e-6)
+@pytest.mark.parametrize("ramp_s", [1.0, 0.96, 0.01])
+def test_planning_goes_on_so_that_the_first_plan_is_there_when_the_ramp_ends(
+    tmp_path: Path, ramp_s: float
+) -> None:
+    for late in (0, 3):  # the goal comes with the start, and a moment later
+        bench = Bench(positional(tmp_path), start_ramp_s=ramp_s)
+        bench.ticks(late)
+        bench.go()
+        num = int(np.ceil(ramp_s / DT - 1e-9))
+        steps = bench.ticks(num + 1 - late)
+        is_driven = [step.skill is not None for step in steps]
+        assert is_driven == [n >= num for n in range(late, num + 1)]
+
+
+def test_a_ramp_that_is_shortened_meanwhile_makes_no_jump(tmp_path: Path) -> None:
+    bench = Bench(positional(tmp_path), start_ramp_s=60.0)
+    bench.ticks(25)
+    bench.config = dataclasses.replace(bench.config, start_ramp_s=1.0)
+    bench.ticks(60)
+    assert (bench.rates() <= MOST).all()
+    np.testing.assert_allclose(bench.sent[-1][0], HOME)
+
+
+def test_without_a_ramp_the_filter_bounds_the_first_command(tmp_path: Path) -> None:
+    robot = positional(tmp_path, command_filter={"max_rate": [10.0]})
+    bench = Bench(robot, start_ramp_s=0.0)
+    bench.ticks(2)
+    np.testing.assert_allclose(bench.rates().max(axis=1), [0.2, 0.2], rtol=1e-6)
+    bench.tick(orientation=ON_ITS_BACK)
+    np.testing.assert_array_equal(bench.sent[-1][0], HOME)  # at once
+
+
+def test_states_that_come_late_or_from_the_past_make_no_jump(tmp_path: Path) -> None:
+    bench = Bench(positional(tmp_path), start_ramp_s=1.0)
+    bench.ticks(10)
+    bench.stamp_ns += 3_000_000_000
+    bench.ticks(10)
+    bench.stamp_ns -= 60_000_000_000
+    steps = bench.ticks(30)
+    assert all(step.skill is None for step in steps) and (bench.rates() <= MOST).all()
+    bench.tick()
+    assert bench.control.status()[1] != STARTING
+    np.testing.assert_allclose(bench.sent[-1][0], HOME)
+
+
+def test_a_safe_command_on_the_way_makes_no_jump(tmp_path: Path) -> None:
+    bench = Bench(positional(tmp_path), start_ramp_s=1.0)
+    bench.ticks(20)
+    bench.ticks(15, orientation=ON_ITS_BACK)
+    bench.ticks(10)
+    assert bench.control.status()[1] == STARTING
+    for _ in range(15):
+        bench.now += DT
+        result = bench.control.fail("no state can be used")
+        assert result is not None
+        bench.sent.append(result.command)
+    bench.ticks(60)
+    assert bench.control.status()[1] != STARTING
+    assert (bench.rates() <= MOST).all()
+    np.testing.assert_allclose(bench.sent[-1][0], HOME)
+
+
+def test_a_policy_far_outside_is_refused_at_the_beginning_as_well(tmp_path: Path) -> None:
+    bench = Bench(positional(tmp_path, standing_command=None), start_ramp_s=1.0)
+    bench.tick()
+    bench.control.loop._policy = lambda obs, skill: HOME[None] + [0.0, 0.0, 0.0, 9.0]
+    assert "'right_knee' is outside" in bench.tick().result.reason
+    assert (bench.rates() <= MOST).all()
+
+
+@pytest.mark.parametrize("after", [0, 80])
+def test_a_robot_that_has_fallen_gets_to_its_safe_pose_and_stays(
+    tmp_path: Path, after: int
+) -> None:
+    """From the start, where it lies, and while it walks; whatever its joints do meanwhile."""
+    bench = Bench(positional(tmp_path, command_filter={"low_pass": 0.3}), start_ramp_s=1.0)
+    bench.go()
+    bench.ticks(after)
+    for _ in range(52):
+        step = bench.tick(joints=LYING, orientation=ON_ITS_BACK)
+        assert step.result.reason == "the robot has fallen"
+    np.testing.assert_array_equal(bench.sent[-1][0], HOME)
+    assert (bench.rates()[after:] <= MOST).all()
+    bench.ticks(10, joints=LYING, orientation=ON_ITS_BACK)
+    np.testing.assert_array_equal(bench.sent[-1][0], HOME)
+    assert bench.rates().max() > 0.0
+
+
+def test_a_robot_that_was_stopped_while_it_walked_goes_on_without_a_ramp(tmp_path: Path) -> None:
+    bench = Bench(positional(tmp_path), start_ramp_s=1.0)
+    bench.go()
+    bench.ticks(60)
+    bench.control.object("guard", "it has ended")
+    before = bench.sent[-1]
+    assert (before == WALKING).all()
+    step = bench.tick(joints=HOME)  # the joints are not where they were sent to
+    assert step.result.reason == "it has ended"
+    assert (np.abs(step.result.command - before) <= MOST).all()
+    bench.control.object("guard", "")
+    assert bench.tick(joints=HOME).skill is not None
+    np.testing.assert_array_equal(bench.sent[-1][0], WALKING)
+
+
+@pytest.mark.parametrize("when", [0, 60])
+def test_a_plan_that_fails_stops_the_robot_until_one_is_made(tmp_path: Path, when: int) -> None:
+    fails = [when == 0]
+
+    def custom(plans: Any) -> Array:  # noqa: ANN401
+        if fails[0]:
+            raise RuntimeError("lost")
+        return np.zeros(plans.skills.shape[:2])
+
+    bench = Bench(positional(tmp_path), custom=custom, start_ramp_s=0.5)
+    bench.go()
+    bench.ticks(when)
+    fails[0] = True
+    reasons = [step.result.reason for step in bench.ticks(10)]
+    assert "lost" in reasons[-1]
+    fails[0] = False
+    steps = bench.ticks(60)
+    assert "lost" not in steps[10].result.reason and steps[-1].skill is not None
+    assert bench.control.status()[:2] == (OK, "on the way")
+
+
+def test_nothing_is_sent_before_the_joints_are_known(tmp_path: Path) -> None:
+    bench = Bench(positional(tmp_path), lock_step=False)
+    control = bench.control
+    assert control.is_waiting and control.status()[1] == f"{WAITING}: no state yet"
+    bench.now += 10.0
+    assert control.check_age() is None
+    assert control.fail("joint_states names 'hip' twice") is None
+    control.object("rivals", "/teleop publishes too")
+    assert control.check_age() is None
+    control.object("rivals", "")
+    assert bench.step(bench.state(joints=LYING * np.nan)) is None
+    assert bench.step(bench.state(), age_s=5.0) is None
+    level, text, _ = control.status()
+    assert level == ERROR and text.startswith(f"{WAITING}: the state is 5.00 s old")
+    assert control.deactivate() is None
+    control.activate()
+    np.testing.assert_array_equal(bench.tick().result.command, LYING[None])
+    assert not control.is_waiting and control.fail("oops") is not None
+    control.activate()
+    assert control.is_waiting and control.check_age() is None
+
+
+def test_in_silence_it_goes_on_to_its_safe_pose_no_faster_than_else(tmp_path: Path) -> None:
+    bench = Bench(positional(tmp_path), lock_step=False, start_ramp_s=1.0)
+    bench.ticks(10)
+    bench.now += 1.0
+    for _ in range(60):
+        bench.now += 0.0625
+        result = bench.control.check_age()
+        assert result is not None
+        bench.sent.append(result.command)
+    assert (bench.rates() <= MOST).all()
+    np.testing.assert_array_equal(bench.sent[-1][0], HOME)
+    bench = Bench(positional(tmp_path), lock_step=False, start_ramp_s=1.0)
+    bench.tick()
+    for _ in range(100):  # of a driver that says nonsense 1000 times a second
+        bench.now += 0.001
+        result = bench.control.fail("nonsense")
+        assert result is not None
+    np.testing.assert_allclose(np.abs(result.command[0] - LYING), 5.0 * WAY * DT)
+
+
+def test_deactivated_it_is_left_where_it_is_and_driven_on_from_there(tmp_path: Path) -> None:
+    bench = Bench(positional(tmp_path), start_ramp_s=1.0)
+    bench.walking = HOME + np.array([0.3, 0.1, 0.3, 0.1])
+    bench.go()
+    bench.ticks(60)
+    walking = bench.sent[-1]
+    left = bench.control.deactivate()
+    assert left is not None and (np.abs(left.command - walking) <= MOST).all()
+    bench.control.activate()
+    first = bench.tick(joints=left.command[0] + [0.2, -0.25, 0.2, 0.1])  # under load
+    np.testing.assert_array_equal(first.result.command, left.command)
+    assert bench.control.status()[1] == STARTING
 
 
 def test_of_many_robots_one_that_falls_does_not_stop_the_others(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, num=2, start_ramp_s=0.2)
-    for _ in range(20):
-        bench.tick()
-    upside_down = np.array([[0.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
-    bench.tick(orientation=upside_down)
-    bench.tick()
+    bench = Bench(positional(tmp_path), num=2, start_ramp_s=0.2)
+    bench.ticks(5)
+    bench.ticks(2, orientation=[ON_ITS_BACK, (1.0, 0.0, 0.0, 0.0)])
+    bench.ticks(4)
+    np.testing.assert_allclose(bench.sent[-1][1], HOME)
+    assert np.abs(bench.sent[-1][0] - HOME).max() > 0.1  # it is led anew
+    bench.ticks(10)
+    np.testing.assert_allclose(bench.sent[-1][0], HOME)
     assert bench.control.status()[1] != STARTING
+
+
+def test_robots_that_are_not_commanded_by_positions_get_their_safe_command_at_once(
+    point_mass_bundle: Path,
+) -> None:
+    bundle = SkillBundle(point_mass_bundle)
+    robot = dataclasses.replace(
+        bundle.robot, safe_command=(0.5, 0.0), command_filter=CommandFilterSpec(low_pass=0.1)
+    )
+    config = ControlConfig(lock_step=True)
+    loop = make_loop(robot, bundle.command, bundle, config, 0, 1)
+    control = SkillController(loop, lambda: config, seed=0, clock=lambda: 0.0)
+    control.activate()
+    assert not control.is_waiting and control.status()[1] == "safe command: no state yet"
+    assert control.fail("oops").command.tolist() == [[0.5, 0.0]]  # type: ignore[union-attr]
+    num = len(robot.joints)
+    state = RobotState(
+        np.zeros((1, 3)),
+        np.array([[1.0, 0.0, 0.0, 0.0]]),
+        *np.zeros((2, 1, 3)),
+        *np.zeros((2, 1, num)),
+    )
+    control.turn_to(Errand(Task(goals=np.array([[-9.0, 0.0]])), received=0.0))
+    step = control.step(state, 0)
+    assert step is not None and step.skill is not None  # no ramp; the filter is of the policy's
+    assert 0.3 < step.result.command[0, 0] < 0.45
+    assert control.status()[1] == "on the way"
+    assert control.deactivate().command.tolist() == [[0.5, 0.0]]  # type: ignore[union-attr]
+
+
+def test_an_evaluation_drives_from_its_first_step_on(tmp_path: Path) -> None:
+    driver = Driver(
+        model=RobotModel(legged_spec(tmp_path)),
+        policy=lambda obs, skill: np.tile(WALKING, (len(obs), 1)),
+        skills=Model(linear_rollout, SkillSpace(SkillPriorConfig(kind="disc", dim=2))),
+        planner=PLANNER,
+        seed=0,
+        num_threads=1,
+    )
+    commands = driver.drive(Task(goals=GOAL[None]), 1, 2).commands
+    np.testing.assert_allclose(commands[:, 0], [WALKING, WALKING])
+
+
+@pytest.mark.parametrize("flickers", [False, True])
+def test_a_robot_that_stands_under_its_load_does_not_dip(tmp_path: Path, flickers: bool) -> None:
+    """At the activation, nor when every fourth command is the safe one; in MuJoCo."""
+    model = RobotModel(legged_spec(tmp_path, servos={"kp": [10.0], "kd": [2.0]}))
+    env = one_episode_env(model, 1, 10_000, rng=np.random.default_rng(0), num_threads=1)
+    for _ in range(200):
+        env.step(HOME[None])
+    height = env.state.position[0, 2]
+    assert np.abs(env.state.joint_positions - HOME).max() > 0.1  # so far it sags
+    bench = Bench(model.spec, start_ramp_s=1.0)
+    for step in range(150):
+        bench.control.object("guard", "it has ended" if flickers and step % 4 == 0 else "")
+        answer = bench.step(env.state)
+        assert answer is not None and bool(answer.result.reason) == (flickers and step % 4 == 0)
+        env.step(answer.result.command)
+        assert env.state.position[0, 2] > height - 1e-3
