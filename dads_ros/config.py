@@ -479,7 +479,7 @@ class CostsConfig(Config):
         (-1e6, -1e6, 1e6, 1e6), help="x_min, y_min, x_max, y_max of where to stay, odom, m."
     )
     fall: float = setting(
-        1.0,
+        4.0,
         min=0.0,
         max=1e6,
         help="Probability that the plan leads to a fall, for bundles that predict it: metres that "
@@ -535,7 +535,7 @@ class ControlConfig(Config):
     goal_tolerance_rad: float = setting(
         0.35,
         min=0.001,
-        max=7.0,
+        max=3.1416,
         help="And within this angle of the goal's heading, for bundles that predict yaw.",
     )
     goal_hold_s: float = setting(

@@ -300,7 +300,7 @@ class RobotSpec(Config):
             raise ConfigError("'command_low' must be below 'command_high' for every actuator")
         for field in ("safe_command", "standing_command"):
             values = getattr(self, field)
-            if values is None:
+            if values is None or (self.command_scale is not None and not self.is_home_known):
                 continue
             limits = zip(self.command_low, values, self.command_high, strict=True)
             if not all(low <= value <= high for low, value, high in limits):

@@ -16,6 +16,8 @@ class SkillSpace:
     """Sampling from and clipping to the support of p(z)."""
 
     config: SkillPriorConfig
+    part: float = 1.0
+    """Of the support of p(z), around 0, that is ever clipped to: longer skills fall too often."""
 
     @property
     def dim(self) -> int:
@@ -43,8 +45,10 @@ class SkillSpace:
     def clip(self, skills: FloatArray, part: float = 1.0) -> NDArray[np.float32]:
         """The nearest skills inside the support, or in the ``part`` of it around 0. (..., D).
 
-        Discrete: the skill with the largest entry; ``part`` does not matter.
+        ``part`` is one of what ``self.part`` leaves. Discrete: the skill with the largest entry;
+        neither matters.
         """
+        part *= self.part
         if self.config.kind == "discrete":
             return np.eye(self.dim, dtype=np.float32)[np.argmax(skills, axis=-1)]
         if self.config.kind == "box":

@@ -81,3 +81,15 @@ def test_the_grid_is_the_same_at_every_call(space: SkillSpace) -> None:
     num = space.dim if space.config.kind == "discrete" else 64
     np.testing.assert_array_equal(space.grid(num), space.grid(num))
     assert len(np.unique(space.grid(num), axis=0)) == num
+
+
+@pytest.mark.parametrize("kind", ["disc", "box"])
+def test_a_bundles_part_bounds_what_is_planned_over_and_not_what_is_drawn(kind: str) -> None:
+    prior = SkillPriorConfig(kind=kind, dim=2)  # type: ignore[arg-type]
+    whole, part = SkillSpace(prior), SkillSpace(prior, part=0.5)
+    far = np.array([[9.0, 0.0], [0.0, -9.0]])
+    np.testing.assert_allclose(part.clip(far), [[0.5, 0.0], [0.0, -0.5]])
+    np.testing.assert_allclose(part.clip(far, 0.8), [[0.4, 0.0], [0.0, -0.4]])
+    np.testing.assert_array_equal(part.grid(64), whole.grid(64))
+    drawn = [space.sample(9, np.random.default_rng(0)) for space in (whole, part)]
+    np.testing.assert_array_equal(*drawn)

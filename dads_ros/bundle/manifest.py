@@ -53,6 +53,13 @@ class BundleManifest(Config):
     prediction: PredictionSpec = setting(
         PredictionSpec(), help="What the skill dynamics predicts."
     )
+    skill_part: float = setting(
+        1.0,
+        min=0.01,
+        max=1.0,
+        help="Part of the skill prior, around 0, that is planned over at most: the longest skills "
+        "of a robot may fall too often. The planner's 'skill_range' is a part of this.",
+    )
     files: dict[str, str] = setting(REQUIRED, help="File -> SHA-256.")
     training_config: dict[str, Any] = setting(
         REQUIRED, help="Resolved settings of the training run."

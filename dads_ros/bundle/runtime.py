@@ -39,7 +39,7 @@ class SkillBundle:
         if not self.robot.is_home_known:  # the MJCF says it, which is not needed to drive
             radius_m = self.robot.radius_m
             self.robot = dataclasses.replace(self.manifest.robot, radius_m=radius_m)
-        self.skill_space = SkillSpace(self.manifest.skill_prior)
+        self.skill_space = SkillSpace(self.manifest.skill_prior, self.manifest.skill_part)
         files = [network_file(self.folder, self.manifest, name) for name in NETWORK_FILES]
         self._policy, self._dynamics = load_networks(files)
 

@@ -92,7 +92,12 @@ class Motion(NamedTuple):
 
 
 def refit_bundle(
-    source: Path, folder: Path, *, robot: RobotSpec | None = None, seed: int = 0
+    source: Path,
+    folder: Path,
+    *,
+    robot: RobotSpec | None = None,
+    skill_part: float | None = None,
+    seed: int = 0,
 ) -> BundleManifest:
     """Write a bundle with the same policy and a new skill dynamics, and no figures yet.
 
@@ -100,6 +105,7 @@ def refit_bundle(
         source: the bundle whose policy drives; its skill dynamics is not looked at.
         folder: of the new bundle; may be the same.
         robot: the robot file here, which says where the MJCF is; by default the bundle's own.
+        skill_part: part of the skill prior that is planned over; None: as in the old one.
         seed: of everything random.
     Raises: BundleError, BundleMismatchError, StorageError; ConfigError for a bundle that predicts
         something else than said above, or a folder that cannot be written.
@@ -143,6 +149,7 @@ def refit_bundle(
             old,
             prediction=prediction,
             files=old.files | {DYNAMICS_FILE: sha256(new / DYNAMICS_FILE)},
+            skill_part=old.skill_part if skill_part is None else skill_part,
             refit_commit=source_commit(),
             evaluation=None,
         )
