@@ -1,5 +1,9 @@
 """A robot with torque motors, feet, a keyframe and an arm that nobody drives; and no floor."""
 
+import atexit
+import hashlib
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +73,14 @@ VALUES: dict[str, Any] = {
 }
 
 
-def legged_spec(folder: Path, mjcf: str = LEGGED, **changes: Any) -> RobotSpec:  # noqa: ANN401
+_FOLDER = Path(tempfile.mkdtemp(prefix="dads_ros_legged_"))
+"""One place for all tests, so that each model is compiled once."""
+atexit.register(shutil.rmtree, _FOLDER)
+
+
+def legged_spec(mjcf: str = LEGGED, **changes: Any) -> RobotSpec:  # noqa: ANN401
     """Its robot file, with changes."""
-    path = folder / "legged.xml"
-    path.write_text(mjcf, encoding="utf-8")
+    path = _FOLDER / f"{hashlib.sha256(mjcf.encode()).hexdigest()}.xml"
+    if not path.exists():
+        path.write_text(mjcf, encoding="utf-8")
     return RobotSpec.from_dict(VALUES | {"mjcf": str(path)} | changes)

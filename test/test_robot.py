@@ -81,7 +81,8 @@ def test_a_relative_mjcf_lies_beside_the_users_robot_file(tmp_path: Path) -> Non
 
 def test_an_unknown_robot_is_refused_with_those_that_are_known() -> None:
     with pytest.raises(
-        ConfigError, match=r"'and_roid' was not found.*ant, half_cheetah, humanoid, point_mass"
+        ConfigError,
+        match=r"'and_roid' was not found.*ant, go2, half_cheetah, humanoid, point_mass",
     ):
         RobotSpec.load("and_roid")
 

@@ -323,11 +323,12 @@ class RobotModel:
             for name, joint in zip(names, joints, strict=True)
             if not {name, joint} & set(spec.actuators)
         }
+        moving = {*spec.joints, *(spec.base.joints or {}).values()}
         root, held = model.body_rootid[self.body_id], {}
         for index in range(model.njnt):
             is_own = model.body_rootid[model.jnt_bodyid[index]] == root
             name = _joint_name(model, index)
-            if is_own and name and name in idle and name not in spec.joints:
+            if is_own and name and name in idle - moving:
                 held[name] = float(self._keyframe_qpos[model.jnt_qposadr[index]])
         collides = (model.geom_contype | model.geom_conaffinity) != 0
         has_floor = bool((collides & (model.body_weldid[model.geom_bodyid] == 0)).any())
@@ -502,7 +503,7 @@ class RobotModel:
         if min(found, default=-1) < 0 or sorted(found) != sorted(set(range(model.nu)) - idle):
             raise ConfigError(
                 f"robot '{spec.name}' lists actuators {one_line(', '.join(spec.actuators))}; the "
-                f"MJCF has {one_line(', '.join(named))}; name each once, or the joint that it "
+                f"MJCF has {one_line(', '.join(names))}; name each once, or the joint that it "
                 "drives"
             )
         self._actuator_ids = np.array(found)

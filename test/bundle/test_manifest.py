@@ -49,7 +49,7 @@ def edit(folder: Path, **changes: object) -> None:
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
 
 
-def test_a_manifest_survives_saving_and_loading(folder: Path, tmp_path: Path) -> None:
+def test_a_manifest_survives_saving_and_loading(folder: Path) -> None:
     manifest = BundleManifest.load(folder)
     manifest.save(folder)
     assert BundleManifest.load(folder) == manifest
@@ -138,18 +138,18 @@ def test_a_bundle_for_another_robot_is_refused_with_the_difference(folder: Path)
         manifest.check_robot(RobotSpec.load("ant"))
 
 
-def test_what_the_mjcf_does_not_say_must_be_the_same_without_it_too(tmp_path: Path) -> None:
+def test_what_the_mjcf_does_not_say_must_be_the_same_without_it_too() -> None:
     """Limits around a keyframe are not known without it; all that was set by hand is."""
-    robot = RobotModel(legged_spec(tmp_path)).spec
+    robot = RobotModel(legged_spec()).spec
     manifest = BundleManifest(robot=robot, files={}, training_config={}, versions={})
-    manifest.check_robot(legged_spec(tmp_path))
+    manifest.check_robot(legged_spec())
     for key, changes in {
         "safe_command": {"safe_command": [0.3, -0.4, 0.3, -0.4]},
         "standing_command": {"standing_command": None},
         "command_low": {"command_scale": None, "command_low": [-2.0]},
     }.items():
         with pytest.raises(BundleMismatchError, match=key):
-            manifest.check_robot(legged_spec(tmp_path, **changes))
+            manifest.check_robot(legged_spec(**changes))
 
 
 def test_shipped_bundles_name_the_commit_of_unchanged_code() -> None:

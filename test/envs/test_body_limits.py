@@ -1,6 +1,5 @@
 """How a body may move: what exceeds a limit is measured, and nothing else."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,8 +27,8 @@ NAMES = ("command_rate", "torque", "joint_speed", "joint_margin", "height", "til
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> RobotModel:
-    return RobotModel(legged_spec(tmp_path, body_limits=LIMITS))
+def model() -> RobotModel:
+    return RobotModel(legged_spec(body_limits=LIMITS))
 
 
 def still(model: RobotModel) -> Moved:
@@ -100,8 +99,8 @@ def test_one_joint_of_four_counts_half_and_feet_may_touch_the_ground(model: Robo
     assert exceeded["joint_speed"] == pytest.approx(0.5) and exceeded["contacts"] == 0.0
 
 
-def test_the_environment_measures_what_robots_do(tmp_path: Path) -> None:
-    model = RobotModel(legged_spec(tmp_path, body_limits=LIMITS | {"torque": 0.05}))
+def test_the_environment_measures_what_robots_do() -> None:
+    model = RobotModel(legged_spec(body_limits=LIMITS | {"torque": 0.05}))
     env = VectorEnv(model, 2, rng=np.random.default_rng(0), episode_steps=200)
     home, far = np.array(model.spec.safe_command), np.array(model.spec.command_high)
     assert not env.exceeded.any()
@@ -116,12 +115,10 @@ def test_the_environment_measures_what_robots_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("contacts", [(), ("arm",)], ids=["no fall", "fall"])
-def test_what_is_no_foot_may_not_touch_the_ground(
-    tmp_path: Path, contacts: tuple[str, ...]
-) -> None:
+def test_what_is_no_foot_may_not_touch_the_ground(contacts: tuple[str, ...]) -> None:
     """And where the robot file says so, it is a fall."""
     fallen = {"min_up_z": -1.0, "contacts": contacts, "ends_episode": True}
-    model = RobotModel(legged_spec(tmp_path, body_limits=LIMITS, fallen=fallen))
+    model = RobotModel(legged_spec(body_limits=LIMITS, fallen=fallen))
     env = VectorEnv(model, 1, rng=np.random.default_rng(0), episode_steps=900)
     env.physics.states[:, 4:8] = [0.0, 1.0, 0.0, 0.0]  # on its back, in the air
     touched, ended = [], []
@@ -135,10 +132,10 @@ def test_what_is_no_foot_may_not_touch_the_ground(
     assert ended[-1] == bool(contacts)
 
 
-def test_falls_by_contact_are_falls_of_skills_as_well(tmp_path: Path) -> None:
+def test_falls_by_contact_are_falls_of_skills_as_well() -> None:
     """The feet here, which touch the ground at once."""
     fallen = {"contacts": ["left_shank"], "ends_episode": True}
-    model = RobotModel(legged_spec(tmp_path, fallen=fallen))
+    model = RobotModel(legged_spec(fallen=fallen))
     space = SkillSpace(SkillPriorConfig(kind="disc", dim=2))
 
     def policy(obs: np.ndarray, skill: np.ndarray) -> np.ndarray:
@@ -151,13 +148,13 @@ def test_falls_by_contact_are_falls_of_skills_as_well(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("depth", [0, 1, 2])
-def test_the_ground_may_be_a_body_of_its_own(tmp_path: Path, depth: int) -> None:
+def test_the_ground_may_be_a_body_of_its_own(depth: int) -> None:
     floor = '<geom type="box" size="9 9 1" pos="0 0 -1"/>'
     for _ in range(depth):
         floor = f"<body>{floor}</body>"
     mjcf = LEGGED.replace("<worldbody>", f"<worldbody>{floor}")
     env = VectorEnv(
-        RobotModel(legged_spec(tmp_path, mjcf)), 1, rng=np.random.default_rng(0), episode_steps=99
+        RobotModel(legged_spec(mjcf)), 1, rng=np.random.default_rng(0), episode_steps=99
     )
     for _ in range(20):
         env.step(env.last_command)
@@ -172,8 +169,8 @@ def test_contacts_count_by_the_part_of_the_simulation_steps(model: RobotModel) -
     assert exceeded["contacts"] == pytest.approx(0.25)
 
 
-def test_robots_with_servos_have_limits_and_others_have_none(tmp_path: Path) -> None:
-    spec = legged_spec(tmp_path)
+def test_robots_with_servos_have_limits_and_others_have_none() -> None:
+    spec = legged_spec()
     assert BodyLimits(RobotModel(spec)).names == (
         "command_rate",
         "torque",
@@ -183,5 +180,5 @@ def test_robots_with_servos_have_limits_and_others_have_none(tmp_path: Path) -> 
     )
     assert BodyLimits(RobotModel(RobotSpec.load("ant"))).names == ()
     off = {"command_rate": None, "torque": None, "joint_margin": None, "tilt_deg": None}
-    none = legged_spec(tmp_path, body_limits=off | {"contacts": False})
+    none = legged_spec(body_limits=off | {"contacts": False})
     assert BodyLimits(RobotModel(none)).names == ()

@@ -1,7 +1,5 @@
 """Domain randomization: every robot has a body of its own, and sensors that are not exact."""
 
-from pathlib import Path
-
 import mujoco
 import numpy as np
 import pytest
@@ -16,8 +14,8 @@ from legged import LEGGED, legged_spec
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> RobotModel:
-    return RobotModel(legged_spec(tmp_path))
+def model() -> RobotModel:
+    return RobotModel(legged_spec())
 
 
 def stand(model: RobotModel, randomization: DomainRandomization, num: int = 16) -> VectorEnv:
@@ -76,10 +74,10 @@ def test_friction_is_all_that_a_range_of_friction_changes(model: RobotModel) -> 
     np.testing.assert_array_equal(own.geom_friction[:, 1:], model.mj_model.geom_friction[:, 1:])
 
 
-def test_a_height_field_of_the_robots_world_stays_as_it_is(tmp_path: Path) -> None:
+def test_a_height_field_of_the_robots_world_stays_as_it_is() -> None:
     field = '<asset><hfield name="own" nrow="3" ncol="3" size="1 1 1 1"/></asset><worldbody>'
     field += '<geom type="hfield" hfield="own" pos="50 0 -5"/><geom type="plane" size="9 9 1"/>'
-    model = RobotModel(legged_spec(tmp_path, LEGGED.replace("<worldbody>", field)))
+    model = RobotModel(legged_spec(LEGGED.replace("<worldbody>", field)))
     ranges = DomainRandomization(ground_m=0.04)
     (own,) = varied_models(model, ranges, 1, np.random.default_rng(0))
     assert own.nhfield == 2

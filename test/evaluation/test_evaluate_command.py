@@ -155,7 +155,7 @@ def test_costs_and_one_of_ones_own_count_as_in_the_node(
         (["--seed", "-1"], "--seed is -1"),
         (["--goal-range", "nan"], "--goal-range"),
         (["--delay-ms", "-1"], "--delay-ms"),
-        (["--delay-ms", "500"], "control step"),
+        (["--delay-ms", "2000"], "at most 1000 ms"),
         (["--delay-ms", "30"], "'sim_dt' of robot 'point_mass', 20 ms"),
         (["--robot", "ant"], "point_mass"),
         (["--planner", "no_such_file.yaml"], "no_such_file.yaml"),

@@ -20,9 +20,9 @@ from skill_models import Model, linear_rollout
 GOALS = np.array([[1.0, 0.0]])
 
 
-def driver_of(folder: Path, *, jump: float = 0.0, **changes: object) -> Driver:
+def driver_of(*, jump: float = 0.0, **changes: object) -> Driver:
     """Of a robot that stands at home, or jumps to and fro by this part of its commands' range."""
-    model = RobotModel(legged_spec(folder, **changes))
+    model = RobotModel(legged_spec(**changes))
     home = np.array(model.spec.safe_command)
     low, high = model.spec.command_limits
     sign = [1.0]
@@ -36,8 +36,8 @@ def driver_of(folder: Path, *, jump: float = 0.0, **changes: object) -> Driver:
     return Driver(model=model, policy=policy, skills=skills, seed=0, num_threads=1)
 
 
-def test_a_body_that_keeps_its_limits_is_reported_so(tmp_path: Path) -> None:
-    health = driver_of(tmp_path).drive(Task(goals=GOALS), 1, 40).health
+def test_a_body_that_keeps_its_limits_is_reported_so() -> None:
+    health = driver_of().drive(Task(goals=GOALS), 1, 40).health
     assert set(health) == {
         "fall_fraction",
         "command_rate",
@@ -51,22 +51,22 @@ def test_a_body_that_keeps_its_limits_is_reported_so(tmp_path: Path) -> None:
         assert not np.any(values), name
 
 
-def test_commands_that_jump_are_reported_by_their_part_of_the_range(tmp_path: Path) -> None:
-    health = driver_of(tmp_path, jump=0.1).drive(Task(goals=GOALS), 1, 41).health
+def test_commands_that_jump_are_reported_by_their_part_of_the_range() -> None:
+    health = driver_of(jump=0.1).drive(Task(goals=GOALS), 1, 41).health
     assert health["command_rate"] == pytest.approx(0.1, rel=0.02)
     assert health["exceeded_command_rate_fraction"] == pytest.approx(1.0, rel=0.03)
 
 
-def test_a_filter_bounds_what_leaves(tmp_path: Path) -> None:
-    driver = driver_of(tmp_path, jump=1.0, command_filter={"max_rate": [1.0]})
+def test_a_filter_bounds_what_leaves() -> None:
+    driver = driver_of(jump=1.0, command_filter={"max_rate": [1.0]})
     commands = driver.drive(Task(goals=GOALS), 1, 30).commands[:, 0]
     steps = np.abs(np.diff(commands, axis=0))
     assert steps.max() == pytest.approx(driver.model.spec.control_dt * 1.0)
 
 
 @pytest.mark.parametrize("name", PERTURBATIONS)
-def test_each_perturbation_makes_another_drive(tmp_path: Path, name: str) -> None:
-    driver = driver_of(tmp_path, jump=0.2)
+def test_each_perturbation_makes_another_drive(name: str) -> None:
+    driver = driver_of(jump=0.2)
     still = driver.policy
     driver = dataclasses.replace(driver, policy=lambda o, z: still(o, z) + 0.02 * o[:, :4])
     num, steps = 4, 120

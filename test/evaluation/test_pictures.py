@@ -52,7 +52,7 @@ def skills_to(ends: np.ndarray, fall_step: np.ndarray | None = None) -> SkillMet
 def goals_at(ends: np.ndarray, is_up: np.ndarray) -> GoalMetrics:
     tracks = straight(ends, STEPS)
     rest = {"commands": np.zeros((STEPS, NUM, 1)), "yaws": tracks[..., 0]}
-    return GoalMetrics(goals=ends, tracks=tracks, fell=~is_up, is_up=is_up, **rest)
+    return GoalMetrics(goals=ends, tracks=tracks, fell=~is_up, is_up=is_up, body={}, **rest)
 
 
 def crosses(axes: Axes) -> np.ndarray:

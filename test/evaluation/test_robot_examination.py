@@ -17,8 +17,8 @@ def examined(spec: RobotSpec) -> dict[str, Check]:
     return {check.name: check for check in examine_robot(spec)}
 
 
-def test_a_robot_file_that_is_right_is_called_so(tmp_path: Path) -> None:
-    checks = examined(legged_spec(tmp_path, max_delay_ms=30.0))
+def test_a_robot_file_that_is_right_is_called_so() -> None:
+    checks = examined(legged_spec(max_delay_ms=30.0))
     names = ["model", "command range", "drop", "stands", "stands, 30 ms late", "servos", "mirror"]
     assert list(checks) == names
     assert {check.verdict for check in checks.values()} == {Verdict.OK}
@@ -42,19 +42,19 @@ def test_a_robot_file_that_is_right_is_called_so(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_wrong_is_named(
-    tmp_path: Path, name: str, changes: dict[str, Any], verdict: Verdict, words: str
+    name: str, changes: dict[str, Any], verdict: Verdict, words: str
 ) -> None:
     if changes.get("command_scale", 0) is None:
         home = [0.2, -0.4, 0.2, -0.4]
         changes |= {"command_low": [-2.0], "safe_command": home, "standing_command": home}
-    check = examined(legged_spec(tmp_path, **changes))[name]
+    check = examined(legged_spec(**changes))[name]
     assert check.verdict == verdict and words in f"{check.found} {check.cure}"
     assert bool(check.cure) == (verdict in (Verdict.WRONG, Verdict.WARNING))
 
 
-def test_a_mirror_that_nearly_holds_is_said_to(tmp_path: Path) -> None:
+def test_a_mirror_that_nearly_holds_is_said_to() -> None:
     heavier = LEGGED.replace('name="left_thigh" type', 'name="left_thigh" mass="0.2225" type')
-    check = examined(legged_spec(tmp_path, heavier))["mirror"]
+    check = examined(legged_spec(heavier))["mirror"]
     assert check.verdict == Verdict.OK and "holds to" in check.found
 
 
@@ -63,7 +63,7 @@ def test_the_command_prints_it_and_says_by_its_exit_code(
 ) -> None:
     file = tmp_path / "legged.yaml"
     for reset, code in (({"keyframe": "stand"}, 0), ({"keyframe": "sit"}, 1)):
-        spec = legged_spec(tmp_path, reset=reset)
+        spec = legged_spec(reset=reset)
         file.write_text(yaml.safe_dump(spec.to_dict()))
         assert main(["doctor", "--simulate", "--robot", str(file)]) == code
         out = capsys.readouterr().out

@@ -43,9 +43,9 @@ PLANNER = PlannerConfig(planning_horizon=2, num_samples=8, skill_duration_steps=
 GOAL = np.array([9.0, 0.0])
 
 
-def positional(folder: Path, **changes: object) -> RobotSpec:
+def positional(**changes: object) -> RobotSpec:
     home = {"joint_positions": dict(zip(JOINTS, HOME.tolist(), strict=True))}
-    return legged_spec(folder, **{"reset": home} | changes)
+    return legged_spec(**{"reset": home} | changes)
 
 
 class Bench:
@@ -131,9 +131,9 @@ MOST = np.maximum(WAY, RANGE) * DT + 1e-9
 @pytest.mark.parametrize("standing", [None, (0.0,)])
 @pytest.mark.parametrize("filtering", [{}, {"low_pass": 0.6}, {"max_rate": [10.0]}])
 def test_a_robot_that_lies_is_led_evenly_to_standing_and_then_does_its_task(
-    tmp_path: Path, filtering: dict[str, Any], standing: object
+    filtering: dict[str, Any], standing: object
 ) -> None:
-    robot = positional(tmp_path, command_filter=filtering, standing_command=standing)
+    robot = positional(command_filter=filtering, standing_command=standing)
     bench = Bench(robot, start_ramp_s=1.0)
     bench.go()
     steps = bench.ticks(50)
@@ -151,10 +151,10 @@ def test_a_robot_that_lies_is_led_evenly_to_standing_and_then_does_its_task(
 
 @pytest.mark.parametrize("ramp_s", [1.0, 0.96, 0.01])
 def test_planning_goes_on_so_that_the_first_plan_is_there_when_the_ramp_ends(
-    tmp_path: Path, ramp_s: float
+    ramp_s: float,
 ) -> None:
     for late in (0, 3):  # the goal comes with the start, and a moment later
-        bench = Bench(positional(tmp_path), start_ramp_s=ramp_s)
+        bench = Bench(positional(), start_ramp_s=ramp_s)
         bench.ticks(late)
         bench.go()
         num = int(np.ceil(ramp_s / DT - 1e-9))
@@ -163,8 +163,8 @@ def test_planning_goes_on_so_that_the_first_plan_is_there_when_the_ramp_ends(
         assert is_driven == [n >= num for n in range(late, num + 1)]
 
 
-def test_a_ramp_that_is_shortened_meanwhile_makes_no_jump(tmp_path: Path) -> None:
-    bench = Bench(positional(tmp_path), start_ramp_s=60.0)
+def test_a_ramp_that_is_shortened_meanwhile_makes_no_jump() -> None:
+    bench = Bench(positional(), start_ramp_s=60.0)
     bench.ticks(25)
     bench.config = dataclasses.replace(bench.config, start_ramp_s=1.0)
     bench.ticks(60)
@@ -172,8 +172,8 @@ def test_a_ramp_that_is_shortened_meanwhile_makes_no_jump(tmp_path: Path) -> Non
     np.testing.assert_allclose(bench.sent[-1][0], HOME)
 
 
-def test_without_a_ramp_the_filter_bounds_the_first_command(tmp_path: Path) -> None:
-    robot = positional(tmp_path, command_filter={"max_rate": [10.0]})
+def test_without_a_ramp_the_filter_bounds_the_first_command() -> None:
+    robot = positional(command_filter={"max_rate": [10.0]})
     bench = Bench(robot, start_ramp_s=0.0)
     bench.ticks(2)
     np.testing.assert_allclose(bench.rates().max(axis=1), [0.2, 0.2], rtol=1e-6)
@@ -181,8 +181,8 @@ def test_without_a_ramp_the_filter_bounds_the_first_command(tmp_path: Path) -> N
     np.testing.assert_array_equal(bench.sent[-1][0], HOME)  # at once
 
 
-def test_states_that_come_late_or_from_the_past_make_no_jump(tmp_path: Path) -> None:
-    bench = Bench(positional(tmp_path), start_ramp_s=1.0)
+def test_states_that_come_late_or_from_the_past_make_no_jump() -> None:
+    bench = Bench(positional(), start_ramp_s=1.0)
     bench.ticks(10)
     bench.stamp_ns += 3_000_000_000
     bench.ticks(10)
@@ -194,8 +194,8 @@ def test_states_that_come_late_or_from_the_past_make_no_jump(tmp_path: Path) -> 
     np.testing.assert_allclose(bench.sent[-1][0], HOME)
 
 
-def test_a_safe_command_on_the_way_makes_no_jump(tmp_path: Path) -> None:
-    bench = Bench(positional(tmp_path), start_ramp_s=1.0)
+def test_a_safe_command_on_the_way_makes_no_jump() -> None:
+    bench = Bench(positional(), start_ramp_s=1.0)
     bench.ticks(20)
     bench.ticks(15, orientation=ON_ITS_BACK)
     bench.ticks(10)
@@ -211,8 +211,8 @@ def test_a_safe_command_on_the_way_makes_no_jump(tmp_path: Path) -> None:
     np.testing.assert_allclose(bench.sent[-1][0], HOME)
 
 
-def test_a_policy_far_outside_is_refused_at_the_beginning_as_well(tmp_path: Path) -> None:
-    bench = Bench(positional(tmp_path, standing_command=None), start_ramp_s=1.0)
+def test_a_policy_far_outside_is_refused_at_the_beginning_as_well() -> None:
+    bench = Bench(positional(standing_command=None), start_ramp_s=1.0)
     bench.tick()
     bench.control.loop._policy = lambda obs, skill: HOME[None] + [0.0, 0.0, 0.0, 9.0]
     assert "'right_knee' is outside" in bench.tick().result.reason
@@ -220,11 +220,9 @@ def test_a_policy_far_outside_is_refused_at_the_beginning_as_well(tmp_path: Path
 
 
 @pytest.mark.parametrize("after", [0, 80])
-def test_a_robot_that_has_fallen_gets_to_its_safe_pose_and_stays(
-    tmp_path: Path, after: int
-) -> None:
+def test_a_robot_that_has_fallen_gets_to_its_safe_pose_and_stays(after: int) -> None:
     """From the start, where it lies, and while it walks; whatever its joints do meanwhile."""
-    bench = Bench(positional(tmp_path, command_filter={"low_pass": 0.3}), start_ramp_s=1.0)
+    bench = Bench(positional(command_filter={"low_pass": 0.3}), start_ramp_s=1.0)
     bench.go()
     bench.ticks(after)
     for _ in range(52):
@@ -237,8 +235,8 @@ def test_a_robot_that_has_fallen_gets_to_its_safe_pose_and_stays(
     assert bench.rates().max() > 0.0
 
 
-def test_a_robot_that_was_stopped_while_it_walked_goes_on_without_a_ramp(tmp_path: Path) -> None:
-    bench = Bench(positional(tmp_path), start_ramp_s=1.0)
+def test_a_robot_that_was_stopped_while_it_walked_goes_on_without_a_ramp() -> None:
+    bench = Bench(positional(), start_ramp_s=1.0)
     bench.go()
     bench.ticks(60)
     bench.control.object("guard", "it has ended")
@@ -253,7 +251,7 @@ def test_a_robot_that_was_stopped_while_it_walked_goes_on_without_a_ramp(tmp_pat
 
 
 @pytest.mark.parametrize("when", [0, 60])
-def test_a_plan_that_fails_stops_the_robot_until_one_is_made(tmp_path: Path, when: int) -> None:
+def test_a_plan_that_fails_stops_the_robot_until_one_is_made(when: int) -> None:
     fails = [when == 0]
 
     def custom(plans: Any) -> Array:  # noqa: ANN401
@@ -261,7 +259,7 @@ def test_a_plan_that_fails_stops_the_robot_until_one_is_made(tmp_path: Path, whe
             raise RuntimeError("lost")
         return np.zeros(plans.skills.shape[:2])
 
-    bench = Bench(positional(tmp_path), custom=custom, start_ramp_s=0.5)
+    bench = Bench(positional(), custom=custom, start_ramp_s=0.5)
     bench.go()
     bench.ticks(when)
     fails[0] = True
@@ -273,8 +271,8 @@ def test_a_plan_that_fails_stops_the_robot_until_one_is_made(tmp_path: Path, whe
     assert bench.control.status()[:2] == (OK, "on the way")
 
 
-def test_nothing_is_sent_before_the_joints_are_known(tmp_path: Path) -> None:
-    bench = Bench(positional(tmp_path), lock_step=False)
+def test_nothing_is_sent_before_the_joints_are_known() -> None:
+    bench = Bench(positional(), lock_step=False)
     control = bench.control
     assert control.is_waiting and control.status()[1] == f"{WAITING}: no state yet"
     bench.now += 10.0
@@ -295,8 +293,8 @@ def test_nothing_is_sent_before_the_joints_are_known(tmp_path: Path) -> None:
     assert control.is_waiting and control.check_age() is None
 
 
-def test_in_silence_it_goes_on_to_its_safe_pose_no_faster_than_else(tmp_path: Path) -> None:
-    bench = Bench(positional(tmp_path), lock_step=False, start_ramp_s=1.0)
+def test_in_silence_it_goes_on_to_its_safe_pose_no_faster_than_else() -> None:
+    bench = Bench(positional(), lock_step=False, start_ramp_s=1.0)
     bench.ticks(10)
     bench.now += 1.0
     for _ in range(60):
@@ -306,7 +304,7 @@ def test_in_silence_it_goes_on_to_its_safe_pose_no_faster_than_else(tmp_path: Pa
         bench.sent.append(result.command)
     assert (bench.rates() <= MOST).all()
     np.testing.assert_array_equal(bench.sent[-1][0], HOME)
-    bench = Bench(positional(tmp_path), lock_step=False, start_ramp_s=1.0)
+    bench = Bench(positional(), lock_step=False, start_ramp_s=1.0)
     bench.tick()
     for _ in range(100):  # of a driver that says nonsense 1000 times a second
         bench.now += 0.001
@@ -315,8 +313,8 @@ def test_in_silence_it_goes_on_to_its_safe_pose_no_faster_than_else(tmp_path: Pa
     np.testing.assert_allclose(np.abs(result.command[0] - LYING), 5.0 * WAY * DT)
 
 
-def test_deactivated_it_is_left_where_it_is_and_driven_on_from_there(tmp_path: Path) -> None:
-    bench = Bench(positional(tmp_path), start_ramp_s=1.0)
+def test_deactivated_it_is_left_where_it_is_and_driven_on_from_there() -> None:
+    bench = Bench(positional(), start_ramp_s=1.0)
     bench.walking = HOME + np.array([0.3, 0.1, 0.3, 0.1])
     bench.go()
     bench.ticks(60)
@@ -329,8 +327,8 @@ def test_deactivated_it_is_left_where_it_is_and_driven_on_from_there(tmp_path: P
     assert bench.control.status()[1] == STARTING
 
 
-def test_of_many_robots_one_that_falls_does_not_stop_the_others(tmp_path: Path) -> None:
-    bench = Bench(positional(tmp_path), num=2, start_ramp_s=0.2)
+def test_of_many_robots_one_that_falls_does_not_stop_the_others() -> None:
+    bench = Bench(positional(), num=2, start_ramp_s=0.2)
     bench.ticks(5)
     bench.ticks(2, orientation=[ON_ITS_BACK, (1.0, 0.0, 0.0, 0.0)])
     bench.ticks(4)
@@ -369,9 +367,9 @@ def test_robots_that_are_not_commanded_by_positions_get_their_safe_command_at_on
     assert control.deactivate().command.tolist() == [[0.5, 0.0]]  # type: ignore[union-attr]
 
 
-def test_an_evaluation_drives_from_its_first_step_on(tmp_path: Path) -> None:
+def test_an_evaluation_drives_from_its_first_step_on() -> None:
     driver = Driver(
-        model=RobotModel(legged_spec(tmp_path)),
+        model=RobotModel(legged_spec()),
         policy=lambda obs, skill: np.tile(WALKING, (len(obs), 1)),
         skills=Model(linear_rollout, SkillSpace(SkillPriorConfig(kind="disc", dim=2))),
         planner=PLANNER,
@@ -383,9 +381,9 @@ def test_an_evaluation_drives_from_its_first_step_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("flickers", [False, True])
-def test_a_robot_that_stands_under_its_load_does_not_dip(tmp_path: Path, flickers: bool) -> None:
+def test_a_robot_that_stands_under_its_load_does_not_dip(flickers: bool) -> None:
     """At the activation, nor when every fourth command is the safe one; in MuJoCo."""
-    model = RobotModel(legged_spec(tmp_path, servos={"kp": [10.0], "kd": [2.0]}))
+    model = RobotModel(legged_spec(servos={"kp": [10.0], "kd": [2.0]}))
     env = one_episode_env(model, 1, 10_000, rng=np.random.default_rng(0), num_threads=1)
     for _ in range(200):
         env.step(HOME[None])
