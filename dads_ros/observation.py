@@ -158,3 +158,8 @@ def quaternion_to_matrix(quaternion: Array) -> Array:
         [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
     ]
     return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def wrapped(angles: Array) -> Array:
+    """Into [-pi, pi), rad. Shape (...)."""
+    return np.remainder(angles + np.pi, 2.0 * np.pi) - np.pi

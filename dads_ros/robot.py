@@ -427,6 +427,11 @@ class RobotSpec(Config):
             )
         return self.actuators
 
+    @property
+    def actuated_columns(self) -> list[int]:
+        """Where ``actuated_joints`` stand in ``joints``. Raises: ConfigError, as that does."""
+        return [self.joints.index(name) for name in self.actuated_joints]
+
     @functools.cached_property
     def command_limits(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Lower and upper limit of each actuator. Two arrays of shape (A,)."""

@@ -224,6 +224,11 @@ class RobotModel:
         states[:, 1 + model.nq : 1 + model.nq + model.nv] = qvel
         return states
 
+    def still_state(self, num: int) -> Array:
+        """The same without noise but for the yaw, and at rest. Shape (num, num_state)."""
+        reset = dataclasses.replace(self.spec.reset, position_noise=0.0, velocity_noise=0.0)
+        return self.reset_state(num, np.random.default_rng(0), reset)
+
     def verify_symmetry(self, symmetry: RelabelSpec) -> float:
         """Move the model and its relabelled twin from the same state; both must do the same.
 
@@ -439,9 +444,7 @@ class RobotModel:
         if spec.base.kind != "free":
             return
         data = mujoco.MjData(model)
-        still = dataclasses.replace(spec.reset, position_noise=0.0, velocity_noise=0.0)
-        state = self.reset_state(1, np.random.default_rng(0), still)[0]
-        mujoco.mj_setState(model, data, state, _STATE)
+        mujoco.mj_setState(model, data, self.still_state(1)[0], _STATE)
         mujoco.mj_forward(model, data)
         bodies = model.geom_bodyid[data.contact.geom.reshape(-1, 2)]
         is_ground = (model.body_weldid[bodies] == 0).any(axis=1)

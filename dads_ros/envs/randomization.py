@@ -1,7 +1,7 @@
 """Domain randomization: bodies, grounds and sensors that differ from robot to robot.
 
 What a policy must do with all of them, it does with the real one, which is one of them or near.
-Shapes: N robots, B bodies.
+Shapes: N robots.
 """
 
 import copy

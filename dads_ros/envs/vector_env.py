@@ -228,16 +228,17 @@ class VectorEnv:
         diverged = self.physics.advance(applied, wrench)
         self._sent = sent[:, :-1]
         self.steps += 1
+        touching = self.physics.touching()
         if self.limit_names:
             moved = Moved(
                 sent[:, :2].swapaxes(0, 1),
                 applied,
                 *self.physics.joints(),
-                self.physics.touching(),
+                touching,
                 self.physics.robot_state(),
             )
             self.exceeded = self._limits.exceeded(moved)
-        touches = self.physics.touching()[..., self.model.is_fallen].any(axis=(1, 2))
+        touches = touching[..., self.model.is_fallen].any(axis=(1, 2))
         if reset.any():
             self.reset(reset)
         self.look()

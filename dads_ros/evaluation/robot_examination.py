@@ -3,7 +3,6 @@
 What is found here costs minutes; what is not costs a training run.
 """
 
-import dataclasses
 import time
 from collections.abc import Iterator
 
@@ -70,7 +69,7 @@ def _commands(model: RobotModel) -> Check:
         return Check(name, OK, "no positions; the MJCF takes all of it")
     low, high = spec.command_limits
     least, most, _ = model.joint_ranges()
-    columns = [spec.joints.index(joint) for joint in spec.actuated_joints]
+    columns = spec.actuated_columns
     beyond = np.maximum(least[columns] - low, high - most[columns])
     worst = int(beyond.argmax())
     if beyond[worst] <= 0.0:
@@ -86,8 +85,7 @@ def _commands(model: RobotModel) -> Check:
 def _drop(model: RobotModel) -> Check:
     """How far the base falls at first, at home and without noise."""
     spec = model.spec
-    still = dataclasses.replace(spec.reset, position_noise=0.0, velocity_noise=0.0)
-    physics = Physics(model, model.reset_state(1, np.random.default_rng(0), still))
+    physics = Physics(model, model.still_state(1))
     before = float(physics.robot_state().position[0, 2])
     steps = round(DROP_S / spec.sim_dt)
     physics.advance(np.tile(_standing(spec), (1, steps, 1)))
@@ -138,23 +136,20 @@ def _servos(model: RobotModel) -> Iterator[Check]:
         yield Check(name, NOT_SEEN, "commands are no positions ('command_scale')")
         return
     num, home = spec.command_dim, np.array([spec.home[name] for name in spec.actuated_joints])
-    still = dataclasses.replace(spec.reset, position_noise=0.0, velocity_noise=0.0)
-    states = model.reset_state(num, np.random.default_rng(0), still)
     gravity = model.mj_model.opt.gravity.copy()
     model.mj_model.opt.gravity[:] = 0.0
     try:
-        physics = Physics(model, states)
+        physics = Physics(model, model.still_state(num))
         physics.lift(1.0)
         step = STEP_PART * np.array(spec.command_scale)
         num_steps = round(STEP_S / spec.sim_dt)
         commands = np.tile(home, (num, num_steps, 1))
         commands[np.arange(num), :, np.arange(num)] += step[:, None]
         physics.advance(commands)
-        columns = [spec.joints.index(joint) for joint in spec.actuated_joints]
         positions, velocities = physics.joints()
     finally:
         model.mj_model.opt.gravity[:] = gravity
-    own = positions[np.arange(num), :, columns]
+    own = positions[np.arange(num), :, spec.actuated_columns]
     part = (own - home[:, None]) / step[:, None]  # (A, S): 0 to 1
     reach, overshoot = part[:, -1], part.max(axis=1) - 1.0
     has_risen = (part >= REACHED).any(axis=1)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import one_episode_env
 from dads_ros.evaluation.statistics import Interval, fraction_interval, ratio_interval
-from dads_ros.observation import turned
+from dads_ros.observation import turned, wrapped
 from dads_ros.planning.control_loop import plan_start
 from dads_ros.planning.mppi import Rollout
 from dads_ros.prediction import Frame
@@ -217,7 +217,7 @@ def evaluate_skills(
         position = np.where(ended[:, None], tracks[:, step - 1], env.state.position[:, :2])
         tracks[:, step] = position
         last, yaw = yaw, np.where(ended, yaw, env.state.yaw())
-        yaw_change += np.remainder(yaw - last + np.pi, 2.0 * np.pi) - np.pi
+        yaw_change += wrapped(yaw - last)
         flipped = np.where(ended, flipped, env.state.up_z() < 0.0)
         has_fallen = env.diverged | (env.fallen & ~ended)
         fall_step[has_fallen] = np.minimum(fall_step[has_fallen], step)

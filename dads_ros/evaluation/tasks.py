@@ -15,7 +15,7 @@ from dads_ros.evaluation.driving import Array, Driver
 from dads_ros.evaluation.goals import GOAL_STEPS, evaluate_goals, sample_goals
 from dads_ros.evaluation.skills import evaluate_skills
 from dads_ros.evaluation.statistics import Values
-from dads_ros.observation import RobotState, turned
+from dads_ros.observation import RobotState, turned, wrapped
 from dads_ros.planning.costs import PathCost, WaypointsCost, length
 from dads_ros.planning.obstacles import ObstacleMap
 from dads_ros.planning.tasks import Task
@@ -84,7 +84,7 @@ def _pose(driver: Driver, num: int, steps: int) -> Values:
     )
     drive = driver.drive(Task(goals=goals, headings=headings), num, steps)
     near = drive.is_up & (length(drive.tracks[:, -1] - goals) < _REACHED_M)
-    error_deg = np.degrees(np.abs(_wrapped(drive.yaws[:, -1] - headings)))
+    error_deg = np.degrees(np.abs(wrapped(drive.yaws[:, -1] - headings)))
     return {
         "goal_fraction_05m": near,
         "heading_error_deg": error_deg[near] if near.any() else None,
@@ -112,7 +112,7 @@ def _twist(driver: Driver, num: int, steps: int) -> Values:
 
     task = Task(velocities=commands[:, 0, :2], yaw_rates=commands[:, 0, 2])
     drive = driver.drive(task, num, steps, change)
-    turns = _wrapped(np.diff(drive.yaws, axis=1))
+    turns = wrapped(np.diff(drive.yaws, axis=1))
     velocity = turned(np.diff(drive.tracks, axis=1), -drive.yaws[:, :-1] - 0.5 * turns) / dt
     errors = []
     for window in windows:
@@ -131,11 +131,6 @@ def _twist(driver: Driver, num: int, steps: int) -> Values:
         "full_turn_radps": float(full[2]),
         **drive.health,
     }
-
-
-def _wrapped(angles: Array) -> Array:
-    """Into [-pi, pi)."""
-    return np.remainder(angles + np.pi, 2.0 * np.pi) - np.pi
 
 
 class _Window(NamedTuple):

@@ -109,7 +109,7 @@ class SimulatorNode(Node):
         if self._spec.command_scale is None:
             return low, high
         lowest, highest, _ = self._model.joint_ranges()
-        columns = [self._spec.joints.index(name) for name in self._spec.actuated_joints]
+        columns = self._spec.actuated_columns
         return np.minimum(low, lowest[columns]), np.maximum(high, highest[columns])
 
     def spin(self) -> None:

@@ -35,7 +35,7 @@ class StartRamp:
         self._range = self._longest = high - low
         self._columns: list[int] | None = None
         if robot.command_scale is not None:
-            self._columns = [robot.joints.index(name) for name in robot.actuated_joints]
+            self._columns = robot.actuated_columns
             self._home = np.array([robot.home[name] for name in robot.actuated_joints])
         self._start: Array | None = None
         self._part = np.ones((num_robots, 1))  # of the way that is behind them
