@@ -143,7 +143,8 @@ class VectorEnv:
             num_envs: N.
             rng: source of every random number here.
             episode_steps: control steps of an episode.
-            delay_ms: range of the delay from state to command, drawn for each episode.
+            delay_ms: range of the delay from state to command, drawn for each episode, the ends
+                more often than what is between.
             randomization: of bodies, drawn once for each robot, and of what is sensed.
             bodies_seed: of these bodies, which a run that is resumed has again.
             staggered: spread the first episodes' ends, so that resets do not coincide.
@@ -289,9 +290,13 @@ class VectorEnv:
             self.sensed = with_noise(self.state, self._randomization.sensor_noise, self._rng)
 
     def _draw_delay(self, num: int) -> NDArray[np.int64]:
-        """Delay in simulation steps. Shape (num,)."""
+        """Delay in simulation steps: the ends of the range as often as all between. Shape (num,).
+
+        What is learned in the middle is between what is learned around it; at an end it is not.
+        """
         low, high = (round(ms / 1000.0 / self.spec.sim_dt) for ms in self._delay_ms)
-        return self._rng.integers(low, high + 1, num)
+        beyond = (high - low) // 2
+        return self._rng.integers(low - beyond, high + beyond + 1, num).clip(low, high)
 
 
 def one_episode_env(
