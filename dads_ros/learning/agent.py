@@ -109,22 +109,17 @@ class Agent:
             copy.deepcopy(part).cpu() for part in (self.features, self.normalizer, self.sac.actor)
         )
 
-        rho, last = self.config.collect.noise_correlation, torch.zeros((), dtype=FLOAT)
-
         @torch.no_grad()
         def sample(obs: Float32, skill: Float32) -> tuple[Float32, Float32]:
-            nonlocal last
             shape = (len(obs), self.robot.command_dim)
             if explore:
                 action = torch.rand(shape, generator=generator, dtype=FLOAT) * 2.0 - 1.0
                 return action.numpy(), np.full(shape[0], -shape[1] * np.log(2.0), np.float32)
             seen, turns = features(torch.from_numpy(obs), torch.from_numpy(skill))
             noise = torch.randn(shape, generator=generator, dtype=FLOAT)
-            if rho > 0.0 and last.shape == noise.shape:
-                noise = rho * last + (1.0 - rho**2) ** 0.5 * noise
-            last = noise
             scale = torch.linspace(*self.config.collect.noise_scale, len(noise), dtype=FLOAT)
-            action, log_prob = actor.sample(normalizer(seen), scale[:, None] * noise)
+            noise *= scale[:, None]
+            action, log_prob = actor.sample(normalizer(seen), noise)
             return features.to_robot(action, turns).numpy(), log_prob.numpy()
 
         return sample

@@ -251,13 +251,6 @@ class CollectConfig(Config):
         help="Factors on the noise of the policy, from the first robot to the last. Those near 0 "
         "show where the mean action, which is what is exported, gets stuck.",
     )
-    noise_correlation: float = setting(
-        0.0,
-        min=0.0,
-        max=0.99,
-        help="Of the noise of one control step with that of the step before, so that robots that "
-        "are heavy, or filter commands, still feel it; 0 is the paper.",
-    )
     zero_skill_fraction: float = setting(
         0.0,
         min=0.0,
@@ -276,7 +269,8 @@ class CollectConfig(Config):
         (0.0, 0.0),
         min=0.0,
         max=1000.0,
-        help="Range of the delay from state to command, drawn per episode.",
+        help="Range of the delay from state to command, drawn per episode, the ends of the range "
+        "as often as all between.",
     )
     randomization: DomainRandomization = setting(
         DomainRandomization(), help="Bodies, ground and sensors that differ from robot to robot."

@@ -138,6 +138,12 @@ def test_the_delay_is_drawn_for_each_robot_within_its_range() -> None:
     assert set(env._delay.tolist()) == {1, 2, 3}
 
 
+def test_the_ends_of_the_delays_range_are_drawn_as_often_as_all_between() -> None:
+    """A policy trained on 0 to 20 ms, all alike, fell most often at 0 ms."""
+    shares = np.bincount(make_env(ANT, num=3000, delay_ms=(0.0, 40.0))._delay, minlength=5) / 3000
+    assert np.allclose(shares, [1 / 3, 1 / 9, 1 / 9, 1 / 9, 1 / 3], atol=0.04)
+
+
 def test_a_delay_that_no_robot_has_is_refused() -> None:
     with pytest.raises(ConfigError, match="at most 1000 ms"):
         make_env(delay_ms=(0.0, 1020.0))
