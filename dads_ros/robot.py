@@ -3,12 +3,13 @@
 import dataclasses
 import functools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dads_ros.config import MAX_NAME, REQUIRED, Config, read_yaml, setting
+from dads_ros.config import MAX_NAME, REQUIRED, Config, read_yaml, setting, shown
 from dads_ros.errors import ConfigError
 from dads_ros.files import find_file, resolve_package_uri, share_folder
 
@@ -361,15 +362,11 @@ class RobotSpec(Config):
     def load(cls, name: str) -> "RobotSpec":
         """Read a robot file, by path or by the name of a shipped robot.
 
-        A relative ``mjcf`` is taken from the robot file's folder.
+        A relative ``mjcf`` is taken from the robot file's folder. A file with ``like``, another
+        robot file by name or as it lies from this one, says only what is different there.
         """
-        path = find_file(name, folder="config/robots", suffix=".yaml")
-        values = read_yaml(path)
-        shipped = path.parent == share_folder() / "config" / "robots"
-        mjcf = values.get("mjcf") if isinstance(values, dict) else None
-        if isinstance(mjcf, str) and not shipped and not mjcf.startswith("package://"):
-            values["mjcf"] = str(resolve_package_uri(mjcf, path.parent))
-        return cls.from_dict(values, path.name)
+        path = _robot_file(name)
+        return cls.from_dict(_read_robot_file(path), path.name)
 
     @property
     def is_home_known(self) -> bool:
@@ -436,3 +433,32 @@ class RobotSpec(Config):
     def command_limits(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Lower and upper limit of each actuator. Two arrays of shape (A,)."""
         return np.array(self.command_low), np.array(self.command_high)
+
+
+def _robot_file(name: str) -> Path:
+    return find_file(name, folder="config/robots", suffix=".yaml")
+
+
+def _read_robot_file(path: Path, *, may_be_like: bool = True) -> Any:  # noqa: ANN401
+    values = read_yaml(path)
+    if not isinstance(values, dict):
+        return values
+    shipped, mjcf = path.parent == share_folder() / "config" / "robots", values.get("mjcf")
+    if isinstance(mjcf, str) and not shipped and not mjcf.startswith("package://"):
+        values["mjcf"] = str(resolve_package_uri(mjcf, path.parent))
+    if "like" not in values:
+        return values
+    like = values.pop("like")
+    if not isinstance(like, str) or not may_be_like:
+        expected = "a robot file" if may_be_like else "a robot file that has no 'like' of its own"
+        raise ConfigError(f"{path.name}: 'like' is {shown(like)}; expected {expected}")
+    beside = path.parent / like
+    other = _robot_file(str(beside) if beside.is_file() else like)
+    return _merged(_read_robot_file(other, may_be_like=False), values)
+
+
+def _merged(values: Any, changes: Any) -> Any:  # noqa: ANN401
+    """With what is different, inside of mappings as well."""
+    if not isinstance(values, dict) or not isinstance(changes, dict):
+        return changes
+    return values | {key: _merged(values.get(key), change) for key, change in changes.items()}

@@ -19,7 +19,7 @@ VALUES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("name", ["ant", "half_cheetah", "humanoid", "point_mass"])
+@pytest.mark.parametrize("name", ["ant", "go2", "half_cheetah", "humanoid", "point_mass"])
 def test_shipped_robot_files_load_and_survive_a_round_trip(name: str) -> None:
     spec = RobotSpec.load(name)
     assert spec.name == name
@@ -77,6 +77,40 @@ def test_a_relative_mjcf_lies_beside_the_users_robot_file(tmp_path: Path) -> Non
     spec = RobotSpec.load(str(tmp_path / "mine.yaml"))
     assert spec.mjcf == str(tmp_path / "sub" / "mine.xml")
     assert dataclasses.replace(spec, mjcf="sub/mine.xml").name == "mine"
+
+
+def test_a_file_that_is_like_another_one_says_only_what_differs(tmp_path: Path) -> None:
+    (tmp_path / "new.yaml").write_text(
+        "{like: ant, mjcf: new.xml, sim_dt: 0.002, symmetry: {tolerance: 0.01}}"
+    )
+    (tmp_path / "mine.yaml").write_text(
+        "{name: mine, mjcf: sub/mine.xml, actuators: [a], observation: [height]}"
+    )
+    (tmp_path / "twin.yaml").write_text("{like: mine.yaml, name: twin}")
+    ant, new = RobotSpec.load("ant"), RobotSpec.load(str(tmp_path / "new.yaml"))
+    assert ant.symmetry is not None
+    assert new == dataclasses.replace(
+        ant,
+        mjcf=str(tmp_path / "new.xml"),
+        sim_dt=0.002,
+        symmetry=dataclasses.replace(ant.symmetry, tolerance=0.01),
+    )
+    assert RobotSpec.load(str(tmp_path / "twin.yaml")).mjcf == str(tmp_path / "sub" / "mine.xml")
+
+
+@pytest.mark.parametrize(
+    ("like", "words"),
+    [
+        ("3", "odd.yaml: 'like' is 3; expected a robot file"),
+        ("odd.yaml", "'like' is 'odd.yaml'; expected a robot file that has no 'like' of its own"),
+        ("emu", "'emu' was not found"),
+    ],
+)
+def test_a_file_like_none_that_there_is_is_refused(tmp_path: Path, like: str, words: str) -> None:
+    (tmp_path / "odd.yaml").write_text(f"{{like: {like}, name: odd}}")
+    with pytest.raises(ConfigError) as caught:
+        RobotSpec.load(str(tmp_path / "odd.yaml"))
+    assert words in str(caught.value)
 
 
 def test_an_unknown_robot_is_refused_with_those_that_are_known() -> None:
