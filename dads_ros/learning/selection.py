@@ -108,8 +108,10 @@ class Selection:
 
     def _is_better(self, now: ScoredSkills, best: ScoredSkills) -> bool:
         late, reward = LATE * self._config.num_iterations, self._config.reward
-        costs_grow = any(last > first for first, last in (reward.fall_cost, reward.tilt_cost))
-        if costs_grow and best.iteration < late <= now.iteration:
+        costs = [reward.fall_cost, reward.tilt_cost]
+        if self._model.spec.body_limits is not None:
+            costs.append(reward.limits_cost)
+        if any(last > first for first, last in costs) and best.iteration < late <= now.iteration:
             return now.score >= LATE_WORTH * best.score
         return now.score > best.score
 

@@ -27,7 +27,7 @@ from dads_ros.learning.replay_buffer import Chunk
 from dads_ros.learning.selection import COLLAPSE_ITERATIONS, CollapseDetector, Selection
 from dads_ros.learning.trainer import Trainer
 from dads_ros.observation import observation_slices
-from dads_ros.robot import RobotSpec
+from dads_ros.robot import BodyLimitsSpec, RobotSpec
 from hovercraft import hovercraft_config, write_hovercraft_bundle
 
 ANT_OBSERVATION = RobotSpec.load("ant").observation
@@ -164,6 +164,22 @@ def test_where_costs_grow_late_skills_are_kept_unless_they_are_much_worse(tmp_pa
         selection.best = dataclasses.replace(now, score=worth * now.score, iteration=iteration)
         selection.judge(skills, 95)
         assert selection.best.iteration == kept
+
+
+@pytest.mark.parametrize(("is_limited", "kept"), [(True, 95), (False, 50)])
+def test_the_cost_of_a_bodys_limits_counts_where_there_are_limits(
+    tmp_path: Path, is_limited: bool, kept: int
+) -> None:
+    trainer = Trainer(small_config(num_iterations=100), tmp_path)
+    run(trainer, 12)
+    skills, spec = trainer.agent.learned_skills(), trainer.model.spec
+    limits = BodyLimitsSpec(height_m=(0.0, 1.0)) if is_limited else None
+    model = RobotModel(dataclasses.replace(spec, body_limits=limits))
+    selection = Selection(model, trainer.config)  # its limits_cost is [0.1, 1.0]
+    now, _ = selection.judge(skills, 12)
+    selection.best = dataclasses.replace(now, score=1.1 * now.score, iteration=50)
+    selection.judge(skills, 95)
+    assert selection.best.iteration == kept
 
 
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
