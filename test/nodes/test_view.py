@@ -82,6 +82,8 @@ def test_the_robot_is_shown_where_odom_has_it_and_a_click_sends_it_elsewhere(
     sent = click(page, probe, "goal_pose", 1.5, -1.0)  # in the scene, whose middle is the robot
     assert sent.header.frame_id == "odom"
     np.testing.assert_allclose([sent.pose.position.x, sent.pose.position.y], goal, atol=0.05)
+    heading = 2.0 * np.arctan2(sent.pose.orientation.z, sent.pose.orientation.w)
+    assert abs(heading - np.arctan2(-1.0, 1.5)) < 0.05
     probe.wait_for(lambda: np.linalg.norm(position(probe) - goal) < 0.6, 30.0)
     for name in ("plan", "trail", "goal", "rollouts"):
         probe.wait_for(lambda name=name: page.named(f"/world/robot/{name}"))
