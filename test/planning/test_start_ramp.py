@@ -370,22 +370,33 @@ def test_a_loaded_robot_sinks_softly_where_it_damps_and_stands_where_it_holds(mo
     physics = Physics(model, model.still_state(1))
     for _ in range(100):
         physics.advance(np.tile(HOME, (1, model.spec.num_substeps, 1)))
-    height = physics.robot_state().position[0, 2]
     bench = Bench(model.spec, start_ramp_s=1.0, joints=HOME)
-    speeds = []
-    for step in range(400):
-        bench.control.object("guard", "it has ended" if step >= 20 else "")
-        answer = bench.step(physics.robot_state())
-        assert answer is not None
-        bench.sent.append(answer.result.command)
-        physics.advance(np.repeat(answer.result.command[:, None], model.spec.num_substeps, axis=1))
-        speeds.append(np.abs(physics.robot_state().joint_velocities).max())
-    sunk = height - physics.robot_state().position[0, 2]
-    assert (bench.rates() <= RANGE * DT + 1e-9).all()
+    bench.walking = HOME + np.array([0.1, -0.1, 0.1, -0.1])
+    bench.go()
+
+    def drive(num: int) -> Array:
+        """Height after each step, m, and the greatest speed of a joint, rad/s. (num, 2)."""
+        seen = []
+        for _ in range(num):
+            answer = bench.step(physics.robot_state())
+            assert answer is not None
+            command = answer.result.command
+            bench.sent.append(command)
+            physics.advance(np.repeat(command[:, None], model.spec.num_substeps, axis=1))
+            state = physics.robot_state()
+            seen.append([state.position[0, 2], np.abs(state.joint_velocities).max()])
+        return np.array(seen)
+
+    height = drive(150)[-1, 0]
+    np.testing.assert_array_equal(bench.sent[-1][0], bench.walking)
+    bench.control.object("guard", "it has ended")
+    heights, speeds = drive(400).T
+    assert (bench.rates()[150:] <= RANGE * DT + 1e-9).all()
     if mode == "hold":
-        assert abs(sunk) < 1e-3 and max(speeds) < 0.01
+        assert np.abs(heights - height).max() < 1e-3 and speeds.max() < 0.01
+        np.testing.assert_array_equal(bench.sent[-1][0], bench.walking)
     else:
-        assert sunk > 0.1 and max(speeds) < RANGE.max()
+        assert heights[-1] < height - 0.1 and speeds.max() < RANGE.max()
 
 
 def test_where_somebody_else_sent_safe_commands_meanwhile_it_goes_on_from_there() -> None:
