@@ -236,6 +236,12 @@ class RobotSpec(Config):
         CommandFilterSpec(), help="What a command may differ from the one before it."
     )
     safe_command: tuple[float, ...] = setting((0.0,), help="Sent when anything is wrong.")
+    safe_mode: Literal["pose", "hold", "damp"] = setting(
+        "pose",
+        help="With 'command_scale', what is sent when anything is wrong. pose: 'safe_command', by "
+        "a ramp. hold: what was sent last. damp: where the joints are, by a ramp, so that the "
+        "servos damp and the robot sinks; where no state says so, it holds.",
+    )
     standing_command: tuple[float, ...] | None = setting(
         (0.0,),
         help="Holds the robot where it is; null for a robot that no constant command holds up: it "
@@ -290,6 +296,11 @@ class RobotSpec(Config):
             self._set("body_limits", dataclasses.replace(self.body_limits, joint_speed=speed))
             if self.body_limits.torque is not None and self.servos is None:
                 self._set("body_limits", dataclasses.replace(self.body_limits, torque=None))
+        if self.safe_mode != "pose" and self.command_scale is None:
+            raise ConfigError(
+                f"'safe_mode' is {self.safe_mode}, which takes commands that are positions around "
+                "'reset'; set 'command_scale', or leave it at pose: 'safe_command' is then sent"
+            )
         rate = self._each("command_filter.max_rate", self.command_filter.max_rate, self.actuators)
         self._set("command_filter", dataclasses.replace(self.command_filter, max_rate=rate))
         for joint in self.reset.joint_positions or {}:

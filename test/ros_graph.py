@@ -25,10 +25,14 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
+from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64MultiArray
 from visualization_msgs.msg import MarkerArray
 
+from dads_ros.nodes.conversions import Frames, joint_state_message, odometry_message
 from dads_ros.nodes.runner import NO_SUBSCRIPTION_EVENTS
+from dads_ros.observation import RobotState
+from dads_ros.robot import RobotSpec
 
 ROOT = Path(__file__).resolve().parents[1]
 LATCHED = QoSProfile(
@@ -236,6 +240,25 @@ def start_robot(
     probe.wait_for_next("odom", 2, 60.0)
     probe.wait_for_next("joint_commands", 2, 60.0)
     return Robot(probe, simulator, planner)
+
+
+def stand(probe: Probe, robot: RobotSpec, joints: np.ndarray) -> None:
+    """The drivers of a robot that does not move, with its joints there."""
+    joint_states, odometry = (
+        probe.node.create_publisher(JointState, "joint_states", 5),
+        probe.node.create_publisher(Odometry, "odom", 5),
+    )
+    upright = np.array([1.0, 0.0, 0.0, 0.0])
+    state = RobotState(
+        np.array([0.0, 0.0, 0.5]), upright, *np.zeros((2, 3)), joints, np.zeros(len(joints))
+    )
+
+    def publish() -> None:
+        stamp_ns = probe.node.get_clock().now().nanoseconds
+        joint_states.publish(joint_state_message(robot, state, stamp_ns))
+        odometry.publish(odometry_message(state, stamp_ns, Frames.of("")))
+
+    probe.node.create_timer(robot.control_dt, publish)
 
 
 def position(probe: Probe) -> np.ndarray:

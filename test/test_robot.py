@@ -59,6 +59,8 @@ def test_one_limit_stands_for_every_actuator() -> None:
             {"symmetry": {"turn_deg": 70.0, "joints": {"hip": "knee", "knee": "hip"}}},
             "does not divide 360",
         ),
+        ({"safe_mode": "hold"}, "'safe_mode' is hold, which takes commands that are positions"),
+        ({"safe_mode": "limp"}, "expected one of pose, hold, damp"),
         ({"sim_dt": 0.0}, "sim_dt"),
         ({"num_substeps": 0}, "num_substeps"),
         ({"integrator": "euler"}, "expected one of Euler"),

@@ -36,6 +36,7 @@ NOT_OF_POLICY = (
     "reset",
     "radius_m",
     "command_unit",
+    "safe_mode",
     "top_speed",
 )
 """Keys of the robot file that may differ from the one of the bundle."""
@@ -160,9 +161,9 @@ class BundleManifest(Config):
         """Raises: BundleMismatchError unless the bundle was made for this robot.
 
         Where the MJCF lies, how the robot is reset, how wide it is, what its commands are called,
-        which symmetries and top speeds were declared and whether falls ended training episodes
-        does not change what it does. Another model of the same robot may also have other servos,
-        feet and simulation steps.
+        how it is stopped, which symmetries and top speeds were declared and whether falls ended
+        training episodes does not change what it does. Another model of the same robot may also
+        have other servos, feet and simulation steps.
         """
         mine, theirs = _that_matters(self.robot), _that_matters(spec)
         if spec.command_scale is not None and not spec.is_home_known:

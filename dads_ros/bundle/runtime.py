@@ -27,8 +27,8 @@ class SkillBundle:
 
         Args:
             folder: the bundle.
-            robot: when given, the bundle must be for this robot, which then says how wide it is
-                and how it is reset.
+            robot: when given, the bundle must be for this robot, which then says how wide it is,
+                how it is reset and how it is stopped.
         Raises: BundleError, BundleMismatchError.
         """
         self.folder = Path(folder)
@@ -37,8 +37,8 @@ class SkillBundle:
             self.manifest.check_robot(robot)
         self.robot = robot or self.manifest.robot
         if not self.robot.is_home_known:  # the MJCF says it, which is not needed to drive
-            radius_m = self.robot.radius_m
-            self.robot = dataclasses.replace(self.manifest.robot, radius_m=radius_m)
+            said = {name: getattr(self.robot, name) for name in ("radius_m", "safe_mode")}
+            self.robot = dataclasses.replace(self.manifest.robot, **said)
         self.skill_space = SkillSpace(self.manifest.skill_prior, self.manifest.skill_part)
         files = [network_file(self.folder, self.manifest, name) for name in NETWORK_FILES]
         self._policy, self._dynamics = load_networks(files)

@@ -38,7 +38,7 @@ from dads_ros.envs.model import RobotModel
 from dads_ros.errors import ConfigError, DadsError, how_to_install
 from dads_ros.files import find_file, share_folder
 from dads_ros.isolation import import_path
-from dads_ros.nodes.conversions import MAX_GOAL_M, Frames, goal_message, to_ns
+from dads_ros.nodes.conversions import MAX_GOAL_M, Frames, goal_message, heading_to, to_ns
 from dads_ros.nodes.runner import LATCHED_QOS, RELIABLE_QOS, STATE_QOS, beginning, ros
 from dads_ros.nodes.settings import ViewConfig
 from dads_ros.planning.controller import BY_HAND
@@ -313,10 +313,14 @@ class DemoClient:
             self._spin()
 
     def drive_to(self, goal: Array, name: str, time_limit_s: float) -> GoalResult:
-        """Publish a goal and watch until the robot has stayed there, or the time is over."""
+        """Publish a goal and watch until the robot has stayed there, or the time is over.
+
+        Its heading is that of the way there.
+        """
         self._trouble = ""
         self._sent.append(goal)
         start_distance, start = self._distance(goal), self._stamp_s
+        heading = 0.0 if self._position is None else heading_to(goal, self._position)
         arrived: float | None = None
         asked, begin = -np.inf, time.monotonic()
         display = Display(name, goal, start_distance)
@@ -324,7 +328,7 @@ class DemoClient:
             has_accepted = self._accepted is not None and np.allclose(self._accepted, goal)
             if not has_accepted and time.monotonic() - asked > 1.0:
                 now = self._node.get_clock().now().to_msg()
-                self._goals.publish(goal_message(goal, now, self._frames))
+                self._goals.publish(goal_message(goal, heading, now, self._frames))
                 asked = time.monotonic()
                 if asked - begin > START_TIMEOUT_S:
                     said = self._processes[-1].said(num_lines=1)

@@ -472,11 +472,21 @@ def grid_of(message: OccupancyGrid, transform: Transform) -> tuple[float, float,
     return x, y, yaw
 
 
-def goal_message(goal: Array, stamp: Time, frames: Frames) -> PoseStamped:
-    """A goal at x, y. Shape (2,)."""
+def goal_message(goal: Array, heading: float, stamp: Time, frames: Frames) -> PoseStamped:
+    """A goal at x, y, shape (2,), to be reached with a heading, rad."""
     message = PoseStamped(header=Header(stamp=stamp, frame_id=frames.odom))
     message.pose.position = Point(x=float(goal[0]), y=float(goal[1]))
+    message.pose.orientation = _quaternion_of(heading)
     return message
+
+
+def heading_to(goal: Array, position: Array) -> float:
+    """That of the straight way from a position to a goal, rad: of goals that have none. (2,)."""
+    return math.atan2(goal[1] - position[1], goal[0] - position[0])
+
+
+def _quaternion_of(yaw: float) -> Quaternion:
+    return Quaternion(z=math.sin(yaw / 2.0), w=math.cos(yaw / 2.0))
 
 
 def path_message(
@@ -489,7 +499,7 @@ def path_message(
         time = to_stamp(stamp_ns + round(index * step_s * _NS))
         item = PoseStamped(header=Header(stamp=time, frame_id=frames.odom))
         item.pose.position = Point(x=point[0], y=point[1], z=height)
-        item.pose.orientation = Quaternion(z=float(np.sin(yaw / 2)), w=float(np.cos(yaw / 2)))
+        item.pose.orientation = _quaternion_of(yaw)
         message.poses.append(item)
     return message
 

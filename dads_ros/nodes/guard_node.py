@@ -3,8 +3,10 @@
 A process of its own, as small as can be: one publisher, no subscription, no callbacks, nothing of
 dads_ros but this file. The planner starts it (``planning.guard.Guard``) and shares a page of
 memory with it: there the planner writes until when it will have sent its next command, and the
-guard that it is awake. Where the planner's promise runs out, because it was killed, stopped, or
-something holds its interpreter, the guard sends the safe command, again and again.
+guard that it is awake; after these two, both write what they sent last, and the planner how fast
+it may change. Where the planner's promise runs out, because it was killed, stopped, or something
+holds its interpreter, the guard sends the safe command, or a step on the way there, again and
+again; and nothing where nobody knows yet where that way begins.
 
 Once the planner's process has ended without releasing the robot, the guard stays until somebody
 else sends commands, nobody is there to hear them, or it gets SIGTERM.
@@ -13,6 +15,7 @@ else sends commands, nobody is there to hear them, or it gets SIGTERM.
 import array
 import gc
 import json
+import math
 import mmap
 import os
 import signal
@@ -46,10 +49,10 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # it ends after the planner, not with it
     descriptor, planner, settings = int(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
-    with mmap.mmap(descriptor, 16) as page, memoryview(page).cast("d") as shared:
+    with mmap.mmap(descriptor, 0) as page, memoryview(page).cast("d") as shared:
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
         node = Node(settings["name"], namespace=settings["namespace"], use_global_arguments=False)
-        guard = _Guard(node, settings)
+        guard = _Guard(node, settings, shared)
         while os.getppid() == planner:
             now = time.monotonic()
             shared[1] = now  # the planner drives only while this is fresh
@@ -58,7 +61,7 @@ def main() -> int:
                 guard.send_safe_command()
                 wait_s = REPEAT_S
             time.sleep(min(wait_s, PERIOD_S))
-        if shared[0] < float("inf"):
+        if shared[0] < math.inf and guard.next_command():
             guard.stand_in()
         node.destroy_node()
         del guard, node
@@ -68,19 +71,34 @@ def main() -> int:
 
 
 class _Guard:
-    def __init__(self, node: Node, settings: dict[str, Any]) -> None:
+    def __init__(self, node: Node, settings: dict[str, Any], shared: "memoryview[float]") -> None:
         self._node, self._topic = node, settings["topic"]
+        self._safe, self._shared = settings["safe_command"], shared
         is_trajectory = settings["command_type"] == "joint_trajectory"
         self._message = (_trajectory if is_trajectory else _labelled_array)(settings)
         self._qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
         self._publisher = node.create_publisher(type(self._message), self._topic, self._qos)
-        self._num_others, self._sent, self._must_end = 0, -float("inf"), False
+        self._num_others, self._sent, self._must_end = 0, -math.inf, False
+
+    def next_command(self) -> "array.array[float]":
+        """The safe one, or so near to it as it may come in ``REPEAT_S``; empty: send nothing."""
+        num = len(self._safe)
+        way = self._shared.tolist()[2:]
+        if math.isnan(sum(way[:num])):
+            return array.array("d")
+        steps = zip(self._safe, way[:num], (REPEAT_S * rate for rate in way[num:]), strict=True)
+        return array.array("d", [min(max(to, at - most), at + most) for to, at, most in steps])
 
     def send_safe_command(self) -> None:
         """At most every ``REPEAT_S``."""
-        now, last = time.monotonic(), self._sent
-        if now - last >= REPEAT_S:
+        now, last, command = time.monotonic(), self._sent, self.next_command()
+        if command and now - last >= REPEAT_S:
             self._sent = now
+            self._shared[2 : 2 + len(command)] = command
+            if isinstance(self._message, JointTrajectory):
+                self._message.points[0].positions = command
+            else:
+                self._message.data = command
             self._publisher.publish(self._message)  # before anything is said
             if now - last > 10.0 * REPEAT_S:
                 self._node.get_logger().warning("the planner is silent: safe command")
@@ -123,22 +141,20 @@ def is_by_guard(message: Float64MultiArray | JointTrajectory) -> bool:
 
 
 def _labelled_array(settings: dict[str, Any]) -> Float64MultiArray:
-    safe, names = settings["safe_command"], ",".join(settings["actuators"])
-    message = Float64MultiArray(data=array.array("d", safe))
+    names = settings["actuators"]
+    message = Float64MultiArray()
     message.layout.dim = [
         MultiArrayDimension(label=label, size=size, stride=size)
-        for label, size in ((names, len(safe)), (LABEL, 1))
+        for label, size in ((",".join(names), len(names)), (LABEL, 1))
     ]
     return message
 
 
 def _trajectory(settings: dict[str, Any]) -> JointTrajectory:
     """A controller pays no heed to the frame of a trajectory of joints."""
-    whole, rest = divmod(round(settings["control_dt"] * 1e9), 1_000_000_000)
-    point = JointTrajectoryPoint(
-        positions=array.array("d", settings["safe_command"]),
-        time_from_start=Duration(sec=whole, nanosec=rest),
-    )
+    duration_s = REPEAT_S if settings["is_led"] else settings["control_dt"]
+    whole, rest = divmod(round(duration_s * 1e9), 1_000_000_000)
+    point = JointTrajectoryPoint(time_from_start=Duration(sec=whole, nanosec=rest))
     header = Header(frame_id=LABEL)
     return JointTrajectory(header=header, joint_names=settings["actuators"], points=[point])
 

@@ -5,6 +5,8 @@ import os
 import time
 from collections.abc import Callable
 
+import numpy as np
+from numpy.typing import NDArray
 from rclpy.node import Node
 
 from dads_ros.errors import PlanningError
@@ -53,6 +55,7 @@ class Lookout:
                 command_type=command_type,
                 actuators=robot.actuators,
                 safe_command=robot.safe_command,
+                is_led=robot.command_scale is not None,
                 control_dt=robot.control_dt,
             )
         self._guard.wait_until_ready()
@@ -66,6 +69,15 @@ class Lookout:
                     "does discovery work on this machine (ROS_AUTOMATIC_DISCOVERY_RANGE)?"
                 )
             time.sleep(POLL_S)
+
+    def note(self, command: NDArray[np.float64], rates: NDArray[np.float64]) -> None:
+        """Tell the guard what is being sent, and how fast it may go on from there. (A,) each."""
+        if self._guard is not None:
+            self._guard.note(command, rates)
+
+    def stood_in(self) -> NDArray[np.float64] | None:
+        """What the guard sent last, where it did so after this node. Shape (A,)."""
+        return None if self._guard is None else self._guard.stood_in()
 
     def promise(self, seconds: float) -> None:
         """Tell the guard that the next command leaves within so long."""

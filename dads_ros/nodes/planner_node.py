@@ -167,18 +167,25 @@ class SkillPlannerNode(SteadyLifecycleNode):
 
     def on_callback_error(self, error: BaseException) -> None:
         """Stop the robot: a callback failed in a way that nobody thought of."""
-        if self._is_active and self._controller is not None:
-            self._send(self._controller.fail(describe(error)))
+        if self._is_active:
+            self._refuse_state(describe(error))
 
     @property
     def _is_active(self) -> bool:
         return self._command_publisher is not None
 
+    def _relieved(self) -> SkillController | None:
+        """The controller, which goes on from what the guard sent meanwhile."""
+        controller, sent = self._controller, self._lookout.stood_in()
+        if controller is not None and sent is not None:
+            controller.relieve(sent[None])
+        return controller
+
     def _release(self) -> None:
         """The last command of this node, until it is activated again, is the safe one."""
         self._states.stop()
         self._inbox.stop()
-        publisher, controller = self._command_publisher, self._controller
+        publisher, controller = self._command_publisher, self._relieved()
         if publisher is not None and controller is not None:
             result = controller.deactivate()
             # None where nothing was sent. A driver may listen best effort.
@@ -260,7 +267,7 @@ class SkillPlannerNode(SteadyLifecycleNode):
 
     def _take_state(self, state: RobotState, stamp_ns: int, measured: float) -> None:
         """One policy step and one command for each complete state."""
-        controller = self._controller
+        controller = self._relieved()
         assert controller is not None  # states come only while the node is active
         self._inbox.update(np.append(state.position[:2], state.yaw()), stamp_ns)
         topic = self._states.second_voice()
@@ -289,8 +296,9 @@ class SkillPlannerNode(SteadyLifecycleNode):
             self._show(step.plan, step.request)
 
     def _refuse_state(self, text: str) -> None:
-        if self._controller is not None:
-            self._send(self._controller.fail(text))
+        controller = self._relieved()
+        if controller is not None:
+            self._send(controller.fail(text))
 
     def _send(self, result: GateResult | None, stamp_ns: int | None = None) -> None:
         """Publish what the gate let through; it answers the state of that stamp, or none.
@@ -301,10 +309,11 @@ class SkillPlannerNode(SteadyLifecycleNode):
             if self._is_active:
                 self._promise()
             return
-        robot = self._loader.robot
-        assert robot is not None
+        robot, controller, command = self._loader.robot, self._controller, result.command[0]
+        assert robot is not None and controller is not None
         command_type = self._settings.config.command_type
-        self._last_message = command_message(robot, result.command[0], stamp_ns, command_type)
+        self._last_message = command_message(robot, command, stamp_ns, command_type)
+        self._lookout.note(command, controller.blind_rates[0])
         self._publish(self._last_message)
 
     def _publish(self, message: Float64MultiArray | JointTrajectory) -> None:
@@ -341,10 +350,11 @@ class SkillPlannerNode(SteadyLifecycleNode):
 
     def _check_state_age(self) -> None:
         """Fires again and again while no complete state comes; a command may get lost."""
-        if not self._is_active or self._controller is None:
+        controller = self._relieved()
+        if not self._is_active or controller is None:
             return
-        result = self._controller.check_age()
-        if result is not None or self._controller.is_waiting:
+        result = controller.check_age()
+        if result is not None or controller.is_waiting:
             self._send(result)
 
     def _use_settings(self) -> None:

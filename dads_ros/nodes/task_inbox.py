@@ -489,7 +489,7 @@ class TaskInbox:
         self._begin(errand)
         x, y = position
         self._node.get_logger().info(f"{before} x {x:.2f} m, y {y:.2f} m{after}")
-        self._show_goal(position)
+        self._show_goal(position, errand.task)
 
     def _move(self, position: Array, task: Task) -> bool:
         """Put the present goal or path where a task has it; whether that was little enough."""
@@ -497,12 +497,13 @@ class TaskInbox:
         if controller is None or not controller.move(position, task):
             return False
         self._look_for_ways()
-        self._show_goal(position)
+        self._show_goal(position, task)
         return True
 
-    def _show_goal(self, position: Array) -> None:
+    def _show_goal(self, position: Array, task: Task) -> None:
         now = self._node.get_clock().now().to_msg()
-        self._goal_publisher.publish(goal_message(position, now, self._frames))
+        heading = 0.0 if task.headings is None else float(task.headings[0])
+        self._goal_publisher.publish(goal_message(position, heading, now, self._frames))
 
 
 def _check_size(what: str, serialised: bytes) -> None:

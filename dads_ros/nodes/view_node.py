@@ -26,7 +26,7 @@ from std_srvs.srv import SetBool, Trigger
 from dads_ros.envs.model import RobotModel
 from dads_ros.errors import DadsError
 from dads_ros.files import share_folder
-from dads_ros.nodes.conversions import Frames, goal_message, labelled_array
+from dads_ros.nodes.conversions import Frames, goal_message, heading_to, labelled_array
 from dads_ros.nodes.parameters import NodeParameters
 from dads_ros.nodes.robot_sight import RobotSight
 from dads_ros.nodes.runner import (
@@ -279,8 +279,10 @@ class ViewNode(Node):
         actions[ask.what](*ask.numbers)
 
     def _send_goal(self, robot: Robot, x: float, y: float) -> None:
-        now = self.get_clock().now().to_msg()
-        robot.goals.publish(goal_message(np.array([x, y]), now, Frames(robot.sight.frame, "")))
+        """With the heading of the way there."""
+        now, goal, frames = self.get_clock().now(), np.array([x, y]), Frames(robot.sight.frame, "")
+        heading = heading_to(goal, robot.sight.position)
+        robot.goals.publish(goal_message(goal, heading, now.to_msg(), frames))
         self.get_logger().info(f"goal by a click: x {x:.2f} m, y {y:.2f} m")
 
     def _send_skill(self, robot: Robot, *skill: float) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dads_ros.observation import RobotState
 from dads_ros.planning.start_ramp import StartRamp
 from dads_ros.robot import RobotSpec
 
@@ -19,8 +20,8 @@ class GateResult:
     """What may be sent."""
 
     command: Array
-    """Finite and within limits, or on the way there from what was sent last; in the robot file's
-    order and unit. Shape (R, A)."""
+    """Finite and within limits, or on the way there from what was sent last, or where the joints
+    are (``safe_mode: damp``); in the robot file's order and unit. Shape (R, A)."""
     is_safe_stop: NDArray[np.bool_]
     """The safe command stands in for the one that was asked for. Shape (R,)."""
     reason: str
@@ -54,6 +55,7 @@ class CommandGate:
         is_active: bool,
         ramp: StartRamp | None = None,
         ramp_part: float = math.inf,
+        state: RobotState | None = None,
         is_state_finite: NDArray[np.bool_] | bool = True,
         has_fallen: NDArray[np.bool_] | bool = False,
         error: str = "",
@@ -68,6 +70,7 @@ class CommandGate:
             is_active: the robots may be driven.
             ramp: leads robots that are commanded by positions; None leads nobody.
             ramp_part: of ``start_ramp_s`` that one command may go on the way to the safe one.
+            state: a fresh one, for the ramp; None where there is none.
             is_state_finite: every number of a robot's state is finite. Shape (R,).
             has_fallen: the robot file counts the state as fallen. Shape (R,).
             error: what else went wrong; empty when nothing did.
@@ -82,7 +85,9 @@ class CommandGate:
         elif command is not None and command.shape != self._safe.shape:
             shape, expected = command.shape[1:], self._safe.shape[1:]
             reason = f"the command has shape {shape}; expected {expected}"
-        safe = self._safe.copy() if ramp is None else ramp.toward_safe(last_command, ramp_part)
+        safe = self._safe.copy()
+        if ramp is not None:
+            safe = ramp.toward_safe(last_command, ramp_part, state)
         if reason or command is None:
             everybody = np.ones(len(self._safe), bool)
             return GateResult(safe, everybody, reason or "no command")

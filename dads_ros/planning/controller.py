@@ -240,8 +240,23 @@ class SkillController:
                 loop.go_on_from(self._loop)
             self._loop, self._due_ns = loop, None
 
+    def relieve(self, command: Array) -> None:
+        """Go on from the last of the safe commands that somebody else sent. Shape (R, A)."""
+        stopped = np.ones(len(command), bool)
+        self._last_command = command
+        self._last_result = GateResult(command, stopped, "this process was silent")
+
+    @property
+    def blind_rates(self) -> Array:
+        """How fast commands may go to the safe one without a state, per second. Shape (R, A)."""
+        ramp_s = self._read_config().start_ramp_s
+        return self._ramp.blind_rates(1.0 / ramp_s if ramp_s else np.inf)
+
     def object(self, name: str, objection: str) -> None:
-        """From now on the safe command is sent for this reason; with an empty one no longer."""
+        """From now on the safe command is sent for this reason; with an empty one no longer.
+
+        Where it is about the ``state``, that does not say where the joints are.
+        """
         self._objections[name] = objection
 
     def turn_to(self, errand: Errand | None) -> None:
@@ -379,11 +394,12 @@ class SkillController:
         config: ControlConfig,
     ) -> Step | None:
         is_finite = state.is_finite()
+        trusted = None if self._objections.get("state") else state
         error = self._pace.complaint if self._pace.is_too_slow else ""
         if not (is_finite.all() if self.is_waiting else is_finite.any()):
             error = error or "the state is not finite"
         if error:
-            stopped = self._judge(None, error=error)
+            stopped = self._judge(None, error=error, state=trusted)
             return None if stopped is None else Step(stopped)
         if not is_finite.all():
             state = _with_zeros(state)
@@ -402,7 +418,9 @@ class SkillController:
                 request, plan = self._follow(errand, loop, state, stamp_ns, config)
         has_fallen = state.has_fallen(loop.robot)
         command = loop.command(state, self._last_command, has_fallen, stands=are_led)
-        result = self._judge(command, is_state_finite=is_finite, has_fallen=has_fallen)
+        result = self._judge(
+            command, is_state_finite=is_finite, has_fallen=has_fallen, state=trusted
+        )
         assert result is not None  # the joints are known
         skill = None if result.reason or are_led.any() else loop.asked_skill
         return Step(result, request, plan, is_reached=is_reached, is_silent=is_silent, skill=skill)
@@ -451,6 +469,7 @@ class SkillController:
         *,
         is_state_finite: np.ndarray | bool = True,
         has_fallen: np.ndarray | bool = False,
+        state: RobotState | None = None,
         error: str = "",
         is_normal: bool = False,
     ) -> GateResult | None:
@@ -472,6 +491,7 @@ class SkillController:
             last_command=self._last_command,
             ramp=self._ramp,
             ramp_part=self._ramp_part(config),
+            state=state,
             state_age_s=0.0 if config.lock_step else self._state_age_s,
             state_timeout_s=config.state_timeout_s,
             is_active=self.is_active,

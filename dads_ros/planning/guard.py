@@ -15,6 +15,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dads_ros.errors import PlanningError
 from dads_ros.isolation import import_path, one_line
 from dads_ros.process import STOP
@@ -45,6 +48,7 @@ class Guard:
         command_type: str,
         actuators: Sequence[str],
         safe_command: Sequence[float],
+        is_led: bool,
         control_dt: float,
     ) -> None:
         """Start it.
@@ -56,13 +60,19 @@ class Guard:
             command_type: float64_multi_array or joint_trajectory.
             actuators: their names, of joints for a joint_trajectory, in the robot file's order.
             safe_command: in the robot file's order and unit. Shape (A,).
+            is_led: it goes there step by step, as ``note`` says, from what was sent last; and
+                nowhere before anything was sent. Else it goes there at once.
             control_dt: after which a joint_trajectory is to be at it, seconds.
         """
         descriptor = os.memfd_create("dads_ros_guard")
-        os.ftruncate(descriptor, 16)
-        self._page = mmap.mmap(descriptor, 16)
-        self._shared = memoryview(self._page).cast("d")
+        num = len(safe_command)
+        os.ftruncate(descriptor, 8 * (2 + 2 * num))
+        self._shared = np.frombuffer(mmap.mmap(descriptor, 0), np.float64)
+        self._way = self._shared[2:]  # what was sent last, and how fast it may change
+        nothing = [math.nan] * num if is_led else [float(value) for value in safe_command]
+        self._nothing_sent = np.array([*nothing, *[math.inf] * num])
         self._shared[0] = math.inf
+        self._way[:] = self._noted = self._nothing_sent
         settings = {
             "name": name,
             "namespace": namespace,
@@ -70,6 +80,7 @@ class Guard:
             "command_type": command_type,
             "actuators": list(actuators),
             "safe_command": [float(value) for value in safe_command],
+            "is_led": is_led,
             "control_dt": control_dt,
         }
         # It must not wait for a terminal that is held, or a pipe that nobody reads; what it says
@@ -116,6 +127,25 @@ class Guard:
     def promise(self, seconds: float) -> None:
         """The next command leaves within so long; infinity releases the robot."""
         self._shared[0] = time.monotonic() + seconds + SLACK_S
+        if math.isinf(seconds):
+            self._way[:] = self._noted = self._nothing_sent
+
+    def note(self, command: NDArray[np.float64], rates: NDArray[np.float64]) -> None:
+        """This one is being sent; to be called before it is, and before the promise.
+
+        A process that is killed in between leaves this command or the one before it, or some
+        numbers of each.
+
+        Args:
+            command: in the robot file's order and unit. Shape (A,).
+            rates: by which it may change on the way to the safe one, per second. Shape (A,).
+        """
+        self._way[:] = self._noted = np.concatenate([command, rates])
+
+    def stood_in(self) -> NDArray[np.float64] | None:
+        """What it sent last, since ``note``; None where it sent nothing. Shape (A,)."""
+        way = self._way.copy()
+        return None if np.array_equal(way, self._noted, equal_nan=True) else way[: len(way) // 2]
 
     def complaint(self) -> str:
         """What is wrong with it; empty when it would step in."""

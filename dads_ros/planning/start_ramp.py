@@ -1,4 +1,4 @@
-"""StartRamp: the way of robots that are commanded by positions, to standing and to the safe pose.
+"""StartRamp: the way of robots that are commanded by positions, to standing and to safety.
 
 Shapes: R robots, A actuators.
 """
@@ -20,7 +20,7 @@ _ROUNDING = 1e-9
 
 
 class StartRamp:
-    """Once, at the start, to standing; and at any time to the safe command, both without a jump.
+    """Once, at the start, to standing; and at any time to what is safe, both without a jump.
 
     It concerns robots with ``command_scale`` alone: the commands of others do not say where the
     joints are to be. Ways are counted in control steps and not in time, so that no state that
@@ -31,8 +31,9 @@ class StartRamp:
     def __init__(self, robot: RobotSpec, num_robots: int) -> None:
         """Wait for the first state."""
         self._safe = np.tile(np.array(robot.safe_command), (num_robots, 1))
-        low, high = robot.command_limits
-        self._range = self._longest = high - low
+        self._mode = robot.safe_mode
+        self._low, self._high = robot.command_limits
+        self._range = self._longest = self._high - self._low
         self._columns: list[int] | None = None
         if robot.command_scale is not None:
             self._columns = robot.actuated_columns
@@ -59,7 +60,8 @@ class StartRamp:
     ) -> Array:
         """A control step on.
 
-        A robot that was stopped on its way begins anew, from what was sent last.
+        A robot that was stopped on its way, or has sunk to beyond its limits, begins anew, from
+        what was sent last.
 
         Args:
             state: of all robots; at the first step finite.
@@ -79,7 +81,8 @@ class StartRamp:
             self._longest = np.maximum(self._range, np.abs(self._safe - start))
             self._part = np.full_like(self._part, 1.0 if math.isinf(part) else 0.0)
             return self._start
-        anew = (stopped & self.leads)[:, None]
+        beyond = (last < self._low - _ROUNDING) | (last > self._high + _ROUNDING)
+        anew = (stopped & (self.leads | beyond.any(axis=1)))[:, None]
         self._start = np.where(anew, last, self._start)
         self._part = np.where(anew, 0.0, np.minimum(1.0, self._part + part))
         return last
@@ -92,13 +95,39 @@ class StartRamp:
             self.leads[:, None], self._start + self._part * (command - self._start), command
         )
 
-    def toward_safe(self, last: Array, part: float) -> Array:
-        """The safe command, or as far on the way there as one command may go. Shape (R, A).
+    def toward_safe(self, last: Array, part: float, state: RobotState | None = None) -> Array:
+        """By ``safe_mode`` the safe command, the last one, or where the joints are. Shape (R, A).
 
-        In ``start_ramp_s`` the longest way there can be: across the limits, or from the first
-        state.
+        Or as far on the way there as one command may go: in ``start_ramp_s`` the longest way that
+        there can be, across the limits or from the first state.
+
+        Args:
+            last: what was sent last. Shape (R, A).
+            part: of ``start_ramp_s`` that one command may go.
+            state: a fresh one; without it, and where it is not finite, damping holds.
         """
         if self._start is None:
             return self._safe.copy()
+        goal = self._safe if self._mode == "pose" else last
+        if self._mode == "damp" and state is not None:
+            # The ramp's bound does not keep servos from damping. Their spring gives way by no more
+            # than it, so that the load is let down at its speed; a servo whose spring is stiff
+            # damps alone. But no limit of commands bounds the way: there the robot would be held
+            # up, half-way down.
+            joints = state.joint_positions[:, self._columns]
+            goal = np.where(state.is_finite()[:, None], joints, last)
         most = part * self._longest
-        return np.clip(self._safe, last - most, last + most)
+        return np.clip(goal, last - most, last + most)
+
+    def blind_rates(self, part: float) -> Array:
+        """How fast commands go ``toward_safe`` without a state, per second. Shape (R, A).
+
+        Infinite where they are there at once, as those of robots that no ramp concerns.
+
+        Args:
+            part: of ``start_ramp_s`` that a second is.
+        """
+        rates = np.full_like(self._safe, math.inf)
+        if self._start is not None:
+            rates[:] = part * self._longest if self._mode == "pose" else 0.0
+        return rates

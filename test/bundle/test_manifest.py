@@ -143,6 +143,7 @@ def test_what_the_mjcf_does_not_say_must_be_the_same_without_it_too() -> None:
     robot = RobotModel(legged_spec()).spec
     manifest = BundleManifest(robot=robot, files={}, training_config={}, versions={})
     manifest.check_robot(legged_spec())
+    manifest.check_robot(legged_spec(safe_mode="damp"))
     for key, changes in {
         "safe_command": {"safe_command": [0.3, -0.4, 0.3, -0.4]},
         "standing_command": {"standing_command": None},

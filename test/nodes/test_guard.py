@@ -171,7 +171,7 @@ import sys, time
 from dads_ros.planning.guard import Guard
 guard = Guard(name="planner_1_guard", namespace="/", topic="/joint_commands",
               command_type="float64_multi_array", actuators=["x"], safe_command=[0.5],
-              control_dt=0.1)
+              is_led=False, control_dt=0.1)
 guard.wait_until_ready()
 guard.promise(0.0)
 time.sleep(600)

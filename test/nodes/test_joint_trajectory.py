@@ -8,43 +8,18 @@ from pathlib import Path
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from nav_msgs.msg import Odometry
 from rclpy.context import Context
 from rclpy.node import Node
-from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
-from dads_ros.nodes.conversions import Frames, joint_state_message, odometry_message
 from dads_ros.nodes.guard_node import is_by_guard
-from dads_ros.observation import RobotState
 from dads_ros.robot import RobotSpec
-from ros_graph import NodeProcess, Probe, doctor, guard_of, health, is_running
+from ros_graph import NodeProcess, Probe, doctor, guard_of, health, is_running, stand
 
 Start = Callable[..., NodeProcess]
 ANT = RobotSpec.load("ant")
 TOPIC = "legs_controller/joint_trajectory"
-
-
-def stand(probe: Probe) -> None:
-    """An Ant's drivers, whose robot does not move."""
-    joints, odometry = (
-        probe.node.create_publisher(JointState, "joint_states", 5),
-        probe.node.create_publisher(Odometry, "odom", 5),
-    )
-    ankles = ANT.reset.joint_positions or {}
-    positions = np.array([ankles.get(name, 0.0) for name in ANT.joints])
-    upright = np.array([1.0, 0.0, 0.0, 0.0])
-    state = RobotState(
-        np.array([0.0, 0.0, 0.5]), upright, *np.zeros((2, 3)), positions, np.zeros(len(positions))
-    )
-
-    def publish() -> None:
-        stamp_ns = probe.node.get_clock().now().nanoseconds
-        joints.publish(joint_state_message(ANT, state, stamp_ns))
-        odometry.publish(odometry_message(state, stamp_ns, Frames.of("")))
-
-    probe.node.create_timer(ANT.control_dt, publish)
 
 
 @contextmanager
@@ -70,7 +45,7 @@ def test_planner_and_guard_send_trajectories(probe: Probe, start: Start) -> None
     def by_guard() -> list[JointTrajectory]:
         return [message for message in commands if is_by_guard(message)]
 
-    stand(probe)
+    stand(probe, ANT, np.array([ANT.home[name] for name in ANT.joints]))
     planner = start(
         "skill_planner",
         bundle="ant",
@@ -125,7 +100,7 @@ def test_a_dry_run_and_the_doctor_know_trajectories(probe: Probe, start: Start) 
     topic = "skill_planner/would_be_commands"
     probe.listen(JointTrajectory, "joint_commands")  # as the controller does
     probe.listen(JointTrajectory, topic)
-    stand(probe)
+    stand(probe, ANT, np.array([ANT.home[name] for name in ANT.joints]))
     start("skill_planner", bundle="ant", command_type="joint_trajectory", dry_run=True)
     probe.wait_for_next(topic, 2, 60.0)
     _, checks = doctor(probe, "--bundle", "ant")

@@ -57,6 +57,10 @@ def shown_at(page: PageClient) -> np.ndarray:
     return -np.array(page.position("/world")[:2])
 
 
+def place(goal: PoseStamped) -> np.ndarray:
+    return np.array([goal.pose.position.x, goal.pose.position.y])
+
+
 def click(page: PageClient, probe: Probe, topic: str, x: float, y: float) -> PoseStamped:
     """The goal that comes of it; the first clicks may find nobody who listens yet."""
     goals = probe.messages[topic]
@@ -78,11 +82,15 @@ def test_the_robot_is_shown_where_odom_has_it_and_a_click_sends_it_elsewhere(
     probe.wait_for(lambda: np.linalg.norm(shown_at(page) - position(probe)) < 0.05)
     shown = page.position("/world/robot/body1")[:2]
     np.testing.assert_allclose(shown, position(probe), atol=0.1)
-    goal = shown_at(page) + np.array([1.5, -1.0])
+    taken = probe.messages["skill_planner/goal"]
+    goal, num = shown_at(page) + np.array([1.5, -1.0]), len(taken)
     sent = click(page, probe, "goal_pose", 1.5, -1.0)  # in the scene, whose middle is the robot
     assert sent.header.frame_id == "odom"
-    np.testing.assert_allclose([sent.pose.position.x, sent.pose.position.y], goal, atol=0.05)
-    probe.wait_for(lambda: np.linalg.norm(position(probe) - goal) < 0.6, 30.0)
+    probe.wait_for(lambda: len(taken) > num)  # latched: none of them is lost
+    np.testing.assert_allclose(place(taken[num]), goal, atol=0.05)
+    heading = 2.0 * np.arctan2(sent.pose.orientation.z, sent.pose.orientation.w)
+    assert abs(heading - np.arctan2(-1.0, 1.5)) < 0.05
+    probe.wait_for(lambda: np.linalg.norm(position(probe) - place(taken[-1])) < 0.6, 30.0)
     for name in ("plan", "trail", "goal", "rollouts"):
         probe.wait_for(lambda name=name: page.named(f"/world/robot/{name}"))
     probe.wait_for(lambda: "goal reached" in page.text())

@@ -11,7 +11,7 @@ import pytest
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.config import ControlConfig, PlannerConfig, SkillPriorConfig
 from dads_ros.envs.model import RobotModel
-from dads_ros.envs.vector_env import one_episode_env
+from dads_ros.envs.vector_env import Physics, one_episode_env
 from dads_ros.evaluation.driving import Driver
 from dads_ros.observation import RobotState
 from dads_ros.planning.controller import (
@@ -311,6 +311,106 @@ def test_in_silence_it_goes_on_to_its_safe_pose_no_faster_than_else() -> None:
         result = bench.control.fail("nonsense")
         assert result is not None
     np.testing.assert_allclose(np.abs(result.command[0] - LYING), 5.0 * WAY * DT)
+
+
+def test_a_robot_that_is_to_hold_keeps_what_was_sent_last() -> None:
+    bench = Bench(positional(safe_mode="hold"), start_ramp_s=1.0, lock_step=False)
+    bench.go()
+    bench.ticks(20)  # on its way
+    held = bench.sent[-1]
+    bench.ticks(5, joints=LYING, orientation=ON_ITS_BACK)
+    bench.now += 1.0
+    silent, left = bench.control.check_age(), bench.control.deactivate()
+    assert silent is not None and left is not None
+    for command in (*bench.sent[-5:], silent.command, left.command):
+        np.testing.assert_array_equal(command, held)
+    assert not bench.control.blind_rates.any()
+
+
+def test_a_robot_that_is_to_damp_follows_its_joints_by_the_ramp() -> None:
+    """And holds where no state that is fresh, finite and trusted says where they are."""
+    bench = Bench(positional(safe_mode="damp"), start_ramp_s=1.0, lock_step=False, joints=HOME)
+    bench.ticks(60)
+    most = RANGE * DT
+    for _ in range(30):
+        before = bench.sent[-1]
+        assert bench.tick(joints=LYING, orientation=ON_ITS_BACK).result.is_safe_stop.all()
+        np.testing.assert_allclose(bench.sent[-1], before + np.sign(LYING - before) * most)
+    followed = bench.sent[-1]
+    assert (np.abs(followed - HOME) > RANGE / 2.0).any()  # beyond its limits
+    bench.tick(joints=followed[0] + 0.3 * most, orientation=ON_ITS_BACK)
+    np.testing.assert_allclose(bench.sent[-1], followed + 0.3 * most)
+
+    held = bench.sent[-1]
+    bench.tick(joints=LYING * np.nan)
+    bench.tick(joints=LYING, orientation=np.full(4, np.nan))
+    bench.control.object("state", "two publishers say the same")
+    bench.tick(joints=LYING)
+    bench.control.object("state", "")
+    old = bench.step(bench.state(joints=LYING), age_s=5.0)
+    assert old is not None and not old.is_answer
+    bench.now += 1.0
+    silent = bench.control.check_age()
+    assert silent is not None and not bench.control.blind_rates.any()
+    for command in (*bench.sent[-3:], old.result.command, silent.command):
+        np.testing.assert_array_equal(command, held)
+
+    bench.ticks(20)  # all is well again
+    assert bench.control.status()[:2] == (OK, STARTING)  # back to within its limits
+    bench.ticks(60)
+    assert (bench.rates() <= most + 1e-9).all()
+    np.testing.assert_array_equal(bench.sent[-1][0], HOME)
+
+
+@pytest.mark.parametrize("mode", ["damp", "hold"])
+def test_a_loaded_robot_sinks_softly_where_it_damps_and_stands_where_it_holds(mode: str) -> None:
+    """In MuJoCo. Its servos alone would let it down at 3 rad/s."""
+    gains = {"kp": [60.0], "kd": [0.5]}
+    model = RobotModel(legged_spec(servos=gains, safe_mode=mode))
+    physics = Physics(model, model.still_state(1))
+    for _ in range(100):
+        physics.advance(np.tile(HOME, (1, model.spec.num_substeps, 1)))
+    bench = Bench(model.spec, start_ramp_s=1.0, joints=HOME)
+    bench.walking = HOME + np.array([0.1, -0.1, 0.1, -0.1])
+    bench.go()
+
+    def drive(num: int) -> Array:
+        """Height after each step, m, and the greatest speed of a joint, rad/s. (num, 2)."""
+        seen = []
+        for _ in range(num):
+            answer = bench.step(physics.robot_state())
+            assert answer is not None
+            command = answer.result.command
+            bench.sent.append(command)
+            physics.advance(np.repeat(command[:, None], model.spec.num_substeps, axis=1))
+            state = physics.robot_state()
+            seen.append([state.position[0, 2], np.abs(state.joint_velocities).max()])
+        return np.array(seen)
+
+    height = drive(150)[-1, 0]
+    np.testing.assert_array_equal(bench.sent[-1][0], bench.walking)
+    bench.control.object("guard", "it has ended")
+    heights, speeds = drive(400).T
+    assert (bench.rates()[150:] <= RANGE * DT + 1e-9).all()
+    if mode == "hold":
+        assert np.abs(heights - height).max() < 1e-3 and speeds.max() < 0.01
+        np.testing.assert_array_equal(bench.sent[-1][0], bench.walking)
+    else:
+        assert heights[-1] < height - 0.1 and speeds.max() < RANGE.max()
+
+
+def test_where_somebody_else_sent_safe_commands_meanwhile_it_goes_on_from_there() -> None:
+    bench = Bench(positional(), start_ramp_s=1.0)
+    bench.ticks(10)
+    far = bench.sent[-1] + 0.5 * (HOME - bench.sent[-1])  # as a guard may have led it
+    bench.control.relieve(far)
+    bench.sent = [far]
+    bench.ticks(60, joints=LYING)
+    assert (bench.rates() <= MOST).all()
+    np.testing.assert_allclose(bench.sent[-1][0], HOME)
+    np.testing.assert_allclose(bench.control.blind_rates[0], np.maximum(WAY, RANGE))
+    bench.config = dataclasses.replace(bench.config, start_ramp_s=0.0)
+    assert np.isinf(bench.control.blind_rates).all()
 
 
 def test_deactivated_it_is_left_where_it_is_and_driven_on_from_there() -> None:
