@@ -12,10 +12,15 @@ import mujoco
 import numpy as np
 import pytest
 
+from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.envs.model import RobotModel, load_mjcf
-from dads_ros.files import resolve_package_uri, share_folder
+from dads_ros.evaluation.driving import Driver
+from dads_ros.evaluation.statistics import means
+from dads_ros.evaluation.tasks import TASKS, evaluate_task
+from dads_ros.files import find_file, resolve_package_uri, share_folder
 from dads_ros.robot import RobotSpec
 
+ROOT = Path(__file__).parents[2]
 OURS = share_folder() / "config/robots/go2.xml"
 LEGS = ("FL", "FR", "RL", "RR")
 JOINTS = tuple(f"{leg}_{part}_joint" for leg in LEGS for part in ("hip", "thigh", "calf"))
@@ -134,3 +139,12 @@ def test_the_same_parts_touch_the_ground(models: Models) -> None:
 def test_both_stand_equally_high(models: Models) -> None:
     ours, theirs = (standing_height(model) for model in models)
     assert 0.24 < ours == pytest.approx(theirs, abs=0.01)
+
+
+def test_the_bundle_drives_their_model_untouched(models: Models) -> None:
+    robot = RobotSpec.load(str(ROOT / "docs/bring_your_robot/go2_meshes.yaml"))
+    bundle = SkillBundle(find_file("go2", folder="models"), robot)
+    driver = Driver(model=RobotModel(robot), policy=bundle.command, skills=bundle, seed=3)
+    assert driver.model.mj_model.nmesh > 0
+    figures = means(evaluate_task("pose", driver, 4, TASKS["pose"].num_steps(robot)))
+    assert figures["pose_fraction_05m_20deg"] == 1.0

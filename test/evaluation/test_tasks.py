@@ -27,6 +27,7 @@ from dads_ros.evaluation.tasks import (
     random_field,
     velocity_wobble,
 )
+from dads_ros.files import find_file
 from dads_ros.robot import RobotSpec
 from dads_ros.skills import SkillSpace
 from skill_models import Model, linear_rollout, turning_rollout
@@ -194,6 +195,16 @@ def test_a_robot_on_a_line_has_velocities_but_no_paths() -> None:
     assert max(num - {64}) <= 2  # robots, not windows; 64 skills are held for the wobble
     values = evaluate_task("velocity", driver, 2, 40)
     assert np.isfinite(means(values)["full_speed_mps"] or np.nan)
+
+
+def test_the_shipped_go2_goes_where_it_is_told_faces_it_and_stands_on_its_feet() -> None:
+    driver = driver_of(SkillBundle(find_file("go2", folder="models")))
+    pose = means(evaluate_task("pose", driver, 8, TASKS["pose"].num_steps(driver.model.spec)))
+    assert pose["pose_fraction_05m_20deg"] == 1.0 and pose["fall_fraction"] == 0.0
+    stand = means(evaluate_task("stand", driver, 8, 400))
+    assert stand["stand_fall_fraction"] == 0.0
+    drift, on_shanks = stand["stand_drift_m"], stand["stand_exceeded_contacts_fraction"]
+    assert drift is not None and drift < 0.1 and on_shanks is not None and on_shanks < 0.02
 
 
 def test_velocities_need_time_enough_for_a_mean(point_mass_bundle: Path) -> None:
