@@ -48,7 +48,10 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401
         "--goals", type=int, default=256, help="goals, or tasks of each kind; one robot each"
     )
     parser.add_argument(
-        "--steps", type=int, help="control steps: 400 towards a goal, other tasks what they take"
+        "--steps",
+        type=int,
+        help="control steps; by default 400 and at least 20 s towards a goal, and what other "
+        "tasks take",
     )
     parser.add_argument("--seed", type=int, default=0, help="of starts, goals and planner")
     parser.add_argument(

@@ -23,6 +23,7 @@ from dads_ros.evaluation.pictures import (
     skills_figure,
 )
 from dads_ros.evaluation.skills import evaluate_skills
+from dads_ros.evaluation.tasks import TASKS
 from dads_ros.files import find_file, make_output_folder, remove_leftovers, user_path
 from dads_ros.robot import RobotSpec
 
@@ -45,7 +46,9 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401
         "--skills", type=int, default=256, help="skills to hold, for 200 control steps each"
     )
     parser.add_argument("--goals", type=int, default=24, help="goals to go to")
-    parser.add_argument("--steps", type=int, default=400, help="control steps towards a goal")
+    parser.add_argument(
+        "--steps", type=int, help="control steps towards a goal; default: 400 and at least 20 s"
+    )
     parser.add_argument("--goal-range", type=float, default=12.0, help="furthest goal, metres")
     parser.add_argument("--seed", type=int, default=0, help="of starts and planner")
     parser.set_defaults(run=run)
@@ -83,7 +86,8 @@ def run(args: argparse.Namespace) -> int:
     _write(prediction_figure(bundle.robot, skills), out / "prediction.png")
     _write(falls_figure(bundle.robot, skills), out / "falls.png")
     points = spread_goals(model.spec, args.goals, args.goal_range)
-    goals = evaluate_goals(driver, points, args.steps)
+    steps = args.steps or TASKS["goal"].num_steps(model.spec)
+    goals = evaluate_goals(driver, points, steps)
     _write(skills_figure(bundle.robot, skills, goals), out / "skills.png")
     return 0
 

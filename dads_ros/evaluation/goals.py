@@ -14,7 +14,8 @@ from dads_ros.planning.tasks import Task
 from dads_ros.robot import RobotSpec
 
 GOAL_STEPS = 400
-"""Control steps towards a goal where nothing else is said: those of normalised_distance_400."""
+"""Control steps towards a goal at least, where nothing else is said: those of
+normalised_distance_400."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from dads_ros.config import CostsConfig, PlannerConfig
 from dads_ros.envs.model import RobotModel
 from dads_ros.errors import ConfigError
 from dads_ros.evaluation.driving import Driver
-from dads_ros.evaluation.goals import GOAL_STEPS, evaluate_goals, sample_goals
+from dads_ros.evaluation.goals import evaluate_goals, sample_goals
 from dads_ros.evaluation.perturbations import PERTURBATIONS
 from dads_ros.evaluation.skills import count_xy_bins, evaluate_skills, evaluate_switching
 from dads_ros.evaluation.statistics import Interval, Values, intervals, means
@@ -57,7 +57,7 @@ def evaluate_bundle(
         tasks: of ``evaluation.tasks.TASKS``.
         perturbations: of ``PERTURBATIONS``: the tasks are measured with none and with each.
         num_goals: goals, or tasks of each kind; one robot each.
-        steps: control steps towards a goal, 400 by default; of a task as many as it takes.
+        steps: control steps of a task; by default as many as it takes.
         goal_range_m: goals are uniform in a square of twice this side around the start.
         delay_ms: from state to command.
         num_threads: of the physics; all available cores by default.
@@ -116,7 +116,7 @@ def evaluate_bundle(
         if perturbations:
             figures["perturbed"] = {how: measured(how) for how in perturbations}
     else:
-        steps = steps or GOAL_STEPS
+        steps = steps or TASKS["goal"].num_steps(model.spec)
         settings |= {"steps": steps, "goal_range_m": goal_range_m}
         goals = sample_goals(model.spec, num_goals, goal_range_m, seed)
         reached = evaluate_goals(watched("goal"), goals, steps)

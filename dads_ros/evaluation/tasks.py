@@ -36,19 +36,20 @@ _NUM_DIRECTIONS, _NUM_SKILLS, _NUM_HELD = 12, 1024, 32
 class EvaluationTask(NamedTuple):
     """How long it takes and what measures it."""
 
-    duration_s: float | None
-    """Of the robot's time; None: ``steps``."""
+    duration_s: float
+    """Of the robot's time."""
     needs_plane: bool
     """Nothing for a robot that moves on a line."""
     evaluate: Callable[[Driver, int, int], Values]
     """From the driver, the number of robots and the number of steps."""
-    steps: int = GOAL_STEPS
+    min_steps: int = 0
+    """Control steps, where these take longer."""
     needs_yaw: bool = False
     """Nothing for a bundle that predicts none."""
 
     def num_steps(self, spec: RobotSpec) -> int:
         """T of a robot."""
-        return self.steps if self.duration_s is None else round(self.duration_s / spec.control_dt)
+        return max(self.min_steps, round(self.duration_s / spec.control_dt))
 
 
 def evaluate_task(name: str, driver: Driver, num: int, steps: int) -> Values:
@@ -425,12 +426,12 @@ def _rng(driver: Driver, num: int) -> np.random.Generator:
 
 SHAPES: Mapping[str, Array] = _shapes()
 TASKS: Mapping[str, EvaluationTask] = {
-    "goal": EvaluationTask(None, False, _goal),
+    "goal": EvaluationTask(20.0, False, _goal, GOAL_STEPS),
     "waypoints": EvaluationTask(60.0, False, _waypoints),
     "path": EvaluationTask(45.0, True, _path),
     "velocity": EvaluationTask(40.0, False, _velocity),
     "pose": EvaluationTask(20.0, True, _pose, needs_yaw=True),
     "twist": EvaluationTask(40.0, True, _twist, needs_yaw=True),
     "obstacles": EvaluationTask(30.0, True, _obstacles),
-    "stand": EvaluationTask(None, False, _stand, STAND_STEPS),
+    "stand": EvaluationTask(0.0, False, _stand, STAND_STEPS),
 }

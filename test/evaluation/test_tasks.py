@@ -207,6 +207,11 @@ def test_the_shipped_go2_goes_where_it_is_told_faces_it_and_stands_on_its_feet()
     assert drift is not None and drift < 0.1 and on_shanks is not None and on_shanks < 0.02
 
 
+def test_a_goal_has_400_steps_and_20_seconds() -> None:
+    steps = [TASKS["goal"].num_steps(RobotSpec.load(name)) for name in ("ant", "go2")]
+    assert steps == [400, 1000]  # of 50 and 20 ms
+
+
 def test_velocities_need_time_enough_for_a_mean(point_mass_bundle: Path) -> None:
     driver = driver_of(SkillBundle(point_mass_bundle))
     with pytest.raises(ConfigError, match="takes 2 steps; its mean velocities need at least"):
