@@ -373,11 +373,25 @@ class RobotSpec(Config):
     def load(cls, name: str) -> "RobotSpec":
         """Read a robot file, by path or by the name of a shipped robot.
 
-        A relative ``mjcf`` is taken from the robot file's folder. A file with ``like``, another
-        robot file by name or as it lies from this one, says only what is different there.
+        A relative ``mjcf`` is taken from the folder of the file that has it. A file with ``like``,
+        another robot file by name or as it lies from this one, says only what is different there:
+        keys, or keys of a key.
         """
         path = _robot_file(name)
-        return cls.from_dict(_read_robot_file(path), path.name)
+        values, source = _read_robot_file(path), path.name
+        if isinstance(values, dict) and "like" in values:
+            other = _other_file(values.pop("like"), path)
+            source = f"{path.name}, like {other.name}"
+            common = _read_robot_file(other)
+            if not isinstance(common, dict) or "like" in common:
+                raise ConfigError(
+                    f"{source}: expected there a robot file that has no 'like' of its own"
+                )
+            for key, value in values.items():
+                both = isinstance(value, dict) and isinstance(common.get(key), dict)
+                common[key] = common[key] | value if both else value
+            values = common
+        return cls.from_dict(values, source)
 
     @property
     def is_home_known(self) -> bool:
@@ -450,26 +464,19 @@ def _robot_file(name: str) -> Path:
     return find_file(name, folder="config/robots", suffix=".yaml")
 
 
-def _read_robot_file(path: Path, *, may_be_like: bool = True) -> Any:  # noqa: ANN401
+def _read_robot_file(path: Path) -> Any:  # noqa: ANN401
+    """Its content, with a relative ``mjcf`` taken from its folder unless it is a shipped one."""
     values = read_yaml(path)
-    if not isinstance(values, dict):
-        return values
-    shipped, mjcf = path.parent == share_folder() / "config" / "robots", values.get("mjcf")
+    shipped = path.parent == share_folder() / "config" / "robots"
+    mjcf = values.get("mjcf") if isinstance(values, dict) else None
     if isinstance(mjcf, str) and not shipped and not mjcf.startswith("package://"):
         values["mjcf"] = str(resolve_package_uri(mjcf, path.parent))
-    if "like" not in values:
-        return values
-    like = values.pop("like")
-    if not isinstance(like, str) or not may_be_like:
-        expected = "a robot file" if may_be_like else "a robot file that has no 'like' of its own"
-        raise ConfigError(f"{path.name}: 'like' is {shown(like)}; expected {expected}")
-    beside = path.parent / like
-    other = _robot_file(str(beside) if beside.is_file() else like)
-    return _merged(_read_robot_file(other, may_be_like=False), values)
+    return values
 
 
-def _merged(values: Any, changes: Any) -> Any:  # noqa: ANN401
-    """With what is different, inside of mappings as well."""
-    if not isinstance(values, dict) or not isinstance(changes, dict):
-        return changes
-    return values | {key: _merged(values.get(key), change) for key, change in changes.items()}
+def _other_file(like: object, path: Path) -> Path:
+    """The robot file that the one at ``path`` is like. Raises: ConfigError."""
+    if not isinstance(like, str):
+        raise ConfigError(f"{path.name}: 'like' is {shown(like)}; expected a robot file")
+    is_path = "/" in like or like.endswith(".yaml")
+    return _robot_file(str(path.parent / like) if is_path else like)

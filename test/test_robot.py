@@ -98,18 +98,30 @@ def test_a_file_that_is_like_another_one_says_only_what_differs(tmp_path: Path) 
         symmetry=dataclasses.replace(ant.symmetry, tolerance=0.01),
     )
     assert RobotSpec.load(str(tmp_path / "twin.yaml")).mjcf == str(tmp_path / "sub" / "mine.xml")
+    (tmp_path / "new.yaml").write_text(
+        "{like: ant, joints: [a], actuators: [a], symmetry: null, mirror: {joints: {a: -a}}, "
+        "reset: {joint_positions: {a: 1.0}}}"
+    )
+    other = RobotSpec.load(str(tmp_path / "new.yaml"))
+    assert other.mirror is not None and other.mirror.joints == {"a": "-a"}  # not the Ant's as well
 
 
 @pytest.mark.parametrize(
     ("like", "words"),
     [
         ("3", "odd.yaml: 'like' is 3; expected a robot file"),
-        ("odd.yaml", "'like' is 'odd.yaml'; expected a robot file that has no 'like' of its own"),
+        ("null", "odd.yaml: 'like' is None; expected a robot file"),
+        ("odd.yaml", "odd.yaml, like odd.yaml: expected there a robot file that has no 'like'"),
         ("emu", "'emu' was not found"),
+        ("./emu.yaml", "emu.yaml' was not found"),
+        ("list.yaml", "odd.yaml, like list.yaml: expected there a robot file"),
+        ("bad.yaml", "odd.yaml, like bad.yaml: unknown setting 'colour'"),
     ],
 )
 def test_a_file_like_none_that_there_is_is_refused(tmp_path: Path, like: str, words: str) -> None:
     (tmp_path / "odd.yaml").write_text(f"{{like: {like}, name: odd}}")
+    (tmp_path / "list.yaml").write_text("[ant]")
+    (tmp_path / "bad.yaml").write_text("{colour: red, mjcf: a.xml, actuators: [a]}")
     with pytest.raises(ConfigError) as caught:
         RobotSpec.load(str(tmp_path / "odd.yaml"))
     assert words in str(caught.value)

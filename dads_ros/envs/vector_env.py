@@ -23,6 +23,9 @@ from dads_ros.observation import RobotState, build_policy_obs
 Array = NDArray[np.float64]
 MAX_DELAY_S = 1.0
 """From state to command."""
+END_SHARE = 0.5
+"""Of the delays drawn, for the shortest and the longest: what is learned for one in the middle
+lies between what is learned for those around it; at an end it does not."""
 _CTRL = mujoco.mjtState.mjSTATE_CTRL
 _CTRL_AND_FORCE = mujoco.mjtState.mjSTATE_CTRL | mujoco.mjtState.mjSTATE_XFRC_APPLIED
 
@@ -143,8 +146,8 @@ class VectorEnv:
             num_envs: N.
             rng: source of every random number here.
             episode_steps: control steps of an episode.
-            delay_ms: range of the delay from state to command, drawn for each episode, the ends
-                more often than what is between.
+            delay_ms: range of the delay from state to command, drawn for each episode, half of
+                them from its two ends.
             randomization: of bodies, drawn once for each robot, and of what is sensed.
             bodies_seed: of these bodies, which a run that is resumed has again.
             staggered: spread the first episodes' ends, so that resets do not coincide.
@@ -290,13 +293,13 @@ class VectorEnv:
             self.sensed = with_noise(self.state, self._randomization.sensor_noise, self._rng)
 
     def _draw_delay(self, num: int) -> NDArray[np.int64]:
-        """Delay in simulation steps: the ends of the range as often as all between. Shape (num,).
-
-        What is learned in the middle is between what is learned around it; at an end it is not.
-        """
+        """Delay in simulation steps; one of ``END_SHARE`` is one of the two ends. Shape (num,)."""
         low, high = (round(ms / 1000.0 / self.spec.sim_dt) for ms in self._delay_ms)
-        beyond = (high - low) // 2
-        return self._rng.integers(low - beyond, high + beyond + 1, num).clip(low, high)
+        ends, all_of_them = (
+            self._rng.choice([low, high], num),
+            self._rng.integers(low, high + 1, num),
+        )
+        return np.where(self._rng.random(num) < END_SHARE, ends, all_of_them)
 
 
 def one_episode_env(

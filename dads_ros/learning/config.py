@@ -269,8 +269,8 @@ class CollectConfig(Config):
         (0.0, 0.0),
         min=0.0,
         max=1000.0,
-        help="Range of the delay from state to command, drawn per episode, the ends of the range "
-        "as often as all between.",
+        help="Range of the delay from state to command, drawn per episode; half of them are one "
+        "of its two ends.",
     )
     randomization: DomainRandomization = setting(
         DomainRandomization(), help="Bodies, ground and sensors that differ from robot to robot."

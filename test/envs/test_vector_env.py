@@ -138,10 +138,14 @@ def test_the_delay_is_drawn_for_each_robot_within_its_range() -> None:
     assert set(env._delay.tolist()) == {1, 2, 3}
 
 
-def test_the_ends_of_the_delays_range_are_drawn_as_often_as_all_between() -> None:
+@pytest.mark.parametrize("num_steps", [2, 20])
+def test_half_of_the_delays_are_an_end_of_their_range(num_steps: int) -> None:
     """A policy trained on 0 to 20 ms, all alike, fell most often at 0 ms."""
-    shares = np.bincount(make_env(ANT, num=3000, delay_ms=(0.0, 40.0))._delay, minlength=5) / 3000
-    assert np.allclose(shares, [1 / 3, 1 / 9, 1 / 9, 1 / 9, 1 / 3], atol=0.04)
+    env = make_env(ANT, num=4000, delay_ms=(0.0, 10.0 * num_steps))
+    shares = np.bincount(env._delay, minlength=num_steps + 1) / 4000
+    between = 0.5 / (num_steps + 1)
+    assert shares[[0, -1]] == pytest.approx(0.25 + between, abs=0.04)
+    assert shares[1:-1] == pytest.approx(between, abs=0.04)
 
 
 def test_a_delay_that_no_robot_has_is_refused() -> None:

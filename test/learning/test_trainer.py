@@ -177,6 +177,7 @@ def test_the_cost_of_a_bodys_limits_counts_where_there_are_limits(
     model = RobotModel(dataclasses.replace(spec, body_limits=limits))
     selection = Selection(model, trainer.config)  # its limits_cost is [0.1, 1.0]
     now, _ = selection.judge(skills, 12)
+    assert now.score > 0.0
     selection.best = dataclasses.replace(now, score=1.1 * now.score, iteration=50)
     selection.judge(skills, 95)
     assert selection.best.iteration == kept
