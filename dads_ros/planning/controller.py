@@ -358,7 +358,7 @@ class SkillController:
                 loop = self._renew_loop(goes_on=True)
             step = self._drive(loop, state, stamp_ns, now, config)
         except Exception as error:  # whatever it is, the robots must stop
-            result = self.fail(f"control step failed: {error!r}")
+            result = self.fail(f"control step failed: {error!r}", state)
             step = None if result is None else Step(result)
         self._step_times.append(self._clock() - now)
         return step
@@ -380,10 +380,15 @@ class SkillController:
             None, error=error if is_recent else "", is_normal=is_first and not is_recent
         )
 
-    def fail(self, error: str) -> GateResult | None:
-        """The safe command, because of an error outside of here; None while ``is_waiting``."""
+    def fail(self, error: str, state: RobotState | None = None) -> GateResult | None:
+        """The safe command, because of an error; None while ``is_waiting``.
+
+        Args:
+            error: for people.
+            state: a fresh one, where that is not what is wrong.
+        """
         self._failure = self._clock(), error
-        return self._judge(None, error=error)
+        return self._judge(None, error=error, state=state)
 
     def _drive(
         self,
@@ -393,13 +398,12 @@ class SkillController:
         now: float,
         config: ControlConfig,
     ) -> Step | None:
-        is_finite = state.is_finite()
-        trusted = None if self._objections.get("state") else state
+        is_finite, measured = state.is_finite(), state
         error = self._pace.complaint if self._pace.is_too_slow else ""
         if not (is_finite.all() if self.is_waiting else is_finite.any()):
             error = error or "the state is not finite"
         if error:
-            stopped = self._judge(None, error=error, state=trusted)
+            stopped = self._judge(None, error=error, state=measured)
             return None if stopped is None else Step(stopped)
         if not is_finite.all():
             state = _with_zeros(state)
@@ -419,7 +423,7 @@ class SkillController:
         has_fallen = state.has_fallen(loop.robot)
         command = loop.command(state, self._last_command, has_fallen, stands=are_led)
         result = self._judge(
-            command, is_state_finite=is_finite, has_fallen=has_fallen, state=trusted
+            command, is_state_finite=is_finite, has_fallen=has_fallen, state=measured
         )
         assert result is not None  # the joints are known
         skill = None if result.reason or are_led.any() else loop.asked_skill
@@ -491,7 +495,7 @@ class SkillController:
             last_command=self._last_command,
             ramp=self._ramp,
             ramp_part=self._ramp_part(config),
-            state=state,
+            state=None if self._objections.get("state") else state,
             state_age_s=0.0 if config.lock_step else self._state_age_s,
             state_timeout_s=config.state_timeout_s,
             is_active=self.is_active,

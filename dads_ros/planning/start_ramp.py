@@ -16,6 +16,9 @@ Array = NDArray[np.float64]
 SAG = 0.3
 """rad or m. A servo under load is at most so far from where it was sent: a robot that is so near
 to a pose is taken to be held there. Sent to where its joints are, it would lose its torque."""
+MOST_TURN = math.pi
+"""rad or m. An encoder that says more than half a turn from home is wrong and is not followed. The
+limits of commands say nothing here: a robot that lies is far beyond them."""
 _ROUNDING = 1e-9
 
 
@@ -32,6 +35,7 @@ class StartRamp:
         """Wait for the first state."""
         self._safe = np.tile(np.array(robot.safe_command), (num_robots, 1))
         self._mode = robot.safe_mode
+        self._fastest = robot.max_velocity * robot.control_dt  # of joints, in a control step
         self._low, self._high = robot.command_limits
         self._range = self._longest = self._high - self._low
         self._columns: list[int] | None = None
@@ -60,8 +64,8 @@ class StartRamp:
     ) -> Array:
         """A control step on.
 
-        A robot that was stopped on its way, or has sunk to beyond its limits, begins anew, from
-        what was sent last.
+        A robot that was stopped on its way, that is beyond its limits, or that may have sunk,
+        begins anew, from what was sent last.
 
         Args:
             state: of all robots; at the first step finite.
@@ -82,7 +86,8 @@ class StartRamp:
             self._part = np.full_like(self._part, 1.0 if math.isinf(part) else 0.0)
             return self._start
         beyond = (last < self._low - _ROUNDING) | (last > self._high + _ROUNDING)
-        anew = (stopped & (self.leads | beyond.any(axis=1)))[:, None]
+        is_away = self.leads | beyond.any(axis=1) | (self._mode == "damp")
+        anew = (stopped & is_away)[:, None]
         self._start = np.where(anew, last, self._start)
         self._part = np.where(anew, 0.0, np.minimum(1.0, self._part + part))
         return last
@@ -104,19 +109,20 @@ class StartRamp:
         Args:
             last: what was sent last. Shape (R, A).
             part: of ``start_ramp_s`` that one command may go.
-            state: a fresh one; without it, and where it is not finite, damping holds.
+            state: a fresh one; damping holds without it, and where it is not finite or says that
+                a joint is where none can be.
         """
         if self._start is None:
             return self._safe.copy()
-        goal = self._safe if self._mode == "pose" else last
+        goal, most = self._safe if self._mode == "pose" else last, part * self._longest
         if self._mode == "damp" and state is not None:
-            # The ramp's bound does not keep servos from damping. Their spring gives way by no more
-            # than it, so that the load is let down at its speed; a servo whose spring is stiff
-            # damps alone. But no limit of commands bounds the way: there the robot would be held
-            # up, half-way down.
+            # The ramp bounds how fast the command follows the joints, and so how fast the load is
+            # let down; without a ramp, it is no faster than joints can be. The limits of commands
+            # do not apply: they would hold the robot up half-way.
             joints = state.joint_positions[:, self._columns]
-            goal = np.where(state.is_finite()[:, None], joints, last)
-        most = part * self._longest
+            is_near = (np.abs(joints - self._home) <= MOST_TURN).all(axis=1)
+            goal = np.where((is_near & state.is_finite())[:, None], joints, last)
+            most = np.minimum(most, self._fastest)
         return np.clip(goal, last - most, last + most)
 
     def blind_rates(self, part: float) -> Array:

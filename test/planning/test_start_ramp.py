@@ -362,6 +362,52 @@ def test_a_robot_that_is_to_damp_follows_its_joints_by_the_ramp() -> None:
     np.testing.assert_array_equal(bench.sent[-1][0], HOME)
 
 
+def test_a_robot_that_has_sunk_within_its_limits_is_led_back() -> None:
+    bench = Bench(positional(safe_mode="damp"), start_ramp_s=1.0, joints=HOME)
+    bench.go()
+    bench.ticks(60)
+    sunk = HOME - 0.45 * RANGE
+    bench.ticks(60, joints=sunk, orientation=ON_ITS_BACK)
+    np.testing.assert_allclose(bench.sent[-1][0], sunk)
+    bench.ticks(10)
+    assert bench.control.status()[:2] == (OK, STARTING)
+    bench.ticks(40)
+    assert (bench.rates()[60:] <= RANGE * DT + 1e-9).all()
+    assert bench.tick().skill is not None
+
+
+def test_a_robot_whose_policy_fails_sinks_as_well() -> None:
+    bench = Bench(positional(safe_mode="damp"), start_ramp_s=1.0, joints=HOME)
+    bench.go()
+    bench.ticks(60)
+
+    def fails(obs: Array, skill: Array) -> Array:
+        raise RuntimeError("lost")
+
+    bench.control.loop._policy = fails
+    assert "lost" in bench.tick(joints=LYING).result.reason
+    sunk = WALKING + np.sign(LYING - WALKING) * RANGE * DT
+    np.testing.assert_allclose(bench.sent[-1][0], sunk)
+    bench.control.object("state", "two publishers say the same")
+    bench.tick(joints=LYING)
+    np.testing.assert_array_equal(bench.sent[-1], bench.sent[-2])
+
+
+@pytest.mark.parametrize("ramp_s", [0.0, 1.0])
+def test_damping_follows_no_joint_to_where_none_can_be(ramp_s: float) -> None:
+    """And without a ramp no faster than joints can be."""
+    robot = positional(safe_mode="damp")
+    bench = Bench(robot, start_ramp_s=ramp_s, joints=HOME)
+    bench.ticks(60)
+    held = bench.sent[-1]
+    for joints in (HOME + 1e6, HOME + np.array([0.0, -4.0, 0.0, 0.0])):
+        bench.ticks(5, joints=joints, orientation=ON_ITS_BACK)
+        np.testing.assert_array_equal(bench.sent[-1], held)
+    bench.tick(joints=LYING, orientation=ON_ITS_BACK)
+    most = robot.max_velocity * DT * np.ones(4) if ramp_s == 0.0 else RANGE * DT
+    np.testing.assert_allclose(bench.rates()[-1], most)
+
+
 @pytest.mark.parametrize("mode", ["damp", "hold"])
 def test_a_loaded_robot_sinks_softly_where_it_damps_and_stands_where_it_holds(mode: str) -> None:
     """In MuJoCo. Its servos alone would let it down at 3 rad/s."""
