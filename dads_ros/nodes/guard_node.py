@@ -6,7 +6,7 @@ memory with it: there the planner writes until when it will have sent its next c
 guard that it is awake; after these two, both write what they sent last, and the planner how fast
 it may change. Where the planner's promise runs out, because it was killed, stopped, or something
 holds its interpreter, the guard sends the safe command, or a step on the way there, again and
-again; and nothing where nobody knows yet where that way begins.
+again. Before the first command of a led robot it sends nothing.
 
 Once the planner's process has ended without releasing the robot, the guard stays until somebody
 else sends commands, nobody is there to hear them, or it gets SIGTERM.

@@ -76,7 +76,7 @@ class Lookout:
             self._guard.note(command, rates)
 
     def stood_in(self) -> NDArray[np.float64] | None:
-        """What the guard sent last, where it did so after this node. Shape (A,)."""
+        """What the guard sent last; None where that is known. Shape (A,)."""
         return None if self._guard is None else self._guard.stood_in()
 
     def promise(self, seconds: float) -> None:

@@ -188,9 +188,9 @@ class SkillPlannerNode(SteadyLifecycleNode):
         publisher, controller = self._command_publisher, self._relieved()
         if publisher is not None and controller is not None:
             result = controller.deactivate()
-            # None where nothing was sent. A driver may listen best effort.
-            for _ in range(0 if result is None else NUM_LAST_COMMANDS):
-                self._send(result)
+            for _ in range(NUM_LAST_COMMANDS):  # a driver may listen best effort
+                if not self._send(result):
+                    break
                 publisher.wait_for_all_acked(Duration(seconds=LAST_COMMAND_TIMEOUT_S))
                 time.sleep(LAST_COMMANDS_S)
             self._reached_publisher.publish(Bool(data=False))
@@ -279,8 +279,8 @@ class SkillPlannerNode(SteadyLifecycleNode):
             self._publish(self._last_message)
             return
         self._watchdog.reset()
-        self._send(step.result, stamp_ns if step.is_answer else None)
-        if step.is_answer:
+        is_sent = self._send(step.result, stamp_ns if step.is_answer else None)
+        if step.is_answer and is_sent:
             self._display.show_skill(None if step.skill is None else step.skill[0], stamp_ns)
         if step.is_silent:
             self._reached_publisher.publish(Bool(data=False))
@@ -300,21 +300,29 @@ class SkillPlannerNode(SteadyLifecycleNode):
         if controller is not None:
             self._send(controller.fail(text))
 
-    def _send(self, result: GateResult | None, stamp_ns: int | None = None) -> None:
+    def _send(self, result: GateResult | None, stamp_ns: int | None = None) -> bool:
         """Publish what the gate let through; it answers the state of that stamp, or none.
 
-        With None nothing may be sent yet, nor by the guard.
+        With None nothing may be sent yet, nor by the guard. Where the guard has sent something
+        since the command was made, going on from before would be a jump back: nothing is sent, and
+        the next state answers.
+
+        Returns: whether it was sent.
         """
-        if result is None:
+        robot, controller, sent = self._loader.robot, self._controller, self._lookout.stood_in()
+        assert robot is not None and controller is not None
+        if sent is not None:
+            controller.relieve(sent[None])
+        if result is None or sent is not None:
             if self._is_active:
                 self._promise()
-            return
-        robot, controller, command = self._loader.robot, self._controller, result.command[0]
-        assert robot is not None and controller is not None
+            return False
+        command = result.command[0]
         command_type = self._settings.config.command_type
         self._last_message = command_message(robot, command, stamp_ns, command_type)
         self._lookout.note(command, controller.blind_rates[0])
         self._publish(self._last_message)
+        return True
 
     def _publish(self, message: Float64MultiArray | JointTrajectory) -> None:
         if self._command_publisher is not None:

@@ -32,7 +32,8 @@ class SimulatorConfig(Config):
         0.5,
         min=0.01,
         max=60.0,
-        help="So long after the state that it answers (wall clock) no command acts any more.",
+        help="So long after the state that it answers (wall clock) a command acts; then the safe "
+        "one does, or still the last one of a robot with 'safe_mode' hold or damp.",
     )
     command_delay_ms: float = setting(
         0.0,

@@ -83,6 +83,8 @@ class SimulatorNode(Node):
         self._limits = self._command_limits()
         self._safe_command = np.array(self._spec.safe_command)
         self._command, self._has_command = self._safe_command, False
+        self._keeps_last = self._spec.safe_mode != "pose"  # where none comes
+        self._instead = f"the {'last' if self._keeps_last else 'safe'} command is applied"
         self._coming: deque[tuple[int, Array]] = deque()
         """Commands that do not act yet, and the simulation step from which each one does."""
         self._command_time = self._state_time = self._markers_time = -np.inf
@@ -147,7 +149,7 @@ class SimulatorNode(Node):
                 self._advance(num_steps)
 
     def on_callback_error(self, _: BaseException) -> None:
-        """Whatever failed, no command acts on."""
+        """Whatever failed, no command of before comes to act."""
         self._drop_command()
 
     # --- the simulation ------------------------------------------------------------------------
@@ -202,11 +204,14 @@ class SimulatorNode(Node):
     def _reset(self) -> None:
         self._physics.states[:] = self._model.reset_state(1, self._rng)
         self._drop_command()
+        self._command = self._safe_command
         self._push_steps = 0
         self._published.clear()  # what answers the world before acts no more
 
     def _drop_command(self) -> None:
-        self._command, self._has_command = self._safe_command, False
+        if not self._keeps_last:
+            self._command = self._safe_command
+        self._has_command = False
         self._coming.clear()
 
     @property
@@ -285,9 +290,7 @@ class SimulatorNode(Node):
             self._is_waiting = False
             command = np.clip(command_of(self._spec, message), *self._limits)
         except MessageError as error:
-            self.get_logger().warning(
-                f"{error}; the safe command is applied", throttle_duration_sec=1.0
-            )
+            self.get_logger().warning(f"{error}; {self._instead}", throttle_duration_sec=1.0)
             self._drop_command()
             return
         delay_steps = round(config.command_delay_ms / 1000.0 / self._spec.sim_dt)
@@ -339,7 +342,7 @@ class SimulatorNode(Node):
         if config.lock_step:
             return OK, "lock step", values
         if not self._has_command:
-            return WARN, "no fresh command: the safe command is applied", values
+            return WARN, f"no fresh command: {self._instead}", values
         if rate < 0.9 * config.speed and not self._follows_clock:
             return WARN, f"runs at {rate:.2f} of real time, {config.speed:g} was asked for", values
         return OK, "running", values

@@ -70,7 +70,7 @@ class Guard:
         self._shared = np.frombuffer(mmap.mmap(descriptor, 0), np.float64)
         self._way = self._shared[2:]  # what was sent last, and how fast it may change
         nothing = [math.nan] * num if is_led else [float(value) for value in safe_command]
-        self._nothing_sent = np.array([*nothing, *[math.inf] * num])
+        self._nothing_sent = np.array([*nothing, *[0.0 if is_led else math.inf] * num])
         self._shared[0] = math.inf
         self._way[:] = self._noted = self._nothing_sent
         settings = {
@@ -143,9 +143,10 @@ class Guard:
         self._way[:] = self._noted = np.concatenate([command, rates])
 
     def stood_in(self) -> NDArray[np.float64] | None:
-        """What it sent last, since ``note``; None where it sent nothing. Shape (A,)."""
-        way = self._way.copy()
-        return None if np.array_equal(way, self._noted, equal_nan=True) else way[: len(way) // 2]
+        """What it sent last, since ``note`` or this; None where it sent nothing new. (A,)."""
+        way, noted = self._way.copy(), self._noted
+        self._noted = way
+        return None if np.array_equal(way, noted, equal_nan=True) else way[: len(way) // 2]
 
     def complaint(self) -> str:
         """What is wrong with it; empty when it would step in."""
