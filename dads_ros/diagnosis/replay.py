@@ -167,11 +167,13 @@ class Replay:
     def _judge(self, sent: _Sent) -> None:
         command, last = sent.command, self._last
         numbers = command.numbers
-        if command.is_guards:
-            self._of_guard.add(sent.at_s)
-            return
         if len(numbers) != self._robot.command_dim:
             return  # which is said of all commands
+        if command.is_guards:
+            self._last = numbers, None  # the planner goes on from there
+            self._of_guard.add(sent.at_s)
+            self._predictions.interrupt()
+            return
         stamp_ns = self._answered(sent)
         if last is not None and stamp_ns is not None and last[1] == stamp_ns:
             return  # said again, in lock step

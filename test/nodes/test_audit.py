@@ -53,6 +53,7 @@ from dads_ros.nodes.recording import Recording
 from dads_ros.observation import RobotState, quaternion_to_matrix
 from dads_ros.planning.controller import Errand, SkillController, make_loop
 from dads_ros.planning.tasks import Task
+from dads_ros.robot import CommandFilterSpec
 from recordings import Logged, write_mcap
 from ros_graph import LINE
 
@@ -66,8 +67,10 @@ Message = Any
 Spoil = Callable[[list[Logged]], object]
 
 
-def drive(bundle: SkillBundle = ANT, fails: Sequence[int] = ()) -> list[Logged]:
-    """12 s: standing for 2, then to a goal; at some steps no state can be used."""
+def drive(
+    bundle: SkillBundle = ANT, fails: Sequence[int] = (), guarded: Sequence[int] = ()
+) -> list[Logged]:
+    """12 s: standing for 2, then to a goal; at some no state can be used, or the guard sends."""
     config, now = ControlConfig(lock_step=True), [0.0]
     loop = make_loop(bundle.robot, bundle.command, bundle, config, 0, 1)
     controller = SkillController(loop, lambda: config, seed=0, clock=lambda: now[0])
@@ -81,6 +84,12 @@ def drive(bundle: SkillBundle = ANT, fails: Sequence[int] = ()) -> list[Logged]:
             controller.turn_to(Errand(Task(goals=np.array([[20.0, 10.0]])), received=0.0))
         now[0] += 0.05
         state, stamp_ns = env.state[0], BEGIN_NS + step * DT_NS
+        if step in guarded:
+            safe = np.array([bundle.robot.safe_command])
+            logged.append(Logged("/joint_commands", by_guard(safe[0]), stamp_ns + 5 * MS))
+            controller.relieve(safe)
+            env.step(safe)
+            continue
         if step in fails:
             result = controller.fail("refused")
             assert result is not None
@@ -102,6 +111,13 @@ def drive(bundle: SkillBundle = ANT, fails: Sequence[int] = ()) -> list[Logged]:
             logged.append(Logged(topic, message, stamp_ns + delay_ms * MS))
         env.step(command)
     return logged
+
+
+def by_guard(command: np.ndarray, label: str = "guard") -> Message:
+    message = command_message(ANT.robot, command)
+    message.layout.dim.append(copy.deepcopy(message.layout.dim[0]))
+    message.layout.dim[1].label = label
+    return message
 
 
 def imu_of(orientation: np.ndarray, turning: np.ndarray, stamp_ns: int) -> Imu:
@@ -373,9 +389,7 @@ def forget_skill(logged: list[Logged]) -> None:
 
 def insert_command(logged: list[Logged], label: str, value: float) -> None:
     index = next(i for i, one in enumerate(logged) if at_s(one) > 9.01)
-    message = command_message(ANT.robot, np.full(8, value))
-    message.layout.dim.append(copy.deepcopy(message.layout.dim[0]))
-    message.layout.dim[1].label = label
+    message = by_guard(np.full(8, value), label)
     logged.insert(index, Logged("/joint_commands", message, logged[index].log_ns))
 
 
@@ -507,6 +521,17 @@ def test_the_way_to_standing_and_to_the_safe_pose_is_no_strangers(
         found = "216 commands are this bundle's; 19 were made for no skill"
         assert checks["policy"].found == found
         assert checks["commands"].verdict == OK
+
+
+def test_the_planner_goes_on_from_what_its_guard_sent(tmp_path: Path) -> None:
+    """Its filter does, so that another last command makes another command."""
+    bundle = SkillBundle(ANT.folder)
+    bundle.robot = dataclasses.replace(ANT.robot, command_filter=CommandFilterSpec(low_pass=0.3))
+    logged = drive(bundle, guarded=range(100, 104))
+    checks = audit(write_mcap(tmp_path / "x.mcap", logged), bundle)
+    assert "4 of the guard" in checks["safe commands"].found
+    assert checks["policy"].verdict == OK, checks["policy"]
+    assert "235 commands are this bundle's" in checks["policy"].found
 
 
 def test_another_bundle_of_the_same_robot_is_found_out(
