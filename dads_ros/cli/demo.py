@@ -320,7 +320,8 @@ class DemoClient:
         self._trouble = ""
         self._sent.append(goal)
         start_distance, start = self._distance(goal), self._stamp_s
-        heading = 0.0 if self._position is None else heading_to(goal, self._position)
+        assert self._position is not None
+        heading = heading_to(goal, self._position)
         arrived: float | None = None
         asked, begin = -np.inf, time.monotonic()
         display = Display(name, goal, start_distance)
