@@ -208,13 +208,15 @@ def test_a_first_command_that_was_noted_by_half_is_held(probe: Probe) -> None:
     led = HELD.replace("is_led=False", "is_led=True")
     half = led.replace("guard.promise(0.0)", "guard._way[0] = 0.3; guard.promise(0.0)")
     planner = subprocess.Popen([sys.executable, "-c", half], cwd=ROOT)
-    probe.wait_for(lambda: len(by_guard(probe)) > 3, 60.0)
-    assert {tuple(message.data) for message in by_guard(probe)} == {(0.3,)}
-    children = Path(f"/proc/{planner.pid}/task/{planner.pid}/children").read_text().split()
-    planner.kill()
-    planner.wait()
-    for child in children:
-        os.kill(int(child), signal.SIGKILL)
+    try:
+        probe.wait_for(lambda: len(by_guard(probe)) > 3, 60.0)
+        assert {tuple(message.data) for message in by_guard(probe)} == {(0.3,)}
+    finally:
+        children = Path(f"/proc/{planner.pid}/task/{planner.pid}/children").read_text().split()
+        planner.kill()
+        planner.wait()
+        for child in children:
+            os.kill(int(child), signal.SIGKILL)
 
 
 BROKEN = """
