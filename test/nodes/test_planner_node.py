@@ -64,7 +64,8 @@ def test_point_mass_reaches_its_goal_and_says_so(
     )
     probe.node.destroy_timer(timer)
     assert len(probe.messages["skill_planner/goal"]) == 1
-    assert np.linalg.norm(position(probe) - [3.0, -2.0]) < 0.5
+    # On a busy machine the probe hears it before the odometry of before.
+    probe.wait_for(lambda: bool(np.linalg.norm(position(probe) - [3.0, -2.0]) < 0.5))
     assert probe.messages["joint_commands"][-1].layout.dim[0].label == "push_x,push_y"
     plan = probe.messages["skill_planner/plan"][-1]
     assert plan.header.frame_id == "odom"
