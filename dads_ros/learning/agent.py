@@ -220,6 +220,9 @@ class Agent:
         config = self.config.sac
         factor = over_last_half(1.0, config.final_learning_rate_factor, progress)
         self.sac.set_learning_rate(config.learning_rate * factor)
+        if config.final_target_entropy_per_action is not None:
+            entropies = config.target_entropy_per_action, config.final_target_entropy_per_action
+            self.sac.set_target_entropy(over_last_half(*entropies, progress))
         batch_size, num_steps = config.batch_size, config.gradient_steps
         transition = self._sample(replay, batch_size * num_steps, with_early_falls=True)
         batch, reward_metrics = self._prepare(transition, progress)

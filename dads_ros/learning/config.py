@@ -209,6 +209,13 @@ class SacConfig(Config):
     target_entropy_per_action: float = setting(
         -0.5, min=-20.0, max=20.0, help="Wanted entropy per actuator, nats."
     )
+    final_target_entropy_per_action: float | None = setting(
+        None,
+        min=-20.0,
+        max=20.0,
+        help="The same at the end; it changes linearly over the last half. null: it stays. Where "
+        "'body_limits' bound the rate of commands, noise that has done its work only costs.",
+    )
     compile: bool = setting(
         False,
         help="Run the updates through torch.compile: about half again as fast after seconds of "

@@ -36,6 +36,7 @@ def run(row: Row, stage: Stage) -> Run:
     """Do it once to a robot that drives, and judge."""
     seen, observer = Run(), stage.observer
     observer.spin_for(0.3)
+    row.before(stage)
     begin = time.time()
     try:
         row.fault(stage)

@@ -62,6 +62,8 @@ class Row:
     must: Must
     says: str = ""
     """Regular expression."""
+    before: Action = nothing
+    """What the fault needs, so that it is done at once: a client learns late of its service."""
     repair: Action = nothing
     setup: Setup = POINT_MASS
     within_s: float = STOP_WITHIN_S
@@ -573,8 +575,8 @@ PROCESSES = [
             pause(True),
             STOP,
             says="no state for",
+            before=pause(False),
             repair=pause(False),
-            within_s=STOP_WITHIN_S + 0.2,  # a service asks for it
         ),
     ),
     Row("world reset", lambda stage: stage.call("simulator/reset_world"), DRIVE),
