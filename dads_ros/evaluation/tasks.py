@@ -13,7 +13,7 @@ from dads_ros.envs.model import RobotModel
 from dads_ros.errors import ConfigError
 from dads_ros.evaluation.driving import Array, Driver
 from dads_ros.evaluation.goals import GOAL_STEPS, evaluate_goals, sample_goals
-from dads_ros.evaluation.skills import evaluate_skills
+from dads_ros.evaluation.skills import SECTOR_DISTANCE_M, evaluate_skills
 from dads_ros.evaluation.statistics import Values
 from dads_ros.observation import RobotState, turned, wrapped
 from dads_ros.planning.costs import PathCost, WaypointsCost, length
@@ -26,6 +26,7 @@ NUM_WAYPOINTS, LEG_M, VISITED_M, TURN_M = 5, 10.0, 1.0, 0.75
 PATH_SIZE_M, PATH_POINTS, PATH_END_M = 8.0, 400, 0.5
 COMMAND_S, WINDOW_S, SETTLE_S = 5.0, 1.0, 2.0
 POSE_RANGE_M = 4.0
+KEPT_DEG = 15.0
 FIELD_M, FIELD_WIDTH_M, FIELD_DISTANCE_M, FILLED = 10.0, 20.0, 2.0, 0.15
 BOX_M, RESOLUTION_M = (0.5, 1.5), 0.1
 STAND_STEPS, RUN_UP_S, PUSH_M_S = 1000, 3.0, 0.5
@@ -88,7 +89,7 @@ def _pose(driver: Driver, num: int, steps: int) -> Values:
     error_deg = np.degrees(np.abs(wrapped(drive.yaws[:, -1] - headings)))
     return {
         "goal_fraction_05m": near,
-        "heading_error_deg": error_deg[near] if near.any() else None,
+        "heading_error_deg": _or_none(error_deg[near]),
         "pose_fraction_05m_20deg": near & (error_deg < 20.0),
         **drive.health,
     }
@@ -132,6 +133,49 @@ def _twist(driver: Driver, num: int, steps: int) -> Values:
         "full_turn_radps": float(full[2]),
         **drive.health,
     }
+
+
+def _each_way(driver: Driver, num: int, steps: int) -> Values:
+    """Ahead, back, to the sides and between, as fast as is possible, without turning.
+
+    The heading of the start is kept as controllers of omnidirectional bases keep it: by a yaw rate
+    of one per second times the error.
+    """
+    dt, start_yaw = driver.model.spec.control_dt, np.zeros(num)
+    way = np.arange(num) % _NUM_DIRECTIONS
+    angles = 2.0 * np.pi / _NUM_DIRECTIONS * way
+    directions = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    velocities = directions / length(directions / full_twist(driver)[:2])[:, None]
+
+    def change(task: Task, step: int, state: RobotState) -> None:
+        yaw = state.yaw()
+        if step == 0:
+            start_yaw[:] = yaw
+        off = wrapped(yaw - start_yaw)
+        task.velocities, task.yaw_rates = turned(velocities, -off), -off
+
+    task = Task(velocities=velocities.copy(), yaw_rates=np.zeros(num))
+    drive = driver.drive(task, num, steps, change)
+    # Ahead of the robot that starts, and to its left, as if its way were ahead.
+    places = turned(drive.tracks - drive.tracks[:, :1], -drive.yaws[:, :1] - angles[:, None])
+    settled, ends = min(round(SETTLE_S / dt), steps - 1), places[:, -1]
+    speeds = (ends - places[:, settled])[:, 0] / ((steps - settled) * dt)
+    there = (length(ends) > SECTOR_DISTANCE_M) & ~drive.fell
+    there &= np.abs(np.arctan2(ends[:, 1], ends[:, 0])) < np.pi / _NUM_DIRECTIONS
+    most = [there[way == w].mean() > 0.5 for w in np.unique(way)]
+    off = np.abs(wrapped(drive.yaws - drive.yaws[:, :1])).max(axis=1)
+    quarters = {"forward": [0], "backward": [6], "sideways": [3, 9]}
+    return {
+        "directions_3m": float(np.sum(most)),
+        **{f"{name}_mps": _or_none(speeds[np.isin(way, w)]) for name, w in quarters.items()},
+        "heading_off_deg": np.degrees(off),
+        "heading_kept_fraction": np.degrees(off) < KEPT_DEG,
+        **drive.health,
+    }
+
+
+def _or_none(values: Array) -> Array | None:
+    return values if len(values) else None
 
 
 class _Window(NamedTuple):
@@ -394,7 +438,7 @@ def _stand(driver: Driver, num: int, steps: int) -> Values:
     stood = drive.tracks[~drive.fell, min(settled, run_up + steps) :]
     drift = stood[:, -1] - stood[:, 0]
     return {
-        "stand_drift_m": np.hypot(drift[:, 0], drift[:, 1]) if len(drift) else None,
+        "stand_drift_m": _or_none(length(drift)),
         "stand_fall_fraction": drive.fell,
         **{f"stand_{name}": values for name, values in drive.body.items()},
     }
@@ -432,6 +476,7 @@ TASKS: Mapping[str, EvaluationTask] = {
     "velocity": EvaluationTask(40.0, False, _velocity),
     "pose": EvaluationTask(20.0, True, _pose, needs_yaw=True),
     "twist": EvaluationTask(40.0, True, _twist, needs_yaw=True),
+    "directions": EvaluationTask(10.0, True, _each_way, needs_yaw=True),
     "obstacles": EvaluationTask(30.0, True, _obstacles),
     "stand": EvaluationTask(0.0, False, _stand, STAND_STEPS),
 }

@@ -167,6 +167,18 @@ def test_a_base_with_a_front_follows_twists_and_takes_up_headings(
     assert twist["yaw_rate_error_settled_radps"] < twist["yaw_rate_error_radps"]
 
 
+def test_a_base_with_a_front_goes_each_way_without_turning(hovercraft_bundle: Path) -> None:
+    driver = driver_of(SkillBundle(hovercraft_bundle))
+    values = means(evaluate_task("directions", driver, 12, 200))
+    assert values["directions_3m"] == 12.0 and values["heading_kept_fraction"] == 1.0
+    assert values["heading_off_deg"] < 10.0
+    forward, left, _ = full_twist(driver)
+    speeds = [values[f"{way}_mps"] for way in ("forward", "backward", "sideways")]
+    assert speeds == pytest.approx([forward, forward, left], rel=0.25)
+    few = means(evaluate_task("directions", driver, 1, 40))
+    assert few["backward_mps"] is None and few["directions_3m"] == 0.0
+
+
 def test_headings_need_a_bundle_that_predicts_yaw(point_mass_bundle: Path) -> None:
     driver = driver_of(SkillBundle(point_mass_bundle))
     with pytest.raises(ConfigError, match=r"'pose' needs a bundle that predicts yaw; .* x, y:"):
