@@ -31,7 +31,6 @@ class Collector:
         *,
         min_hold_steps: int,
         zero_fraction: float = 0.0,
-        push_mps: float = 0.0,
     ) -> None:
         """Start with new skills.
 
@@ -41,16 +40,21 @@ class Collector:
             rng: source of skills, of how long they are held, and of pushes.
             min_hold_steps: every skill is held at least so long, unless the episode ends.
             zero_fraction: part of the skills that are zero instead.
-            push_mps: how much faster a push, now and then, makes a robot at most.
         """
         self.env, self._skill_space, self._rng = env, skill_space, rng
         self._min_hold_steps, self._zero_fraction = min_hold_steps, zero_fraction
-        self._push_mps = push_mps
         num = env.num_envs
         self._skill = np.zeros((num, skill_space.dim), np.float32)
         self._age, self._left = np.zeros(num, np.int32), np.zeros(num, np.int32)
 
-    def collect(self, policy: Policy, num_steps: int, *, switch_probability: float = 0.0) -> Chunk:
+    def collect(
+        self,
+        policy: Policy,
+        num_steps: int,
+        *,
+        switch_probability: float = 0.0,
+        push_mps: float = 0.0,
+    ) -> Chunk:
         """Run for T steps; one that resets a robot or whose physics diverges has skill_left 0.
 
         Args:
@@ -58,6 +62,7 @@ class Collector:
             num_steps: T.
             switch_probability: of skills drawn now: chance per control step that a new one
                 follows, after min_hold_steps.
+            push_mps: how much faster a push, now and then, makes a robot at most.
         """
         env, rows = self.env, []
         low, high = env.spec.command_limits
@@ -69,7 +74,7 @@ class Collector:
             action, log_prob = policy(obs, self._skill)
             pose = np.concatenate([state.position[:, :2], state.yaw()[:, None]], axis=1)
             wanted = low + (action + 1.0) * 0.5 * (high - low)
-            env.step(env.filtered(wanted), self._draw_push())
+            env.step(env.filtered(wanted), self._draw_push(push_mps))
             rows.append(
                 Chunk(
                     policy_obs=obs,
@@ -98,15 +103,15 @@ class Collector:
         self._skill = saved["skill"].copy()
         self._age, self._left = saved["age"].copy(), saved["left"].copy()
 
-    def _draw_push(self) -> NDArray[np.float64] | None:
+    def _draw_push(self, push_mps: float) -> NDArray[np.float64] | None:
         """Of this control step, as for ``VectorEnv.step``."""
-        if self._push_mps == 0.0:
+        if push_mps == 0.0:
             return None
         num, dt = self.env.num_envs, self.env.spec.control_dt
         is_pushed = self._rng.random((num, 1)) < dt / PUSH_PERIOD_S
         angle, part = self._rng.uniform(-np.pi, np.pi, num), self._rng.random((num, 1))
         direction = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-        return is_pushed * part * self._push_mps * direction
+        return is_pushed * part * push_mps * direction
 
     def _draw_skills(self, which: NDArray[np.bool_], switch_probability: float) -> None:
         num = int(which.sum())

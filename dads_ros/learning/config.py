@@ -265,12 +265,13 @@ class CollectConfig(Config):
         help="Part of the skills that are exactly zero instead of one of the prior, which is "
         "never that still: under it the robot learns to stand. 0 is the paper.",
     )
-    push_mps: float = setting(
-        0.0,
+    push_mps: tuple[float, float] = setting(
+        (0.0, 0.0),
         min=0.0,
         max=100.0,
         help="About every 4 s each robot is pushed for one control step in a random direction, "
-        "which changes its velocity by up to this, m/s; 0 is the paper.",
+        "which changes its velocity by up to this, m/s, in the first half of the run and, after a "
+        "linear change, at its end; 0 is the paper.",
     )
     delay_ms: tuple[float, float] = setting(
         (0.0, 0.0),

@@ -209,6 +209,7 @@ class Trainer:
             policy,
             config.steps_per_iteration,
             switch_probability=over_last_half(*config.skill_switch_probability, self.progress),
+            push_mps=over_last_half(*config.push_mps, self.progress),
         )
 
     def _take_in(self, chunk: Chunk) -> dict[str, float]:
@@ -256,7 +257,6 @@ class Trainer:
             self._rngs["skill"],
             min_hold_steps=self.config.prediction.steps,
             zero_fraction=collect.zero_skill_fraction,
-            push_mps=collect.push_mps,
         )
 
     def _make_replay(self, first: Chunk) -> ReplayBuffer:

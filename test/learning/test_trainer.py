@@ -84,7 +84,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, kind: str) ->
     if kind == "ant":
         values = read_yaml(share_folder() / "config" / "train" / "ant.yaml")
         values["collect"] |= {"num_envs": 16, "warmup_steps": 512, "replay_capacity": 4000}
-        values["collect"] |= {"zero_skill_fraction": 0.2, "push_mps": 0.5}
+        values["collect"] |= {"zero_skill_fraction": 0.2, "push_mps": (0.5, 0.5)}
         values["sac"] |= {"gradient_steps": 4}
         values["skill_dynamics"] |= {"warm_start_steps": 1}
         config = TrainConfig.from_dict(values | {"num_iterations": 12, "evaluate_every": 1000})
@@ -554,25 +554,33 @@ def test_noise_grows_from_the_first_robot_to_the_last(tmp_path: Path) -> None:
     assert off[-num:].mean() > 2.0 * off[:num].mean()
 
 
-def test_pushes_come_now_and_then_and_to_every_robot(tmp_path: Path) -> None:
-    steps, num, push_mps = 200, 64, 0.5
-    collect = {"num_envs": num, "push_mps": push_mps, "episode_steps": num * steps}
-    collector = Trainer(small_config(collect=collect), tmp_path).collector
-    dt, velocities = collector.env.spec.control_dt, [np.zeros((num, 2))]
+def test_pushes_come_now_and_then_to_every_robot_and_as_strong_as_the_schedule_says(
+    tmp_path: Path,
+) -> None:
+    steps, num, final = 200, 64, 0.5
+    collect = {"num_envs": num, "steps_per_iteration": steps, "push_mps": (0.0, final)}
+    trainer = Trainer(small_config(collect=collect | {"episode_steps": num * steps}), tmp_path)
+    env, velocities = trainer.collector.env, [np.zeros((num, 2))]
 
     def still(
         obs: NDArray[np.float32], skill: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        velocities.append(collector.env.state.ground_velocity(collector.env.spec))
+        velocities.append(env.state.ground_velocity(env.spec))
         return np.zeros((num, 2), np.float32), np.zeros(num, np.float32)
 
-    collector.collect(still, steps)
-    jumps = np.linalg.norm(np.diff(velocities[1:], axis=0), axis=2)
-    pushed = jumps > 0.2 * push_mps  # at twice push_mps friction takes less than that in a step
-    assert pushed.any(axis=0).mean() > 0.9
-    share = 0.8 * dt / PUSH_PERIOD_S
-    assert 0.6 * share < pushed.mean() < 1.4 * share
-    assert 0.7 * push_mps < jumps.max() < 1.05 * push_mps
+    def jumps(progress: float) -> NDArray[np.float64]:
+        velocities.clear()
+        trainer.iteration = round(progress * trainer.config.num_iterations)
+        trainer._collect(still)
+        return np.linalg.norm(np.diff(velocities, axis=0), axis=2)
+
+    assert jumps(0.5).max() < 0.1 * final
+    pushed = jumps(1.0)
+    is_pushed = pushed > 0.2 * final  # friction at twice as fast takes less than that in a step
+    assert is_pushed.any(axis=0).mean() > 0.9
+    share = 0.8 * env.spec.control_dt / PUSH_PERIOD_S
+    assert 0.6 * share < is_pushed.mean() < 1.4 * share
+    assert 0.7 * final < pushed.max() < 1.05 * final
 
 
 def explorer(
