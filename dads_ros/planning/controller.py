@@ -402,6 +402,8 @@ class SkillController:
         error = self._pace.complaint if self._pace.is_too_slow else ""
         if not (is_finite.all() if self.is_waiting else is_finite.any()):
             error = error or "the state is not finite"
+        elif self.is_waiting:
+            error = error or self._ramp.disbelief(state)
         if error:
             stopped = self._judge(None, error=error, state=measured)
             return None if stopped is None else Step(stopped)

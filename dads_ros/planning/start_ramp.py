@@ -41,7 +41,8 @@ class StartRamp:
         self._columns: list[int] | None = None
         if robot.command_scale is not None:
             self._columns = robot.actuated_columns
-            self._home = np.array([robot.home[name] for name in robot.actuated_joints])
+            self._names = robot.actuated_joints
+            self._home = np.array([robot.home[name] for name in self._names])
         self._start: Array | None = None
         self._part = np.ones((num_robots, 1))  # of the way that is behind them
 
@@ -53,6 +54,23 @@ class StartRamp:
     def is_waiting(self) -> bool:
         """Where the joints are is not known, and nothing may be sent."""
         return self._columns is not None and self._start is None
+
+    def disbelief(self, state: RobotState) -> str:
+        """Why no way may begin where a finite state says that the joints are; empty where it may.
+
+        An encoder that was not zeroed yet, or degrees for radians, would send a leg across.
+        """
+        if self._columns is None:
+            return ""
+        turns = np.abs(state.joint_positions[:, self._columns] - self._home)
+        worst = int(turns.max(axis=0).argmax())
+        if turns[:, worst].max() <= MOST_TURN:
+            return ""
+        position = state.joint_positions[turns[:, worst].argmax(), self._columns[worst]]
+        return (
+            f"joint '{self._names[worst]}' is said to be at {position:.3g}, more than {MOST_TURN:.3g} "
+            "from home: check the encoder's zero and unit (rad, m)"
+        )
 
     @property
     def leads(self) -> NDArray[np.bool_]:

@@ -285,6 +285,8 @@ def test_nothing_is_sent_before_the_joints_are_known() -> None:
     assert bench.step(bench.state(), age_s=5.0) is None
     level, text, _ = control.status()
     assert level == ERROR and text.startswith(f"{WAITING}: the state is 5.00 s old")
+    assert bench.step(bench.state(joints=np.degrees(LYING))) is None
+    assert control.status()[1].startswith(f"{WAITING}: joint 'left_knee' is said to be at -103,")
     assert control.deactivate() is None
     control.activate()
     np.testing.assert_array_equal(bench.tick().result.command, LYING[None])
