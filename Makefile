@@ -5,7 +5,7 @@
 # fuzz       the tests with drawn inputs, with many more of them
 # check      format, lint, types, import contracts
 # format     rewrite the sources in the project's format, and the tables of settings in the docs
-# pictures   draws those of README and docs anew, and films the Ant
+# pictures   draws those of README and docs anew, and films Ant and Go2
 # bench      the benchmarks, one JSON line each
 # clean      remove what the other targets made
 
@@ -64,7 +64,7 @@ format: $(VENV)/.complete
 
 pictures: $(VENV)/.run-time
 	@$(RUN) -m dads_ros plot ant --out docs/pictures
-	@$(RUN) docs/animation.py
+	@for robot in ant go2; do $(RUN) docs/animation.py --robot $$robot || exit 1; done
 
 bench: $(VENV)/.complete
 	@for name in $(BENCHMARKS); do $(RUN) benchmark/$$name.py || exit 1; done

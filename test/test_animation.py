@@ -12,7 +12,8 @@ from PIL import Image
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.colours import GOAL, PLAN
 from dads_ros.envs.model import RobotModel
-from docs.animation import CLICK_S, GOALS, MAX_BYTES, MAX_S, OUT, box_map, drive
+from dads_ros.robot import RobotSpec
+from docs.animation import CLICK_S, FILMS, MAX_BYTES, MAX_S, PICTURES, Moment, box_map, drive
 
 ROOT = Path(__file__).resolve().parent.parent
 HAS_OPENGL = "from mujoco.egl import GLContext; GLContext(8, 8).make_current()"
@@ -36,21 +37,34 @@ def shades(picture: Image.Image, rgb: tuple[float, float, float]) -> int:
     return int((pixels @ np.array(rgb) > 0.97 * np.maximum(norms, 30.0)).sum())
 
 
-def test_the_ant_goes_around_the_boxes_to_each_goal() -> None:
-    bundle = SkillBundle(ROOT / "models" / "ant")
-    moments = list(drive(bundle, RobotModel(bundle.robot), MAX_S))
+def moments_of(robot: str, seconds: float = MAX_S) -> list[Moment]:
+    bundle = SkillBundle(ROOT / "models" / robot)
+    return list(drive(FILMS[robot], bundle, RobotModel(bundle.robot), seconds))
+
+
+@pytest.mark.parametrize("robot", FILMS)
+def test_it_goes_to_each_goal_around_the_boxes(robot: str) -> None:
+    shown, moments = FILMS[robot], moments_of(robot)
     goals = dict.fromkeys(tuple(moment.goal) for moment in moments)
-    assert tuple(goals) == GOALS
-    assert np.linalg.norm(moments[-1].trail[-1] - GOALS[-1]) < 1.0
-    assert box_map().clearance(moments[-1].trail).min() > bundle.robot.radius_m
-    again = drive(bundle, RobotModel(bundle.robot), 1.0)
-    for moment, other in zip(again, moments, strict=False):
+    assert tuple(goals) == shown.goals
+    last, spec = moments[-1], RobotSpec.load(robot)
+    assert np.linalg.norm(last.trail[-1] - shown.goals[-1]) < 1.0
+    if shown.boxes:
+        assert box_map(shown.boxes).clearance(last.trail).min() > spec.radius_m
+    if shown.headings:
+        assert last.heading == shown.headings[-1]
+        w, x, y, z = last.qpos[3:7]
+        yaw = np.arctan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
+        assert abs(np.remainder(yaw - last.heading + np.pi, 2.0 * np.pi) - np.pi) < 0.5
+    for moment, other in zip(moments_of(robot, 1.0), moments, strict=False):
         np.testing.assert_array_equal(moment.qpos, other.qpos)
 
 
-def test_the_shipped_animation_is_short_and_small() -> None:
-    assert OUT.stat().st_size <= MAX_BYTES
-    with Image.open(OUT) as pictures:
+@pytest.mark.parametrize("robot", FILMS)
+def test_the_shipped_animations_are_short_and_small(robot: str) -> None:
+    path = PICTURES / f"{robot}.webp"
+    assert path.stat().st_size <= MAX_BYTES
+    with Image.open(path) as pictures:
         assert pictures.is_animated
         seconds = 0.0
         for number in range(pictures.n_frames):
