@@ -7,10 +7,11 @@
 # format     rewrite the sources in the project's format, and the tables of settings in the docs
 # pictures   draws those of README and docs anew, and films Ant and Go2
 # bench      the benchmarks, one JSON line each
+# tables     the paper's comparisons, in docs/comparisons.md:  make tables TABLES=goals ROWS=shipped
 # clean      remove what the other targets made
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast faults soak fuzz check format pictures bench clean
+.PHONY: help demo test test-fast faults soak fuzz check format pictures bench tables clean
 
 BENCHMARKS := import_time planner_latency control_latency skill_quality training_throughput
 VENV := .venv
@@ -61,6 +62,7 @@ format: $(VENV)/.complete
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
 	@$(RUN) docs/settings.py --write
+	@PYTHONPATH=benchmark $(RUN) -m tables --write
 
 pictures: $(VENV)/.run-time
 	@$(RUN) -m dads_ros plot ant --out docs/pictures
@@ -68,6 +70,11 @@ pictures: $(VENV)/.run-time
 
 bench: $(VENV)/.complete
 	@for name in $(BENCHMARKS); do $(RUN) benchmark/$$name.py || exit 1; done
+
+# Runs what is missing; what is stopped goes on with the same command.
+tables: $(VENV)/.complete
+	@PYTHONPATH=benchmark $(RUN) -m tables $(if $(TABLES),--tables $(TABLES)) \
+	  $(if $(ROWS),--rows $(ROWS)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(JOBS),--jobs $(JOBS))
 
 clean:
 	rm -rf $(VENV) build install log dist *.egg-info .pytest_cache .mypy_cache .ruff_cache \

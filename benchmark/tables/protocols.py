@@ -1,0 +1,214 @@
+"""How it is measured: each protocol gives the figures of one training seed.
+
+A protocol is data, so that results know what they were made with. Starts are at the origin at a
+random yaw, robots fall as their robot file says, and one that fell stays where it was. Goals and
+starts depend on the seed of the protocol alone: every contender and every training seed gets the
+same. Shapes: R robots, T steps, N skills.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dads_ros.evaluation.driving import Array
+from dads_ros.evaluation.goals import GoalMetrics, sample_goals
+from dads_ros.evaluation.skills import SkillMetrics, count_xy_bins, evaluate_skills
+from dads_ros.skills import SkillSpace
+from tables.contenders import DadsAgent
+
+Figures = dict[str, float]
+Progress = Callable[[int], None]
+"""Called with the number of control steps made."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """Base: its fields are all that a measurement depends on, besides the contender."""
+
+    seed: int = 2020
+    """Of goals, starts and planners; nothing was ever chosen by it."""
+
+    def settings(self) -> dict[str, Any]:
+        """Its name and fields as plain data."""
+        return {"kind": type(self).__name__, **dataclasses.asdict(self)}
+
+    def measure(self, agent: DadsAgent, progress: Progress) -> Figures:
+        """The figures of one training seed."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomGoals(Protocol):
+    """To goals uniform in a square, or on the line of a robot that moves on one."""
+
+    num: int = 256
+    range_m: float = 15.0
+    steps: int = 400
+
+    def measure(self, agent: DadsAgent, progress: Progress) -> Figures:
+        """Normalised distance, goals reached at the end, falls."""
+        goals = sample_goals(agent.model.spec, self.num, self.range_m, self.seed)
+        driven = agent.go(goals, self.steps, seed=self.seed, progress=progress)
+        values = driven.values
+        names = [
+            name
+            for name in ("normalised_distance_200", "normalised_distance_400")
+            if values[name] is not None
+        ]
+        names += ["goal_fraction_1m", "goal_fraction_05m", "fall_fraction"]
+        return {name: float(np.mean(values[name])) for name in names}  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distances(Protocol):
+    """To goals in random directions at each of some distances."""
+
+    num: int = 64
+    """At each distance."""
+    distances_m: tuple[float, ...] = (5.0, 10.0, 15.0, 20.0, 25.0, 30.0)
+    steps: int = 400
+
+    def measure(self, agent: DadsAgent, progress: Progress) -> Figures:
+        """Normalised distance and goals reached at the end by distance; falls over all."""
+        distance = np.repeat(self.distances_m, self.num)
+        goals = on_circle(distance, self.seed)
+        driven = agent.go(goals, self.steps, seed=self.seed, progress=progress)
+        over_time = driven.normalised_distance(self.steps)
+        assert over_time is not None
+        near = driven.reached(0.5)
+        figures = {"fall_fraction": float(driven.fell.mean())}
+        for each in self.distances_m:
+            rows = distance == each
+            figures[f"normalised_distance_{each:g}m"] = float(over_time[rows].mean())
+            figures[f"goal_fraction_05m_{each:g}m"] = float(near[rows].mean())
+        return figures
+
+
+@dataclass(frozen=True, kw_only=True)
+class CircleGoals(Protocol):
+    """To goals on a circle; what counts is time near them, as in JaxGCRL."""
+
+    num: int = 256
+    distance_m: float = 10.0
+    radius_m: float = 0.5
+    steps: int = 1000
+
+    def measure(self, agent: DadsAgent, progress: Progress) -> Figures:
+        """Goals reached ever and at the end, part of the time near them, falls."""
+        goals = on_circle(np.full(self.num, self.distance_m), self.seed)
+        driven = agent.go(goals, self.steps, seed=self.seed, progress=progress)
+        near = is_near(driven, self.radius_m)
+        return {
+            "ever_fraction": float(near.any(axis=1).mean()),
+            "time_fraction": float(near.mean()),
+            "end_fraction": float(driven.reached(self.radius_m).mean()),
+            "fall_fraction": float(driven.fell.mean()),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class FarGoals(Protocol):
+    """To goals uniform in a large square; what counts is whether they are touched, as in CSF."""
+
+    num: int = 256
+    range_m: float = 50.0
+    radii_m: tuple[float, ...] = (3.0, 1.0)
+    steps: tuple[int, ...] = (200, 1000)
+
+    def measure(self, agent: DadsAgent, progress: Progress) -> Figures:
+        """Goals hit and falls in the first steps, for each number of them."""
+        goals = sample_goals(agent.model.spec, self.num, self.range_m, self.seed)
+        driven = agent.go(goals, max(self.steps), seed=self.seed, progress=progress)
+        figures: Figures = {}
+        for steps in self.steps:
+            for radius_m in self.radii_m:
+                hit = is_near(driven, radius_m)[:, :steps].any(axis=1)
+                figures[f"hit_{radius_m:g}m_{steps}"] = float(hit.mean())
+            fell = driven.fell & (steps_up(driven) < steps)
+            figures[f"fall_fraction_{steps}"] = float(fell.mean())
+        return figures
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage(Protocol):
+    """Squares of 1 m that the tracks of some skills touch, as in METRA."""
+
+    num: int = 48
+    steps: int = 200
+
+    def measure(self, agent: DadsAgent, progress: Progress) -> Figures:
+        """For skills drawn from the prior, and for the longest: METRA's all have one length."""
+        bundle = agent.bundle
+        figures: Figures = {}
+        drawn = bundle.skill_space.sample(self.num, np.random.default_rng(self.seed))
+        if bundle.skill_space.config.kind == "discrete":  # METRA: each in turn
+            drawn = bundle.skill_space.grid(self.num)
+        for name, skills in (("drawn", drawn), ("longest", longest(bundle.skill_space, drawn))):
+            found = self._hold(agent, skills)
+            figures |= {
+                f"squares_{name}": float(count_xy_bins(found.tracks)),
+                f"displacement_{name}_m": float(found.distance.mean()),
+                f"fall_fraction_{name}": float(found.fallen.mean()),
+            }
+            progress(self.steps)
+        return figures
+
+    def _hold(self, agent: DadsAgent, skills: NDArray[np.float32]) -> SkillMetrics:
+        bundle = agent.bundle
+        return evaluate_skills(
+            agent.model,
+            _Given(bundle.skill_space.config, skills=skills),
+            bundle.command,
+            bundle.rollout,
+            agent.contender.planner.skill_duration_steps,
+            seed=self.seed,
+            num_skills=len(skills),
+            steps=self.steps,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Given(SkillSpace):
+    """A prior whose grid is given."""
+
+    skills: NDArray[np.float32]
+
+    def grid(self, num: int) -> NDArray[np.float32]:
+        """These. Shape (num, D)."""
+        assert len(self.skills) == num
+        return self.skills
+
+
+def longest(space: SkillSpace, skills: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The same directions, as far as the prior goes. Shape (N, D)."""
+    if space.config.kind in ("discrete", "gaussian"):  # all of one length; without an end
+        return skills
+    order = np.inf if space.config.kind == "box" else 2
+    return skills / np.linalg.norm(skills, order, axis=1, keepdims=True)
+
+
+def on_circle(distance_m: Array, seed: int) -> Array:
+    """Goals in random directions at these distances (R,), world frame, m. Shape (R, 2)."""
+    angle = np.random.default_rng(seed).uniform(-np.pi, np.pi, len(distance_m))
+    return distance_m[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
+def steps_up(driven: GoalMetrics) -> NDArray[np.int64]:
+    """Steps that each robot made before it fell, T where it never did. Shape (R,).
+
+    One whose episode a fall ended stays where it was to the millimetre and below: the last step
+    that moved it is the last one before.
+    """
+    moved = (np.diff(driven.tracks, axis=1) != 0.0).any(axis=2)
+    last = moved.shape[1] - moved[:, ::-1].argmax(axis=1)
+    return np.where(driven.fell, last * moved.any(axis=1), moved.shape[1])
+
+
+def is_near(driven: GoalMetrics, radius_m: float) -> NDArray[np.bool_]:
+    """Up and within a radius of its goal after each step. Shape (R, T)."""
+    steps = np.arange(driven.tracks.shape[1] - 1)
+    return (driven.distance[:, 1:] < radius_m) & (steps < steps_up(driven)[:, None])

@@ -1,0 +1,256 @@
+"""The tables: who is in them, how they are measured, what they show."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dads_ros.config import PlannerConfig
+from dads_ros.planning.skill_planner import PLANNER_PRESETS
+from tables.contenders import Dads, Shipped, Skills, Trained
+from tables.protocols import (
+    CircleGoals,
+    Coverage,
+    Distances,
+    FarGoals,
+    Protocol,
+    RandomGoals,
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A figure as it stands in a table."""
+
+    figure: str
+    header: str
+    format: str = ".3f"
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A contender under its name in a table."""
+
+    name: str
+    contender: Dads
+    note: str
+    """What it is, in a sentence."""
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A comparison."""
+
+    name: str
+    title: str
+    text: str
+    """The protocol for people; where one differs from others' the difference."""
+    protocol: Protocol
+    columns: Mapping[str, tuple[Column, ...]]
+    """By caption; one table in the document for each."""
+    rows: tuple[Row, ...]
+    published: tuple["Published", ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Published:
+    """What others report, in the figures of a table."""
+
+    name: str
+    figures: Mapping[str, str]
+    """As they report it."""
+    source: str
+    how: str
+    """How it was read, and what differs."""
+
+
+FIVE_SEEDS, THREE_SEEDS = (0, 1, 2, 3, 4), (0, 1, 2)
+DISCRETE = {
+    "skill_prior": {"kind": "discrete", "dim": 20},
+    "symmetry": {"yaw": False, "body": False},
+    "skill_dynamics": {"linear": False, "warm_start_steps": 0},
+    "reward": {"motion_cost": 0.0},
+    "collect": {"zero_skill_fraction": 0.0},
+}
+"""What a prior without directions and without a zero skill does not go with."""
+ANT: Mapping[str, tuple[Skills, str]] = {
+    "DADS, shipped bundle": (
+        Shipped("ant"),
+        "`models/ant`, trained with the settings of its commit and refitted later.",
+    ),
+    "DADS, continuous": (
+        Trained("ant", FIVE_SEEDS),
+        "`config/train/ant.yaml` as it is now.",
+    ),
+    "DADS, 20 discrete skills": (
+        Trained("ant", FIVE_SEEDS, DISCRETE),
+        "The same with 20 skills instead of a disc, and without what needs directions: "
+        "symmetries, warm start, a linear q, zero skills.",
+    ),
+    "DADS, the paper's settings": (
+        Trained("ant_paper", THREE_SEEDS),
+        "`config/train/ant_paper.yaml`, and the paper's planner for dense costs.",
+    ),
+}
+PLANNERS = {"DADS, the paper's settings": PLANNER_PRESETS["paper_dense"]}
+"""Where it is not the default."""
+
+
+def _dense() -> tuple[Row, ...]:
+    rows = []
+    for name, (skills, note) in ANT.items():
+        planner = PLANNERS.get(name, PlannerConfig())
+        rows.append(Row(name, Dads(skills=skills, planner=planner), note))
+    return tuple(rows)
+
+
+def _sparse() -> tuple[Row, ...]:
+    planner = PLANNER_PRESETS["paper_sparse"]
+    return tuple(
+        Row(
+            f"{name}, sparse",
+            Dads(skills=skills, planner=planner, sparse_radius_m=0.5),
+            "The same skills, with the paper's planner for sparse costs.",
+        )
+        for name, (skills, _) in ANT.items()
+    )
+
+
+def _other(robot: str, seeds: tuple[int, ...]) -> tuple[Row, ...]:
+    shipped = Row("DADS, shipped bundle", Dads(skills=Shipped(robot)), f"`models/{robot}`.")
+    trained = Dads(skills=Trained(robot, seeds))
+    note = f"`config/train/{robot}.yaml` as it is now."
+    return shipped, Row("DADS, continuous", trained, note)
+
+
+def _by_distance(figure: str) -> tuple[Column, ...]:
+    fall = Column("fall_fraction", "falls", ".1%")
+    distances = (5, 10, 15, 20, 25, 30)
+    return (*(Column(f"{figure}_{each}m", f"{each} m") for each in distances), fall)
+
+
+GOALS = (
+    Column("normalised_distance_200", "Δ, 200 steps"),
+    Column("normalised_distance_400", "Δ, 400 steps"),
+    Column("goal_fraction_05m", "within 0.5 m at the end"),
+    Column("fall_fraction", "falls", ".1%"),
+)
+DELTA = (
+    "Δ is the paper's measure: the mean over the steps of the distance to the goal, divided by "
+    "the goal's distance from the start; less is better, and standing still is 1."
+)
+TABLES = (
+    Table(
+        "goals",
+        "Ant: random goals",
+        "The protocol of the paper's figure 7: goals uniform in [-15, 15]², after 200 and after "
+        f"400 steps of 0.05 s. {DELTA} 256 goals.",
+        RandomGoals(),
+        {"": GOALS},
+        _dense(),
+    ),
+    Table(
+        "distances",
+        "Ant: goals ever farther away",
+        "64 goals in random directions at each distance, 400 steps. Dense: planned for the "
+        "distance from the goal. Sparse: planned for the time within 0.5 m of it and for nothing "
+        "else, with the paper's planner for that (4 skills of 25 steps, 200 candidates): a goal "
+        "that no candidate comes to gives it nothing to choose by, and the robot stands.",
+        Distances(),
+        {
+            "Δ over 400 steps": _by_distance("normalised_distance"),
+            "Goals within 0.5 m at the end": _by_distance("goal_fraction_05m"),
+        },
+        (*_dense(), *_sparse()),
+    ),
+    Table(
+        "circle",
+        "Ant: goals on a circle of 10 m (JaxGCRL)",
+        "The protocol of the `ant` of [JaxGCRL](https://github.com/MichalBortkiewicz/JaxGCRL) "
+        "(`jaxgcrl/envs/ant.py`, commit 6dccab2): a goal on a circle of 10 m, near is within 0.5 "
+        "m, 1000 steps of 0.05 s. There the body is simulated by Brax, starts upright at one yaw, "
+        "and an episode ends when the torso is lower than 0.2 m or higher than 1 m; here the body "
+        "is MuJoCo's, starts at any yaw, and a fall is the torso upside down. Its two figures are "
+        "`episode_success_any`, here 'ever near', and `episode_success`, the steps near the goal, "
+        "here as a part of the 1000. 256 goals.",
+        CircleGoals(),
+        {
+            "": (
+                Column("ever_fraction", "ever near"),
+                Column("time_fraction", "time near"),
+                Column("end_fraction", "near at the end"),
+                Column("fall_fraction", "falls", ".1%"),
+            )
+        },
+        _dense(),
+    ),
+    Table(
+        "far",
+        "Ant: goals in ±50 m (METRA, CSF)",
+        "The protocol of the code of "
+        "[CSF](https://github.com/Princeton-RL/contrastive-successor-features) (`iod/metra.py` "
+        "and `scripts/pretrain/csf/csf_ant.sh`, commit c6b86e5), which compares itself with "
+        "METRA: goals uniform in [-50, 50]², 200 steps, a goal is hit when the robot is ever "
+        "within 3 m or 1 m of it. There a robot on its back goes on; here a fall ends its way, "
+        "and falls are counted. Goals are 38 m away on average, farther than most Ants go in "
+        "these 10 s: 1000 steps stand beside. 256 goals.",
+        FarGoals(),
+        {
+            "": (
+                Column("hit_3m_200", "hit 3 m, 200 steps"),
+                Column("hit_1m_200", "hit 1 m, 200 steps"),
+                Column("fall_fraction_200", "falls, 200 steps", ".1%"),
+                Column("hit_3m_1000", "hit 3 m, 1000 steps"),
+                Column("hit_1m_1000", "hit 1 m, 1000 steps"),
+                Column("fall_fraction_1000", "falls, 1000 steps", ".1%"),
+            )
+        },
+        _dense(),
+    ),
+    Table(
+        "coverage",
+        "Ant: squares covered (METRA)",
+        "The protocol of [METRA](https://github.com/seohongpark/METRA) (`iod/metra.py`, commit "
+        "e08e762): 48 skills held for 200 steps, mean action; squares of 1 m that their tracks "
+        "touch. METRA's skills all have length 1, so ours are measured as drawn from their prior, "
+        "in which most are shorter, and stretched to the longest of the same direction. There a "
+        "robot on its back goes on; here it stays where it fell. Nothing is planned.",
+        Coverage(),
+        {
+            "": (
+                Column("squares_drawn", "squares, drawn skills", ".0f"),
+                Column("displacement_drawn_m", "displacement, m", ".1f"),
+                Column("fall_fraction_drawn", "falls", ".1%"),
+                Column("squares_longest", "squares, longest skills", ".0f"),
+                Column("displacement_longest_m", "displacement, m", ".1f"),
+                Column("fall_fraction_longest", "falls", ".1%"),
+            )
+        },
+        _dense(),
+        (
+            Published(
+                "METRA",
+                {"squares_longest": "about 2000"},
+                "https://arxiv.org/abs/2310.08887",
+                "read off its plot of state coverage, at 10 million control steps; another Ant "
+                "(gym's), and falls are not reported",
+            ),
+        ),
+    ),
+    Table(
+        "half_cheetah",
+        "Half-Cheetah: random goals",
+        f"Goals uniform in ±15 m on its line, at least 1 m away, 400 steps of 0.05 s. {DELTA} 256 "
+        "goals.",
+        RandomGoals(),
+        {"": GOALS},
+        _other("half_cheetah", FIVE_SEEDS),
+    ),
+    Table(
+        "humanoid",
+        "Humanoid: random goals",
+        "Goals uniform in [-15, 15]², 1000 steps of 0.025 s, for it is slow; the two Δ are over "
+        f"the first 200 and 400. {DELTA} 128 goals.",
+        RandomGoals(num=128, steps=1000),
+        {"": GOALS},
+        _other("humanoid", THREE_SEEDS),
+    ),
+)
