@@ -81,6 +81,7 @@ setup(
             "ruff",
             "selenium",
             "setuptools<80",  # colcon calls commands of setup.py that later ones removed
+            "stable-baselines3",
             "types-PyYAML",
         ],
     },

@@ -1,4 +1,4 @@
-"""Who is measured: planning over skills of a shipped bundle, or of training runs made for it.
+"""Who is measured: planning over skills, shipped or trained for it, and those it is compared with.
 
 Shapes: R robots, T steps, K candidates.
 """
@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import yaml
+from baselines.config import GoalSacConfig
 from numpy.typing import ArrayLike
 
 from dads_ros.bundle.manifest import BUNDLE_FOLDER, BundleManifest
@@ -23,7 +24,7 @@ from dads_ros.config import CostsConfig, PlannerConfig, read_yaml
 from dads_ros.envs.model import RobotModel
 from dads_ros.evaluation.driving import Array, Driver
 from dads_ros.evaluation.goals import GoalMetrics
-from dads_ros.files import atomic_write, find_file
+from dads_ros.files import atomic_write, find_file, make_output_folder
 from dads_ros.learning.config import TrainConfig
 from dads_ros.planning.costs import Candidates, Cost, distance_from
 from dads_ros.planning.tasks import Task
@@ -37,8 +38,30 @@ SECONDS_FILE = "seconds.txt"
 """In a run folder: wall time."""
 
 
-class Skills(Protocol):
-    """Where a bundle of each training seed comes from."""
+class Agent(Protocol):
+    """Goes to goals, as one training seed has learned it."""
+
+    model: RobotModel
+
+    @property
+    def training_commit(self) -> str:
+        """Of the code that trained it."""
+
+    def go(
+        self, goals: ArrayLike, steps: int, *, seed: int, progress: Callable[[int], None]
+    ) -> GoalMetrics:
+        """Drive one robot to each goal (R, 2), world frame, m, for T steps from the origin.
+
+        Args:
+            goals: R of them.
+            steps: T.
+            seed: of starts, which are the same for every agent, and of what it draws itself.
+            progress: called with the number of steps made.
+        """
+
+
+class Learned(Protocol):
+    """What has training seeds."""
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -50,14 +73,28 @@ class Skills(Protocol):
     def num_env_steps(self) -> int:
         """Control steps of training, of all robots together."""
 
-    def bundle(self, seed: int) -> Path:
-        """Its folder; after training."""
+    def training(self, seed: int) -> str:
+        """Of what is trained, a name; what has the same is trained once."""
 
     def train(self, seed: int, command: Command) -> None:
         """Train, or go on with it; nothing where that was done."""
 
     def train_s(self, seed: int) -> float | None:
         """Wall time of that; None where it was not done here."""
+
+
+class Skills(Learned, Protocol):
+    """Where a bundle of each training seed comes from."""
+
+    def bundle(self, seed: int) -> Path:
+        """Its folder; after training."""
+
+
+class Contender(Learned, Protocol):
+    """Who has a row in a table."""
+
+    def load(self, seed: int) -> Agent:
+        """Of a seed that was trained."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +124,10 @@ class Shipped:
         """The folder in models/."""
         return find_file(self.name, folder="models")
 
+    def training(self, seed: int) -> str:
+        """The bundle's."""
+        return self.name
+
     def train(self, seed: int, command: Command) -> None:
         """Nothing: it was."""
 
@@ -115,31 +156,25 @@ class Trained:
 
     def bundle(self, seed: int) -> Path:
         """In the run folder."""
-        return self._folder(seed) / BUNDLE_FOLDER
+        return self._run(seed).folder / BUNDLE_FOLDER
+
+    def training(self, seed: int) -> str:
+        """Its folder."""
+        return str(self._run(seed).folder)
 
     def train(self, seed: int, command: Command) -> None:
         """Train until the bundle is there; an interrupted run goes on from its checkpoint."""
-        folder = self._folder(seed)
         if self.bundle(seed).exists():
             return
-        folder.mkdir(parents=True, exist_ok=True)
-        config = folder.parent / "settings.yaml"
-        with atomic_write(config) as temporary:
-            temporary.write_text(yaml.safe_dump(self._values()), encoding="utf-8")
-        resume = ["--resume"] if (folder / "checkpoint.pt").exists() else []
-        chosen = ["--config", str(config), "--seed", str(seed), "--out", str(folder)]
-        begin = time.monotonic()
-        try:
-            command(["dads_ros", "train", *chosen, *resume])
-        finally:
-            seconds = (self.train_s(seed) or 0.0) + time.monotonic() - begin
-            with atomic_write(folder / SECONDS_FILE) as temporary:
-                temporary.write_text(f"{seconds:.1f}\n", encoding="utf-8")
+        run = self._run(seed)
+        config = run.write_config(self._values())
+        resume = ["--resume"] if (run.folder / "checkpoint.pt").exists() else []
+        chosen = ["--config", config, "--seed", str(seed), "--out", str(run.folder)]
+        run.call(command, ["dads_ros", "train", *chosen, *resume])
 
     def train_s(self, seed: int) -> float | None:
-        """Of all sessions, but one that was killed together with what counted it."""
-        path = self._folder(seed) / SECONDS_FILE
-        return float(path.read_text(encoding="utf-8")) if path.exists() else None
+        """By the run."""
+        return self._run(seed).seconds
 
     def _values(self) -> Values:
         """What the YAML file says, with the changes."""
@@ -149,10 +184,45 @@ class Trained:
             values[name] = values[name] | part if is_part else part
         return dict(values)
 
-    def _folder(self, seed: int) -> Path:
-        text = json.dumps(self.settings(), sort_keys=True)
+    def _run(self, seed: int) -> "TrainingRun":
+        return TrainingRun.of(self.config, self.settings(), seed)
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A folder below RUNS, for these settings and no others."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, name: str, settings: Values, seed: int) -> "TrainingRun":
+        """The same for the same settings."""
+        text = json.dumps(settings, sort_keys=True)
         number = hashlib.sha256(text.encode()).hexdigest()[:8]
-        return RUNS / f"{self.config}-{number}" / f"seed{seed}"
+        return cls(RUNS / f"{name}-{number}" / f"seed{seed}")
+
+    @property
+    def seconds(self) -> float | None:
+        """Wall time of all sessions, but of one that was killed with what counted it."""
+        path = self.folder / SECONDS_FILE
+        return float(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def write_config(self, values: Values) -> str:
+        """Make the folder, and the settings beside it. Returns: their path. Raises: DadsError."""
+        path = make_output_folder(self.folder).parent / "settings.yaml"
+        with atomic_write(path) as temporary:
+            temporary.write_text(yaml.safe_dump(values), encoding="utf-8")
+        return str(path)
+
+    def call(self, command: Command, arguments: Sequence[str]) -> None:
+        """Run a command, and count its time. Raises: CalledProcessError."""
+        begin = time.monotonic()
+        try:
+            command(arguments)
+        finally:
+            seconds = (self.seconds or 0.0) + time.monotonic() - begin
+            with atomic_write(self.folder / SECONDS_FILE) as temporary:
+                temporary.write_text(f"{seconds:.1f}\n", encoding="utf-8")
 
 
 def _env_steps(training: Values) -> int:
@@ -185,13 +255,30 @@ class Dads:
     def settings(self) -> Values:
         """What results depend on, as plain data."""
         plans = {"planner": self.planner.to_dict(), "sparse_radius_m": self.sparse_radius_m}
-        return {**self.skills.settings(), **plans, "costs": self._costs().to_dict()}
+        return {**self.skills.settings(), **plans, "costs": self.costs().to_dict()}
+
+    def num_env_steps(self) -> int:
+        """Of the skills."""
+        return self.skills.num_env_steps()
+
+    def training(self, seed: int) -> str:
+        """That of the skills."""
+        return self.skills.training(seed)
+
+    def train(self, seed: int, command: Command) -> None:
+        """Train the skills; planning needs none."""
+        self.skills.train(seed, command)
+
+    def train_s(self, seed: int) -> float | None:
+        """Of the skills."""
+        return self.skills.train_s(seed)
 
     def load(self, seed: int) -> "DadsAgent":
         """Of a seed that was trained."""
         return DadsAgent(self, SkillBundle(self.skills.bundle(seed)))
 
-    def _costs(self) -> CostsConfig:
+    def costs(self) -> CostsConfig:
+        """Weights of the planner's costs."""
         # A cost in metres beside one that is at most 1 would decide alone.
         is_sparse = self.sparse_radius_m is not None
         return CostsConfig(skill_change=0.0) if is_sparse else CostsConfig()
@@ -205,24 +292,22 @@ class DadsAgent:
         self.contender, self.bundle = contender, bundle
         self.model = RobotModel(bundle.robot)
 
+    @property
+    def training_commit(self) -> str:
+        """By its manifest."""
+        return self.bundle.manifest.commit
+
     def go(
         self, goals: ArrayLike, steps: int, *, seed: int, progress: Callable[[int], None]
     ) -> GoalMetrics:
-        """Drive one robot to each goal (R, 2), world frame, m, for T steps from the origin.
-
-        Args:
-            goals: R of them.
-            steps: T.
-            seed: of starts and planner.
-            progress: called with the number of steps made.
-        """
+        """As ``Agent.go``."""
         contender, goals = self.contender, np.asarray(goals, float)
         driver = Driver(
             model=self.model,
             policy=self.bundle.command,
             skills=self.bundle,
             planner=contender.planner,
-            costs=contender._costs(),
+            costs=contender.costs(),
             seed=seed,
             progress=progress,
         )
@@ -247,3 +332,45 @@ class SparseTask(Task):
             return (distance_from(goals, plans.positions) >= radius_m).mean(axis=-1)
 
         return time_outside
+
+
+@dataclass(frozen=True)
+class GoalSac:
+    """Goal-conditioned SAC of stable-baselines3, with the settings of ``baselines.config``."""
+
+    config: GoalSacConfig
+    seeds: tuple[int, ...]
+
+    def settings(self) -> Values:
+        """All of them."""
+        return {"goal_sac": self.config.to_dict()}
+
+    def num_env_steps(self) -> int:
+        """As set."""
+        return self.config.num_env_steps
+
+    def training(self, seed: int) -> str:
+        """Its folder."""
+        return str(self._run(seed).folder)
+
+    def train(self, seed: int, command: Command) -> None:
+        """Train until the policy is there; an interrupted run goes on from its checkpoint."""
+        run = self._run(seed)
+        if (run.folder / "policy").exists():
+            return
+        config = run.write_config(self.config.to_dict())
+        chosen = ["--config", config, "--seed", str(seed), "--out", str(run.folder)]
+        run.call(command, ["baselines.goal_sac", *chosen])
+
+    def train_s(self, seed: int) -> float | None:
+        """By the run."""
+        return self._run(seed).seconds
+
+    def load(self, seed: int) -> Agent:
+        """Of a seed that was trained; the library is needed only here and in training."""
+        from baselines.goal_sac import GoalSacAgent
+
+        return GoalSacAgent(self.config.robot, self._run(seed).folder)
+
+    def _run(self, seed: int) -> TrainingRun:
+        return TrainingRun.of(f"goal_sac-{self.config.robot}", self.settings(), seed)

@@ -68,7 +68,7 @@ def _table(
         seeds = f"{len(results)} of {len(row.contender.seeds)}"
         if len(row.contender.seeds) == 1:
             seeds = "one"
-        training = f"{row.contender.skills.num_env_steps() / 1e6:.1f}"
+        training = f"{row.contender.num_env_steps() / 1e6:.1f}"
         cells = [_cell([r.figures[c.figure] for r in results], c.format) for c in columns]
         lines.append(_line([row.name, seeds, training, *cells]))
     for each in table.published:

@@ -18,7 +18,7 @@ from dads_ros.evaluation.driving import Array
 from dads_ros.evaluation.goals import GoalMetrics, sample_goals
 from dads_ros.evaluation.skills import SkillMetrics, count_xy_bins, evaluate_skills
 from dads_ros.skills import SkillSpace
-from tables.contenders import DadsAgent
+from tables.contenders import Agent, DadsAgent
 
 Figures = dict[str, float]
 Progress = Callable[[int], None]
@@ -36,7 +36,7 @@ class Protocol:
         """Its name and fields as plain data."""
         return {"kind": type(self).__name__, **dataclasses.asdict(self)}
 
-    def measure(self, agent: DadsAgent, progress: Progress) -> Figures:
+    def measure(self, agent: Agent, progress: Progress) -> Figures:
         """The figures of one training seed."""
         raise NotImplementedError
 
@@ -49,7 +49,7 @@ class RandomGoals(Protocol):
     range_m: float = 15.0
     steps: int = 400
 
-    def measure(self, agent: DadsAgent, progress: Progress) -> Figures:
+    def measure(self, agent: Agent, progress: Progress) -> Figures:
         """Normalised distance, goals reached at the end, falls."""
         goals = sample_goals(agent.model.spec, self.num, self.range_m, self.seed)
         driven = agent.go(goals, self.steps, seed=self.seed, progress=progress)
@@ -72,7 +72,7 @@ class Distances(Protocol):
     distances_m: tuple[float, ...] = (5.0, 10.0, 15.0, 20.0, 25.0, 30.0)
     steps: int = 400
 
-    def measure(self, agent: DadsAgent, progress: Progress) -> Figures:
+    def measure(self, agent: Agent, progress: Progress) -> Figures:
         """Normalised distance and goals reached at the end by distance; falls over all."""
         distance = np.repeat(self.distances_m, self.num)
         goals = on_circle(distance, self.seed)
@@ -97,7 +97,7 @@ class CircleGoals(Protocol):
     radius_m: float = 0.5
     steps: int = 1000
 
-    def measure(self, agent: DadsAgent, progress: Progress) -> Figures:
+    def measure(self, agent: Agent, progress: Progress) -> Figures:
         """Goals reached ever and at the end, part of the time near them, falls."""
         goals = on_circle(np.full(self.num, self.distance_m), self.seed)
         driven = agent.go(goals, self.steps, seed=self.seed, progress=progress)
@@ -119,7 +119,7 @@ class FarGoals(Protocol):
     radii_m: tuple[float, ...] = (3.0, 1.0)
     steps: tuple[int, ...] = (200, 1000)
 
-    def measure(self, agent: DadsAgent, progress: Progress) -> Figures:
+    def measure(self, agent: Agent, progress: Progress) -> Figures:
         """Goals hit and falls in the first steps, for each number of them."""
         goals = sample_goals(agent.model.spec, self.num, self.range_m, self.seed)
         driven = agent.go(goals, max(self.steps), seed=self.seed, progress=progress)
@@ -140,8 +140,9 @@ class Coverage(Protocol):
     num: int = 48
     steps: int = 200
 
-    def measure(self, agent: DadsAgent, progress: Progress) -> Figures:
+    def measure(self, agent: Agent, progress: Progress) -> Figures:
         """For skills drawn from the prior, and for the longest: METRA's all have one length."""
+        assert isinstance(agent, DadsAgent)  # who has skills
         bundle = agent.bundle
         figures: Figures = {}
         drawn = bundle.skill_space.sample(self.num, np.random.default_rng(self.seed))

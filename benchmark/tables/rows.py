@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from baselines.config import GoalSacConfig
+
 from dads_ros.config import PlannerConfig
 from dads_ros.planning.skill_planner import PLANNER_PRESETS
-from tables.contenders import Dads, Shipped, Skills, Trained
+from tables.contenders import Contender, Dads, GoalSac, Shipped, Skills, Trained
 from tables.protocols import (
     CircleGoals,
     Coverage,
@@ -30,7 +32,7 @@ class Row:
     """A contender under its name in a table."""
 
     name: str
-    contender: Dads
+    contender: Contender
     note: str
     """What it is, in a sentence."""
 
@@ -114,6 +116,22 @@ def _sparse() -> tuple[Row, ...]:
     )
 
 
+def _goal_sac() -> tuple[Row, ...]:
+    rows = []
+    for is_sparse in (False, True):
+        for her in (False, True):
+            reward = "-1, and 0 within 0.5 m of the goal" if is_sparse else "minus the distance, m"
+            kind = f"{'sparse' if is_sparse else 'dense'}{', HER' if her else ''}"
+            note = (
+                f"Of stable-baselines3 (`benchmark/baselines/goal_sac.py`), trained on goals in "
+                f"[-10, 10]², 200 steps each; reward {reward}"
+                f"{'; four in five goals are places reached later' if her else ''}."
+            )
+            config = GoalSacConfig(robot="ant", sparse=is_sparse, her=her)
+            rows.append(Row(f"Goal-conditioned SAC, {kind}", GoalSac(config, FIVE_SEEDS), note))
+    return tuple(rows)
+
+
 def _other(robot: str, seeds: tuple[int, ...]) -> tuple[Row, ...]:
     shipped = Row("DADS, shipped bundle", Dads(skills=Shipped(robot)), f"`models/{robot}`.")
     trained = Dads(skills=Trained(robot, seeds))
@@ -145,7 +163,7 @@ TABLES = (
         f"400 steps of 0.05 s. {DELTA} 256 goals.",
         RandomGoals(),
         {"": GOALS},
-        _dense(),
+        (*_dense(), *_goal_sac()),
     ),
     Table(
         "distances",
@@ -159,7 +177,7 @@ TABLES = (
             "Δ over 400 steps": _by_distance("normalised_distance"),
             "Goals within 0.5 m at the end": _by_distance("goal_fraction_05m"),
         },
-        (*_dense(), *_sparse()),
+        (*_dense(), *_sparse(), *_goal_sac()),
     ),
     Table(
         "circle",
@@ -180,7 +198,7 @@ TABLES = (
                 Column("fall_fraction", "falls", ".1%"),
             )
         },
-        _dense(),
+        (*_dense(), *_goal_sac()),
     ),
     Table(
         "far",

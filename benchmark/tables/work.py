@@ -5,9 +5,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from subprocess import CalledProcessError
 
 from dads_ros.errors import DadsError
@@ -23,7 +22,8 @@ def run_all(runs: Sequence[Run], jobs: int) -> int:
     """Make what is missing. Returns: 1 when a run failed, 130 when it was interrupted."""
     missing = [run for run in runs if run.result() is None]
     _say(f"{len(runs) - len(missing)} of {len(runs)} runs are done")
-    commit, locks, code = source_commit(), _Locks(), 0
+    commit, code = source_commit(), 0
+    locks = {run.row.contender.training(run.seed): threading.Lock() for run in missing}
     pool = ThreadPoolExecutor(jobs)
     futures = {run: pool.submit(make, run, commit, locks) for run in missing}
     try:
@@ -41,23 +41,11 @@ def run_all(runs: Sequence[Run], jobs: int) -> int:
     return code
 
 
-class _Locks:
-    """One for each training run, which several tables want."""
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._locks: dict[Path, threading.Lock] = {}
-
-    def of(self, folder: Path) -> threading.Lock:
-        with self._guard:
-            return self._locks.setdefault(folder, threading.Lock())
-
-
-def make(run: Run, commit: str, locks: _Locks) -> None:
+def make(run: Run, commit: str, locks: Mapping[str, threading.Lock]) -> None:
     """Train and measure, each in a process of its own. Raises: CalledProcessError, DadsError."""
-    skills = run.row.contender.skills
-    with locks.of(skills.bundle(run.seed)):
-        skills.train(run.seed, lambda arguments: _call(str(run), arguments))
+    contender = run.row.contender
+    with locks[contender.training(run.seed)]:  # several rows may want the same
+        contender.train(run.seed, lambda arguments: _call(str(run), arguments))
     process = multiprocessing.get_context("spawn").Process(target=measure, args=(run, commit))
     process.start()
     process.join()
@@ -97,11 +85,11 @@ def measure(run: Run, commit: str) -> None:
             row=run.row.name,
             seed=run.seed,
             commit=commit,
-            training_commit=agent.bundle.manifest.commit,
+            training_commit=agent.training_commit,
             settings=run.settings(),
             figures={name: round(value, DECIMALS) for name, value in figures.items()},
             measure_s=round(time.perf_counter() - begin, 1),
-            train_s=run.row.contender.skills.train_s(run.seed),
+            train_s=run.row.contender.train_s(run.seed),
             versions=versions(),
         ).save(run.path)
     except KeyboardInterrupt:

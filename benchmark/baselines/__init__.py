@@ -1,0 +1,1 @@
+"""Others that go to goals with our robots, on well-kept libraries (extra ``benchmark``)."""
