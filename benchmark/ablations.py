@@ -59,9 +59,9 @@ VARIANTS: dict[str, Callable[[Values], Values]] = {
     )(settings),
     "without tilt cost": changed("reward", tilt_cost=[0.0, 0.0]),
     "without zero skills": lambda settings: changed("collect", zero_skill_fraction=0.0)(
-        changed("reward", motion_cost=0.0)(settings)
+        changed("reward", motion_cost=[0.0, 0.0])(settings)
     ),
-    "without pushes": changed("collect", push_mps=(0.0, 0.0)),
+    "without pushes": changed("collect", push_mps=[0.0, 0.0]),
 }
 TASKS = ("waypoints", "velocity", "stand")
 FIGURES = {

@@ -174,8 +174,8 @@ def _each_way(driver: Driver, num: int, steps: int) -> Values:
     }
 
 
-def _or_none(values: Array) -> Array | None:
-    return values if len(values) else None
+def _or_none(values: NDArray[np.floating]) -> Array | None:
+    return values.astype(float) if len(values) else None
 
 
 class _Window(NamedTuple):

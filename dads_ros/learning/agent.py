@@ -323,9 +323,10 @@ class Agent:
         if transition.exceeded.shape[1]:
             exceeded = transition.exceeded.sum(dim=1).clamp_max(MAX_EXCEEDED)
             paid -= over_last_half(*config.limits_cost, progress) * exceeded
-        if config.motion_cost > 0.0:
+        if max(config.motion_cost) > 0.0:
             is_still = whole & (skill == 0.0).all(dim=1)
-            paid -= config.motion_cost * is_still * self._motion(transition)
+            cost = over_last_half(*config.motion_cost, progress)
+            paid -= cost * is_still * self._motion(transition)
         features, turns = self.features(transition.policy_obs, skill)
         next_features, _ = self.features(transition.next_policy_obs, skill)
         batch = SacBatch(

@@ -176,13 +176,14 @@ class RewardConfig(Config):
         "exceeded by as much again; at most 4 for all of them. In the first half of the run and, "
         "after a linear change, at its end. The paper's robots have no such limits.",
     )
-    motion_cost: float = setting(
-        0.0,
+    motion_cost: tuple[float, float] = setting(
+        (0.0, 0.0),
         min=0.0,
         max=100.0,
         help="Under a zero skill the reward of a step is less by this factor times log(1 + base "
-        "speed / 0.1 m/s) + log(1 + root mean square joint speed / 1 rad/s), in nats; 0 is the "
-        "paper. Needs 'collect.zero_skill_fraction'.",
+        "speed / 0.1 m/s) + log(1 + root mean square joint speed / 1 rad/s), in nats. In the "
+        "first half of the run and, after a linear change, at its end; 0 is the paper. Needs "
+        "'collect.zero_skill_fraction'.",
     )
 
 
@@ -442,7 +443,7 @@ class TrainConfig(Config):
                 "'collect.zero_skill_fraction' needs a continuous 'skill_prior.kind': a discrete "
                 "one has no zero skill"
             )
-        if self.reward.motion_cost > 0.0 and self.collect.zero_skill_fraction == 0.0:
+        if max(self.reward.motion_cost) > 0.0 and self.collect.zero_skill_fraction == 0.0:
             raise ConfigError(
                 "'reward.motion_cost' needs 'collect.zero_skill_fraction' above 0: it is the cost "
                 "of moving under a zero skill"

@@ -68,8 +68,8 @@ class StartRamp:
             return ""
         position = state.joint_positions[turns[:, worst].argmax(), self._columns[worst]]
         return (
-            f"joint '{self._names[worst]}' is said to be at {position:.3g}, more than {MOST_TURN:.3g} "
-            "from home: check the encoder's zero and unit (rad, m)"
+            f"joint '{self._names[worst]}' is said to be at {position:.3g}, more than "
+            f"{MOST_TURN:.3g} from home: check the encoder's zero and unit (rad, m)"
         )
 
     @property

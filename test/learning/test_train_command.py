@@ -95,12 +95,12 @@ def test_any_setting_can_be_replaced(tmp_path: Path, capsys: pytest.CaptureFixtu
     config, out = write_config(tmp_path), tmp_path / "out"
     command = ["train", "--config", str(config), "--out", str(out)]
     sets = ["--set", "num_iterations=20", "--set", "collect.delay_ms=[0, 20]"]
-    sets += ["--set", "reward.motion_cost=0.1", "--set", "collect.zero_skill_fraction=1e-1"]
+    sets += ["--set", "reward.motion_cost=[0.1, 0.2]", "--set", "collect.zero_skill_fraction=1e-1"]
     assert main([*command, *sets, "--set", "sac.batch_size=64"]) == 0
     saved = TrainConfig.from_yaml(out / "config.yaml")
     assert (saved.num_iterations, saved.sac.batch_size) == (20, 64)
     assert saved.collect.delay_ms == (0.0, 20.0)
-    assert saved.collect.zero_skill_fraction == saved.reward.motion_cost == 0.1
+    assert (saved.reward.motion_cost, saved.collect.zero_skill_fraction) == ((0.1, 0.2), 0.1)
     assert saved.collect.num_envs == 16  # what the file says
     for wrong, words in (
         ("sac.batch_sze=64", "sac: unknown setting 'batch_sze'; did you mean 'batch_size'?"),

@@ -639,16 +639,16 @@ def test_moving_under_a_zero_skill_costs(tmp_path: Path) -> None:
     sample = trainer.replay.sample(2048, torch.Generator().manual_seed(0))
     trainer.agent._rng = np.random.default_rng(3)
     plain, _ = trainer.agent._prepare(sample, trainer.progress)
-    reward = dataclasses.replace(trainer.config.reward, motion_cost=0.5)
+    reward = dataclasses.replace(trainer.config.reward, motion_cost=(0.5, 0.7))
     trainer.agent.config = dataclasses.replace(trainer.config, reward=reward)
     trainer.agent._rng = np.random.default_rng(3)
-    paid, _ = trainer.agent._prepare(sample, trainer.progress)
+    paid, _ = trainer.agent._prepare(sample, 1.0)
     is_zero, cost = (sample.skill == 0.0).all(dim=1), plain.reward - paid.reward
     assert 0.2 < is_zero.float().mean() < 0.4
     assert (cost[~is_zero] == 0.0).all()
     speed = sample.delta.norm(dim=1) / (trainer.config.prediction.steps * trainer.robot.control_dt)
     joint_speed = sample.next_policy_obs[:, observation_slices(trainer.robot)["joint_velocities"]]
-    wanted = 0.5 * (torch.log1p(speed / 0.1) + torch.log1p(joint_speed.square().mean(1).sqrt()))
+    wanted = 0.7 * (torch.log1p(speed / 0.1) + torch.log1p(joint_speed.square().mean(1).sqrt()))
     assert torch.allclose(cost[is_zero], wanted[is_zero], atol=1e-5)
 
 
@@ -716,7 +716,7 @@ def test_symmetries_need_what_they_are_built_on(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="a discrete one has no zero skill"):
         small_config(skill_prior={"kind": "discrete"}, collect={"zero_skill_fraction": 0.1})
     with pytest.raises(ConfigError, match="it is the cost of moving under a zero skill"):
-        small_config(reward={"motion_cost": 0.1})
+        small_config(reward={"motion_cost": (0.0, 0.1)})
     with pytest.raises(ConfigError, match="no direction in a discrete skill"):
         TrainConfig.from_dict(
             {
