@@ -69,7 +69,7 @@ DISCRETE = {
     "skill_prior": {"kind": "discrete", "dim": 20},
     "symmetry": {"yaw": False, "body": False},
     "skill_dynamics": {"linear": False, "warm_start_steps": 0},
-    "reward": {"motion_cost": 0.0},
+    "reward": {"motion_cost": [0.0, 0.0]},
     "collect": {"zero_skill_fraction": 0.0},
 }
 """What a prior without directions and without a zero skill does not go with."""
