@@ -31,6 +31,8 @@ def main() -> int:
     what.add_argument("--list", action="store_true", help="say what is done, and run nothing")
     what.add_argument("--write", action="store_true", help="write the document, and run nothing")
     args = parser.parse_args()
+    if args.jobs < 1:
+        parser.error(f"--jobs is {args.jobs}; it must be at least 1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes started from here
     try:
         runs = [run for run in all_runs(TABLES) if _is_chosen(run, args)]

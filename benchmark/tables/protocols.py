@@ -149,7 +149,7 @@ class Coverage(Protocol):
         if bundle.skill_space.config.kind == "discrete":  # METRA: each in turn
             drawn = bundle.skill_space.grid(self.num)
         for name, skills in (("drawn", drawn), ("longest", longest(bundle.skill_space, drawn))):
-            found = self._hold(agent, skills)
+            found = hold(agent, skills, self.steps, self.seed)
             figures |= {
                 f"squares_{name}": float(count_xy_bins(found.tracks)),
                 f"displacement_{name}_m": float(found.distance.mean()),
@@ -158,18 +158,55 @@ class Coverage(Protocol):
             progress(self.steps)
         return figures
 
-    def _hold(self, agent: DadsAgent, skills: NDArray[np.float32]) -> SkillMetrics:
-        bundle = agent.bundle
-        return evaluate_skills(
-            agent.model,
-            _Given(bundle.skill_space.config, skills=skills),
-            bundle.command,
-            bundle.rollout,
-            agent.contender.planner.skill_duration_steps,
-            seed=self.seed,
-            num_skills=len(skills),
-            steps=self.steps,
-        )
+
+@dataclass(frozen=True, kw_only=True)
+class HeldSkills(Protocol):
+    """Skills that are held from several starts: do they lead to one place, and where was said."""
+
+    num: int = 16
+    starts: int = 16
+    """Of each skill."""
+    moments: tuple[int, ...] = (50, 100, 200)
+    """Control steps."""
+
+    def measure(self, agent: Agent, progress: Progress) -> Figures:
+        """Displacement, spread and prediction error after each of the moments; falls.
+
+        The last two as parts of the displacement, each a mean over all skills. Spread is the root
+        mean square distance of a skill's robots from their mean place.
+        """
+        assert isinstance(agent, DadsAgent)  # who has skills
+        skills = np.repeat(agent.bundle.skill_space.grid(self.num), self.starts, axis=0)
+        figures: Figures = {}
+        for steps in self.moments:
+            found = hold(agent, skills, steps, self.seed)
+            places = found.displacement.reshape(self.num, self.starts, 2)
+            distance = np.linalg.norm(places - places.mean(axis=1, keepdims=True), axis=2)
+            spread = np.sqrt(np.square(distance).mean(axis=1)).mean()
+            moved = found.distance.mean()
+            figures |= {
+                f"displacement_{steps}_m": float(moved),
+                f"spread_{steps}": float(spread / moved),
+                f"prediction_error_{steps}": float(found.error[:, -1].mean() / moved),
+                f"fall_fraction_{steps}": float(found.fallen.mean()),
+            }
+            progress(steps)
+        return figures
+
+
+def hold(agent: DadsAgent, skills: NDArray[np.float32], steps: int, seed: int) -> SkillMetrics:
+    """One robot for each skill (N, D), mean action; nothing is planned."""
+    bundle = agent.bundle
+    return evaluate_skills(
+        agent.model,
+        _Given(bundle.skill_space.config, skills=skills),
+        bundle.command,
+        bundle.rollout,
+        agent.contender.planner.skill_duration_steps,
+        seed=seed,
+        num_skills=len(skills),
+        steps=steps,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from tables.protocols import (
     Coverage,
     Distances,
     FarGoals,
+    HeldSkills,
     Protocol,
     RandomGoals,
 )
@@ -145,6 +146,12 @@ def _by_distance(figure: str) -> tuple[Column, ...]:
     return (*(Column(f"{figure}_{each}m", f"{each} m") for each in distances), fall)
 
 
+def _by_moment(figure: str, form: str = ".3f") -> tuple[Column, ...]:
+    return tuple(
+        Column(figure.format(steps), f"{steps} steps", form) for steps in HeldSkills().moments
+    )
+
+
 GOALS = (
     Column("normalised_distance_200", "Δ, 200 steps"),
     Column("normalised_distance_400", "Δ, 400 steps"),
@@ -252,6 +259,22 @@ TABLES = (
                 "(gym's), and falls are not reported",
             ),
         ),
+    ),
+    Table(
+        "skills",
+        "Ant: skills that are held",
+        "16 skills that cover the prior evenly, each held from 16 starts at random yaws, mean "
+        "action; nothing is planned. Spread is how far the robots of one skill end from their "
+        "mean place (root mean square), error how far from where the skill dynamics said at the "
+        "start; both as parts of the mean displacement.",
+        HeldSkills(),
+        {
+            "Displacement, m": _by_moment("displacement_{}_m", ".1f"),
+            "Spread": _by_moment("spread_{}"),
+            "Prediction error": _by_moment("prediction_error_{}"),
+            "Falls": _by_moment("fall_fraction_{}", ".1%"),
+        },
+        _dense(),
     ),
     Table(
         "half_cheetah",
