@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,7 +32,9 @@ from tables.rows import TABLES, Column, Row, Table
 from tables.work import run_all
 
 from dads_ros.config import PlannerConfig, SkillPriorConfig
+from dads_ros.errors import TrainingError
 from dads_ros.evaluation.goals import GoalMetrics
+from dads_ros.learning.selection import CollapseDetector
 from dads_ros.planning.skill_planner import PLANNER_PRESETS
 from dads_ros.skills import SkillSpace
 
@@ -169,7 +172,7 @@ def stopped_at_first(said: list[str], sign: Path | None = None) -> Command:
 
 
 @pytest.mark.slow
-def test_a_training_run_that_was_stopped_goes_on(
+def test_a_training_run_that_was_stopped_goes_on_and_one_that_collapsed_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -191,6 +194,20 @@ def test_a_training_run_that_was_stopped_goes_on(
     skills.train(0, stopped)
     assert len(said) == 2
     assert Trained("point_mass", (0,)).bundle(0).parents[1] != skills.bundle(0).parents[1]
+
+    shutil.rmtree(skills.bundle(0))
+    with pytest.raises(TrainingError) as collapse:
+        detector = CollapseDetector()
+        for reward in (1.0, *(0.0,) * 300):
+            detector.take(reward, 300)
+
+    def collapsing(arguments: Sequence[str]) -> None:
+        if "train" in arguments:
+            raise subprocess.CalledProcessError(2, "dads_ros", output=f"{collapse.value}\n")
+        stopped(arguments)
+
+    skills.train(0, collapsing)
+    assert skills.bundle(0).exists()
 
 
 def test_normalised_distance_and_goals_by_distance() -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import CalledProcessError
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,9 +32,12 @@ from dads_ros.planning.tasks import Task
 
 Values = dict[str, Any]
 Command = Callable[[Sequence[str]], None]
-"""Runs ``python -m`` with these arguments to its end. Raises: CalledProcessError."""
+"""Runs ``python -m`` with these arguments to its end. Raises: CalledProcessError, with the
+last line that it said as ``output``."""
 RUNS = Path("runs/tables")
 """Training runs, by the hash of their settings: other settings never go on with an old run."""
+STOPPED_BY_ITSELF = ("skills collapsed", "training diverged")
+"""What a run says then, in its last line."""
 SECONDS_FILE = "seconds.txt"
 """In a run folder: wall time."""
 
@@ -163,14 +167,24 @@ class Trained:
         return str(self._run(seed).folder)
 
     def train(self, seed: int, command: Command) -> None:
-        """Train until the bundle is there; an interrupted run goes on from its checkpoint."""
+        """Train until the bundle is there; an interrupted run goes on from its checkpoint.
+
+        One that collapses or diverges counts with its best skills of before: rows would look
+        better than they are without their worst seeds.
+        """
         if self.bundle(seed).exists():
             return
         run = self._run(seed)
         config = run.write_config(self._values())
         resume = ["--resume"] if (run.folder / "checkpoint.pt").exists() else []
         chosen = ["--config", config, "--seed", str(seed), "--out", str(run.folder)]
-        run.call(command, ["dads_ros", "train", *chosen, *resume])
+        try:
+            run.call(command, ["dads_ros", "train", *chosen, *resume])
+        except CalledProcessError as error:
+            if not any(words in (error.output or "") for words in STOPPED_BY_ITSELF):
+                raise
+            bundle = str(self.bundle(seed))
+            run.call(command, ["dads_ros", "export", str(run.folder), "--out", bundle])
 
     def train_s(self, seed: int) -> float | None:
         """By the run."""

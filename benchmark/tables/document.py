@@ -15,7 +15,8 @@ HEAD = (
     "A figure is the mean over training seeds, with its 95 % interval (Student's t, not cut off "
     "where a part would be above 1 or below 0). A row of one training seed has no interval and "
     "says nothing about other seeds. In a table all get the same goals and starts, at a random "
-    "yaw; a robot that falls stays where it fell. 'Training' is the control steps of all robots "
+    "yaw; a robot that falls stays where it fell. A training run of ours whose skills collapse "
+    "counts with the best that it had before. 'Training' is the control steps of all robots "
     "together, in millions.\n\n"
     "`make tables` runs what is missing, which takes days; stopped, it goes on where it was. "
     '`make tables TABLES="goals circle" ROWS=continuous SEEDS="0 1" JOBS=2` runs a part of it, '

@@ -63,10 +63,11 @@ def _call(name: str, arguments: Sequence[str]) -> None:
         text=True,
     ) as process:
         assert process.stdout is not None
+        line = ""
         for line in process.stdout:
             _say(f"{name}: {line.rstrip()}")
     if process.returncode:
-        raise CalledProcessError(process.returncode, arguments[0])
+        raise CalledProcessError(process.returncode, arguments[0], output=line)
 
 
 def measure(run: Run, commit: str) -> None:
