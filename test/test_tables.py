@@ -129,6 +129,26 @@ def test_results_of_other_settings_are_left_out_and_named(tmp_path: Path) -> Non
     assert "small/the-point-mass-seed0.json" in text and "Without results yet" in text
 
 
+@pytest.mark.parametrize(
+    ("part", "name"), [("planner", "num_samples"), ("costs", "goal"), ("training.sac", "tau")]
+)
+def test_a_result_from_before_a_setting_was_there_counts_as_of_its_default(
+    tmp_path: Path, part: str, name: str
+) -> None:
+    (run,) = all_runs([table(contender=Dads(skills=Trained("point_mass", (0,))))], tmp_path)
+    keep(run, 0.5)
+    values = json.loads(run.path.read_text("utf-8"))
+    inner = values["settings"]["contender"]
+    for key in part.split("."):
+        inner = inner[key]
+    was = inner.pop(name)
+    run.path.write_text(json.dumps(values), "utf-8")
+    assert run.result() is not None
+    inner[name] = was + 1
+    run.path.write_text(json.dumps(values), "utf-8")
+    assert run.result() is None and run.any_result() is not None
+
+
 def test_what_is_no_result_is_refused_by_name(tmp_path: Path) -> None:
     (run,) = all_runs([table()], tmp_path)
     run.path.parent.mkdir(parents=True)

@@ -14,8 +14,10 @@ from typing import Any
 
 from scipy.stats import t as student_t
 
+from dads_ros.config import CostsConfig, PlannerConfig
 from dads_ros.errors import ConfigError
 from dads_ros.files import atomic_write
+from dads_ros.learning.config import TrainConfig
 from tables.protocols import Figures
 from tables.rows import Row, Table
 
@@ -91,7 +93,9 @@ class Run:
     def result(self) -> Result | None:
         """The result, if there is one that was made with today's settings."""
         found = self.any_result()
-        return found if found is not None and found.settings == self.settings() else None
+        if found is None or _with_defaults(found.settings) != self.settings():
+            return None
+        return found
 
     def any_result(self) -> Result | None:
         """The result, whatever it was made with. Raises: ConfigError."""
@@ -108,6 +112,27 @@ def _text_of_settings(table: Table, row: Row) -> str:
 def _settings(table: Table, row: Row) -> Values:
     values: Values = json.loads(_text_of_settings(table, row))
     return values
+
+
+def _with_defaults(settings: Values) -> Values:
+    """Settings that are newer than a result stand at their defaults, as it was without them."""
+    contender = settings["contender"]
+    defaults = {"planner": PlannerConfig().to_dict(), "costs": CostsConfig().to_dict()}
+    if "training" in contender:
+        defaults["training"] = TrainConfig(robot=contender["training"]["robot"]).to_dict()
+        del defaults["training"]["seed"]
+    known = {name: part for name, part in defaults.items() if name in contender}
+    merged: Values = json.loads(json.dumps(_merged(known, contender)))
+    return settings | {"contender": merged}
+
+
+def _merged(defaults: Values, values: Values) -> Values:
+    """Values, and defaults for what they lack, part by part."""
+    merged = defaults | values
+    for name, part in values.items():
+        if isinstance(part, dict) and isinstance(defaults.get(name), dict):
+            merged[name] = _merged(defaults[name], part)
+    return merged
 
 
 def all_runs(tables: Sequence[Table], folder: Path = FOLDER) -> Iterator[Run]:
