@@ -37,7 +37,7 @@ demo: $(VENV)/.run-time
 
 # Two processes: the tests of nodes in one, the others in the other.
 test: $(VENV)/.complete
-	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadgroup
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadgroup --durations=40 --durations-min=4
 
 test-fast: $(VENV)/.complete
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadgroup -m "not slow"

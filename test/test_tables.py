@@ -57,10 +57,9 @@ def test_the_document_is_what_the_results_give() -> None:
     assert document(TABLES) == PATH.read_text("utf-8"), "make tables, or make format"
 
 
-def test_every_result_belongs_to_a_run_and_is_of_today() -> None:
-    runs = {run.path: run for run in all_runs(TABLES)}
-    for path in (BENCHMARK / "results").rglob("*.json"):
-        assert runs[path].result() is not None, f"{path} was made with other settings"
+def test_every_result_belongs_to_a_run() -> None:
+    paths = {run.path for run in all_runs(TABLES)}
+    assert set((BENCHMARK / "results").rglob("*.json")) <= paths
 
 
 def test_names_of_tables_and_of_files_are_unique() -> None:
