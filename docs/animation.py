@@ -179,10 +179,10 @@ class Camera:
         mujoco.mjv_updateScene(
             self._model, self._data, self._option, None, self._view, catches, self._scene
         )
-        for place in np.arange(-MAP_M, MAP_M):  # a grid of metres
-            for at in ((place, 0.0), (0.0, place)):
-                size = np.where(np.array(at) == place, 0.01, MAP_M)
-                self._add(mujoco.mjtGeom.mjGEOM_BOX, np.append(size, 0.001), (*at, 0.0), LINE)
+        along, across = np.array([0.01, MAP_M, 0.001]), np.array([MAP_M, 0.01, 0.001])
+        for place in np.arange(-MAP_M, MAP_M + 1.0):  # a grid of metres
+            self._add(mujoco.mjtGeom.mjGEOM_BOX, along, (place, 0.0, 0.0), LINE)
+            self._add(mujoco.mjtGeom.mjGEOM_BOX, across, (0.0, place, 0.0), LINE)
         for x, y, width, depth in self._film.boxes:
             size = np.array([width, depth, BOX_HEIGHT_M]) / 2.0
             self._add(mujoco.mjtGeom.mjGEOM_BOX, size, (x, y, size[2]), BOX)

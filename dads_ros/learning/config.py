@@ -214,8 +214,9 @@ class SacConfig(Config):
         None,
         min=-20.0,
         max=20.0,
-        help="The same at the end; it changes linearly over the last half. null: it stays. Where "
-        "'body_limits' bound the rate of commands, noise that has done its work only costs.",
+        help="The same at the end of the run, to which it changes linearly over the last half; "
+        "null: no change. Less noise at the end makes smoother commands. Needs "
+        "'learn_temperature'.",
     )
     compile: bool = setting(
         False,
@@ -442,6 +443,11 @@ class TrainConfig(Config):
             raise ConfigError(
                 "'collect.zero_skill_fraction' needs a continuous 'skill_prior.kind': a discrete "
                 "one has no zero skill"
+            )
+        if self.sac.final_target_entropy_per_action is not None and not self.sac.learn_temperature:
+            raise ConfigError(
+                "'sac.final_target_entropy_per_action' needs 'sac.learn_temperature: true': a "
+                "fixed temperature aims at no entropy"
             )
         if max(self.reward.motion_cost) > 0.0 and self.collect.zero_skill_fraction == 0.0:
             raise ConfigError(

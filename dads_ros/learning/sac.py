@@ -118,7 +118,7 @@ class Sac:
 
     def set_target_entropy(self, per_action: float) -> None:
         """Set the entropy that a learned temperature holds, nats per actuator."""
-        self._target_entropy = per_action * self._action_dim
+        self.target_entropy = per_action * self._action_dim
 
     def update(self, batch: SacBatch, noise: Tensor) -> dict[str, Tensor]:
         """One gradient step of critic, actor and temperature.
@@ -134,7 +134,7 @@ class Sac:
         if self.config.learn_temperature:
             # Differs from the paper of SAC: the gradient on log alpha is clamped to +-1, so that
             # an actor far from the wanted entropy does not throw the temperature off.
-            self.log_alpha.grad = (entropy - self._target_entropy).clamp(-1.0, 1.0)
+            self.log_alpha.grad = (entropy - self.target_entropy).clamp(-1.0, 1.0)
             self.optimizers["temperature"].step()
         with torch.no_grad():
             torch._foreach_lerp_(*self._target_pairs, self.config.tau)

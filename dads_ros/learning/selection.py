@@ -108,7 +108,7 @@ class Selection:
 
     def _is_better(self, now: ScoredSkills, best: ScoredSkills) -> bool:
         late, reward = LATE * self._config.num_iterations, self._config.reward
-        costs = [reward.fall_cost, reward.tilt_cost]
+        costs = [reward.fall_cost, reward.tilt_cost, reward.motion_cost]
         if self._model.spec.body_limits is not None:
             costs.append(reward.limits_cost)
         if any(last > first for first, last in costs) and best.iteration < late <= now.iteration:

@@ -403,7 +403,7 @@ class SkillController:
         if not (is_finite.all() if self.is_waiting else is_finite.any()):
             error = error or "the state is not finite"
         elif self.is_waiting:
-            error = error or self._ramp.disbelief(state)
+            error = error or self._ramp.implausible_joint(state)
         if error:
             stopped = self._judge(None, error=error, state=measured)
             return None if stopped is None else Step(stopped)

@@ -55,13 +55,12 @@ class StartRamp:
         """Where the joints are is not known, and nothing may be sent."""
         return self._columns is not None and self._start is None
 
-    def disbelief(self, state: RobotState) -> str:
-        """Why no way may begin where a finite state says that the joints are; empty where it may.
+    def implausible_joint(self, state: RobotState) -> str:
+        """Where no joint can be, by a finite state that is waited for; empty where all can.
 
         An encoder that was not zeroed yet, or degrees for radians, would send a leg across.
         """
-        if self._columns is None:
-            return ""
+        assert self._columns is not None  # others wait for nothing
         turns = np.abs(state.joint_positions[:, self._columns] - self._home)
         worst = int(turns.max(axis=0).argmax())
         if turns[:, worst].max() <= MOST_TURN:

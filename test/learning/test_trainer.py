@@ -273,18 +273,21 @@ def test_skills_switch_faster_at_the_end_of_the_run(tmp_path: Path) -> None:
     assert longest_hold() < 2 * trainer.config.prediction.steps
 
 
-def test_step_size_and_sigma_follow_their_schedules(tmp_path: Path) -> None:
+def test_step_size_sigma_and_entropy_follow_their_schedules(tmp_path: Path) -> None:
     values = small_config(num_iterations=24).to_dict()
     values["sac"] |= {"final_learning_rate_factor": 0.5, "gradient_steps": 1}
+    values["sac"] |= {"learn_temperature": True, "final_target_entropy_per_action": -1.0}
     values["skill_dynamics"] |= {"sigma_m": 9.0, "min_sigma_m": 9.0, "final_sigma_factor": 0.1}
     trainer = Trainer(TrainConfig.from_dict(values), tmp_path)
     (group,) = trainer.agent.sac.optimizers["critic"].param_groups
     run(trainer, 12)
     assert group["lr"] == pytest.approx(1e-3)
     assert trainer.agent.q.sigma.tolist() == pytest.approx([9.0, 9.0])
+    assert trainer.agent.sac.target_entropy == 2 * -0.5
     run(trainer, 24)
     assert group["lr"] == pytest.approx(0.5e-3, rel=0.1)
     assert max(trainer.agent.q.sigma.tolist()) < 8.5
+    assert trainer.agent.sac.target_entropy == pytest.approx(2 * -1.0, rel=0.1)
 
 
 def test_a_run_that_diverges_says_what_is_not_finite_and_keeps_its_last_checkpoint(
@@ -717,6 +720,8 @@ def test_symmetries_need_what_they_are_built_on(tmp_path: Path) -> None:
         small_config(skill_prior={"kind": "discrete"}, collect={"zero_skill_fraction": 0.1})
     with pytest.raises(ConfigError, match="it is the cost of moving under a zero skill"):
         small_config(reward={"motion_cost": (0.0, 0.1)})
+    with pytest.raises(ConfigError, match=r"needs 'sac\.learn_temperature: true'"):
+        small_config(sac={"final_target_entropy_per_action": -1.0})
     with pytest.raises(ConfigError, match="no direction in a discrete skill"):
         TrainConfig.from_dict(
             {
