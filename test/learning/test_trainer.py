@@ -85,6 +85,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, kind: str) ->
         values = read_yaml(share_folder() / "config" / "train" / "ant.yaml")
         values["collect"] |= {"num_envs": 16, "warmup_steps": 512, "replay_capacity": 4000}
         values["collect"] |= {"zero_skill_fraction": 0.2, "push_mps": (0.5, 0.5)}
+        values["collect"] |= {"randomization": {"sensor_noise": 1.0, "gain": [0.8, 1.2]}}
         values["sac"] |= {"gradient_steps": 4}
         values["skill_dynamics"] |= {"warm_start_steps": 1}
         config = TrainConfig.from_dict(values | {"num_iterations": 12, "evaluate_every": 1000})
