@@ -38,9 +38,12 @@ class Moved(NamedTuple):
 class BodyLimits:
     """The robot file's ``body_limits``: how much each was exceeded, in parts of the limit."""
 
-    def __init__(self, model: RobotModel) -> None:
-        """Take those that are set; none for a robot without them."""
-        self._model = model
+    def __init__(self, model: RobotModel, gains: Array | float = 1.0) -> None:
+        """Take those that are set; none for a robot without them.
+
+        ``gains``: factor on those of each robot's servos. Shape (N,).
+        """
+        self._model, self._gains = model, np.reshape(gains, (-1, 1, 1))
         low, high = model.spec.command_limits
         self._range = high - low
         self._lowest, self._highest, _ = model.joint_ranges()
@@ -72,7 +75,9 @@ class BodyLimits:
             change = np.abs(moved.commands[0] - moved.commands[1]) / self._range
             yield "command_rate", _beyond(change, limits.command_rate)
         if limits.torque is not None:
-            torques = self._model.torques(moved.applied, moved.positions, moved.velocities)
+            torques = self._model.torques(
+                moved.applied, moved.positions, moved.velocities, self._gains
+            )
             yield "torque", _beyond(np.abs(torques), limits.torque)
         if limits.joint_speed is not None:
             yield "joint_speed", _beyond(np.abs(moved.velocities), np.array(limits.joint_speed))

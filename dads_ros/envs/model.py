@@ -178,18 +178,21 @@ class RobotModel:
         ctrl[..., self._actuator_ids] = commands
         return ctrl
 
-    def torques(self, commands: Array, positions: Array, velocities: Array) -> Array:
+    def torques(
+        self, commands: Array, positions: Array, velocities: Array, gains: Array | float = 1.0
+    ) -> Array:
         """What the servos do, part of what they can do at most; 0 without a limit. (..., A).
 
         Args:
             commands: in force. Shape (..., A).
             positions: of the joints, in the robot file's order, rad or m. Shape (..., J).
             velocities: the same per second. Shape (..., J).
+            gains: factor on those of the servos. Shape (..., A) or what becomes it.
         """
         assert self.spec.servos is not None
         kp, kd = np.array(self.spec.servos.kp), np.array(self.spec.servos.kd)
         at, speed = (values[..., self._driven_columns] for values in (positions, velocities))
-        asked: Array = kp * (commands - at) - kd * speed
+        asked: Array = gains * (kp * (commands - at) - kd * speed)
         low, high = self.torque_limits
         return np.clip(asked / np.where(asked > 0.0, high, -low), -1.0, 1.0)
 

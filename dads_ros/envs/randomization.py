@@ -70,6 +70,13 @@ def _varied(
     return own
 
 
+def gain_factor(model: RobotModel, own: mujoco.MjModel) -> float:
+    """By which the actuators of one robot are stronger than those of the robot file."""
+    nominal, gains = model.mj_model.actuator_gainprm[:, 0], own.actuator_gainprm[:, 0]
+    driven = nominal != 0.0
+    return float((gains[driven] / nominal[driven]).mean()) if driven.any() else 1.0
+
+
 def with_noise(state: RobotState, scale: float, rng: np.random.Generator) -> RobotState:
     """The state as sensors with noise report it; the position is left as it is."""
     noisy = {

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dads_ros.config import DomainRandomization
 from dads_ros.envs.body_limits import BodyLimits, Moved
 from dads_ros.envs.model import RobotModel
-from dads_ros.envs.randomization import varied_models, with_noise
+from dads_ros.envs.randomization import gain_factor, varied_models, with_noise
 from dads_ros.errors import ConfigError
 from dads_ros.observation import RobotState, build_policy_obs
 
@@ -177,7 +177,7 @@ class VectorEnv:
         num_sent = max(1, -(-round(steps[1]) // spec.num_substeps))
         self._sent = np.tile(np.array(spec.safe_command), (num_envs, num_sent, 1))
         """Commands, newest first, that may still act. Shape (N, at least 1, A)."""
-        self._limits = BodyLimits(model)
+        self._limits = BodyLimits(model, np.array([gain_factor(model, own) for own in models]))
         self.limit_names = self._limits.names
         """Of the robot file's ``body_limits`` that are set (L)."""
         self.exceeded = np.zeros((num_envs, len(self.limit_names)), np.float32)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dads_ros.config import SkillPriorConfig
+from dads_ros.config import DomainRandomization, SkillPriorConfig
 from dads_ros.envs.body_limits import BodyLimits, Moved
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import VectorEnv
@@ -112,6 +112,22 @@ def test_the_environment_measures_what_robots_do() -> None:
     for _ in range(3):
         env.step(np.stack([home, far]))
     assert dict(zip(env.limit_names, env.exceeded.T, strict=True))["command_rate"][1] == 0.0
+
+
+def test_torques_are_those_of_each_robots_own_servos() -> None:
+    model = RobotModel(legged_spec(body_limits=LIMITS | {"torque": 0.0}))
+    first = []
+    for gain in (0.5, 1.0):
+        env = VectorEnv(
+            model,
+            1,
+            rng=np.random.default_rng(0),
+            episode_steps=200,
+            randomization=DomainRandomization(gain=(gain, gain)),
+        )
+        env.step(np.array([model.spec.safe_command]) + 0.01)
+        first.append(env.exceeded[0, env.limit_names.index("torque")])
+    assert 0.0 < first[0] < 0.7 * first[1]
 
 
 @pytest.mark.parametrize("contacts", [(), ("arm",)], ids=["no fall", "fall"])

@@ -60,6 +60,8 @@ def test_servos_hold_the_pose_and_keep_the_motors_limits() -> None:
     positions, still = model.mj_model.key_qpos[0][model.joint_qpos], np.zeros(4)
     parts = model.torques(wanted, positions, still)
     np.testing.assert_allclose(parts, forces / 20.0, atol=1e-9)
+    weak = model.torques(wanted, positions, still, gains=0.5)
+    np.testing.assert_allclose(weak, [1.0, 0.0, -1.0, 0.5 * 0.3], atol=1e-9)
 
 
 def test_a_servo_pulls_one_way_as_hard_as_its_motor() -> None:
