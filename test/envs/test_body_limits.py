@@ -127,7 +127,7 @@ def test_torques_are_those_of_each_robots_own_servos() -> None:
         )
         env.step(np.array([model.spec.safe_command]) + 0.01)
         first.append(env.exceeded[0, env.limit_names.index("torque")])
-    assert 0.0 < first[0] < 0.7 * first[1]
+    assert 0.0 < first[0] < 0.9 * first[1]  # by nominal gains it would be 1.5 of it
 
 
 @pytest.mark.parametrize("contacts", [(), ("arm",)], ids=["no fall", "fall"])
