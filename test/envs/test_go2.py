@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from dads_ros.bundle.runtime import SkillBundle
+from dads_ros.cli.main import main
 from dads_ros.envs.model import RobotModel, load_mjcf
 from dads_ros.evaluation.driving import Driver
 from dads_ros.evaluation.statistics import means
@@ -149,3 +150,10 @@ def test_the_bundle_drives_their_model_untouched(models: Models) -> None:
     figures = means(evaluate_task("pose", driver, 4, TASKS["pose"].num_steps(robot)))
     reached = figures["pose_fraction_05m_20deg"]
     assert reached is not None and reached >= 0.75
+
+
+def test_a_go1_of_others_is_a_go2_with_another_body(models: Models) -> None:
+    path = ROOT / "docs/bring_your_robot/go1.yaml"
+    go1, go2 = RobotSpec.load(str(path)), RobotSpec.load("go2")
+    assert go1.joints == go2.joints and go1.servos != go2.servos
+    assert main(["doctor", "--simulate", "--robot", str(path)]) == 0
