@@ -322,6 +322,9 @@ class Agent:
             paid -= over_last_half(*config.tilt_cost, progress) * self._tilt(transition)
         if transition.exceeded.shape[1]:
             exceeded = transition.exceeded.sum(dim=1).clamp_max(MAX_EXCEEDED)
+            # Else a fall would end what standing costs, and pay where that is more than it earns.
+            for_good = MAX_EXCEEDED / max(1.0 - self.config.sac.discount, 0.01)
+            exceeded = torch.where(transition.terminated, for_good, exceeded)
             paid -= over_last_half(*config.limits_cost, progress) * exceeded
         if max(config.motion_cost) > 0.0:
             is_still = whole & (skill == 0.0).all(dim=1)

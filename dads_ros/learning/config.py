@@ -173,8 +173,9 @@ class RewardConfig(Config):
         min=0.0,
         max=1000.0,
         help="What a step costs, nats, in which a limit of the robot file's 'body_limits' is "
-        "exceeded by as much again; at most 4 for all of them. In the first half of the run and, "
-        "after a linear change, at its end. The paper's robots have no such limits.",
+        "exceeded by as much again; at most 4 for all of them, and a fall costs as much as 4 for "
+        "good. In the first half of the run and, after a linear change, at its end. The paper's "
+        "robots have no such limits.",
     )
     motion_cost: tuple[float, float] = setting(
         (0.0, 0.0),

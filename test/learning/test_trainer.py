@@ -637,6 +637,25 @@ def test_a_tilted_base_costs(tmp_path: Path) -> None:
         Trainer(small_config(reward={"tilt_cost": [0.0, 1.0]}), tmp_path / "point mass")
 
 
+def test_a_fall_costs_as_much_as_limits_that_are_exceeded_for_good(tmp_path: Path) -> None:
+    trainer = explorer(tmp_path, "ant")
+    assert trainer.replay is not None
+    sample = trainer.replay.sample(64, torch.Generator().manual_seed(0))
+    falls = torch.arange(64) % 2 == 0
+    sample = sample._replace(
+        exceeded=torch.full((64, 2), 9.0), terminated=falls.to(sample.terminated.dtype)
+    )
+    paid = []
+    for cost in (0.0, 0.5):
+        reward = dataclasses.replace(trainer.config.reward, limits_cost=(0.0, cost))
+        trainer.agent.config = dataclasses.replace(trainer.config, reward=reward)
+        trainer.agent._rng = np.random.default_rng(3)
+        paid.append(trainer.agent._prepare(sample, 1.0)[0].reward)
+    most = 0.5 * 4.0
+    wanted = torch.where(falls, most / (1.0 - trainer.config.sac.discount), most)
+    assert torch.allclose(paid[0] - paid[1], wanted, rtol=1e-3)
+
+
 def test_moving_under_a_zero_skill_costs(tmp_path: Path) -> None:
     trainer = explorer(tmp_path, "ant", collect={"zero_skill_fraction": 0.3})
     assert trainer.replay is not None
