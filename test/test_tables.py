@@ -236,16 +236,19 @@ def refused(arguments: Sequence[str]) -> None:
 
 
 @pytest.mark.slow
-def test_a_training_run_that_was_stopped_goes_on_and_one_that_collapsed_counts(
-    runs: Path,
-) -> None:
-    skills = Trained("point_mass", (0,), {"num_iterations": 2, "prediction": {"steps": 1}})
+def test_a_training_run_that_was_stopped_goes_on(runs: Path) -> None:
+    skills = Trained("point_mass", (0,))
     for resume in ([], ["--resume"]):
         with pytest.raises(subprocess.CalledProcessError) as stop:
             skills.train(0, stopped)
         assert stop.value.cmd[8:] == resume
     assert f"iteration 1 of {10**9}" not in stop.value.output
     assert not skills.bundle(0).exists()
+
+
+def test_a_training_run_that_collapsed_counts_with_its_best_skills(runs: Path) -> None:
+    skills, exports = Trained("point_mass", (0,)), argparse.ArgumentParser()
+    export.add_parser(exports.add_subparsers())
     with pytest.raises(TrainingError) as collapse:
         detector = CollapseDetector()
         for reward in (1.0, *(0.0,) * 300):
@@ -254,7 +257,9 @@ def test_a_training_run_that_was_stopped_goes_on_and_one_that_collapsed_counts(
     def collapsing(arguments: Sequence[str]) -> None:
         if "train" in arguments:
             raise subprocess.CalledProcessError(2, "dads_ros", output=f"{collapse.value}\n")
-        export.run(argparse.Namespace(run=Path(arguments[2]), out=Path(arguments[4])))
+        chosen = exports.parse_args(arguments[1:])
+        assert chosen.run == Path(skills.training(0))
+        chosen.out.mkdir()
 
     skills.train(0, collapsing)
     assert skills.bundle(0).exists()
@@ -364,7 +369,7 @@ def test_planning_for_a_sparse_goal_sees_only_as_far_as_its_plans() -> None:
     sparse = dataclasses.replace(
         POINT_MASS, planner=PLANNER_PRESETS["paper_sparse"], sparse_radius_m=0.5
     )
-    figures = measured(Distances(num=16, distances_m=(2.0, 50.0), steps=200), sparse)
+    figures = measured(Distances(num=8, distances_m=(2.0, 50.0), steps=120), sparse)
     assert figures["goal_fraction_05m_2m"] > 0.7
     assert figures["normalised_distance_50m"] == pytest.approx(1.0, abs=0.02)
 
