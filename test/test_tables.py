@@ -405,7 +405,7 @@ RIVAL = GoalSacConfig(
     hidden=(32, 32),
     batch_size=128,
     updates_per_vector_step=4,
-    learning_rate=3e-3,
+    learning_rate=6e-3,
     discount=0.95,
     replay_capacity=20_000,
 )
