@@ -62,7 +62,7 @@ format: $(VENV)/.complete
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
 	@$(RUN) docs/settings.py --write
-	@PYTHONPATH=benchmark $(RUN) -m tables --write
+	@PYTHONPATH="$(CURDIR)/benchmark" $(RUN) -m tables --write
 
 pictures: $(VENV)/.run-time
 	@$(RUN) -m dads_ros plot ant --out docs/pictures
@@ -73,7 +73,7 @@ bench: $(VENV)/.complete
 
 # Runs what is missing; what is stopped goes on with the same command.
 tables: $(VENV)/.complete
-	@PYTHONPATH=benchmark $(RUN) -m tables $(if $(TABLES),--tables $(TABLES)) \
+	@PYTHONPATH="$(CURDIR)/benchmark" $(RUN) -m tables $(if $(TABLES),--tables $(TABLES)) \
 	  $(if $(ROWS),--rows $(ROWS)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(JOBS),--jobs $(JOBS))
 
 clean:

@@ -22,6 +22,8 @@ PACKAGE = "dads_ros"
 LOCK_FILE = ".lock"
 TEMPORARY = f".{PACKAGE}.*.tmp"
 """Names of what is being written; who writes it holds a lock on it."""
+NOT_RESULTS = (".", ":!benchmark/results", ":!docs/comparisons.md")
+"""In the source tree, as git takes it."""
 
 
 def share_folder() -> Path:
@@ -214,20 +216,29 @@ def only_trainer(folder: Path) -> Iterator[None]:
 
 
 def source_commit() -> str:
-    """Commit of the source tree that this runs from, with '-dirty' for local changes."""
+    """Commit of the source tree that this runs from, with '-dirty' for local changes.
+
+    Those of results do not count: benchmarks write them while they run.
+    """
     here = Path(__file__).resolve().parent.parent
     if not (here / ".git").exists():
         return "unknown"
-    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40"]
     # Within a hook of git's, these name another repository.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
-    try:
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(here), *arguments]
         result = subprocess.run(
-            [*command, "--exclude=*"], capture_output=True, text=True, check=False, env=environment
+            command, capture_output=True, text=True, check=False, env=environment
         )
+        return result.stdout.strip()
+
+    try:
+        commit = git("rev-parse", "HEAD")
+        changes = git("status", "--porcelain", "--untracked-files=no", "--", *NOT_RESULTS)
     except OSError:  # no git on this machine
         return "unknown"
-    return result.stdout.strip() or "unknown"
+    return commit + ("-dirty" if changes else "") if commit else "unknown"
 
 
 def make_output_folder(path: Path) -> Path:

@@ -3,8 +3,13 @@
 import numpy as np
 import pytest
 from baselines.goal_env import NEAR_M, GoalVecEnv
+from baselines.goal_sac import drive
 
+from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.envs.model import RobotModel
+from dads_ros.evaluation.driving import Driver
+from dads_ros.evaluation.goals import evaluate_goals
+from dads_ros.files import find_file
 from dads_ros.robot import RobotSpec
 
 
@@ -66,6 +71,19 @@ def test_a_fall_does_not_end_an_episode() -> None:
         has_fallen |= env._env.fallen
         assert not done.any()
     assert has_fallen.any()
+
+
+def test_robots_start_move_and_fall_as_those_that_plan() -> None:
+    bundle = SkillBundle(find_file("humanoid", folder="models"))
+    model = RobotModel(bundle.robot)
+    command = np.linspace(*bundle.robot.command_limits, 9)
+    driver = Driver(model=model, policy=lambda obs, skill: command, skills=bundle, seed=3)
+    goals = np.array([[50.0, 0.0]] * 9)
+    planned = evaluate_goals(driver, goals, 40)
+    given = drive(model, lambda env: command, goals, 40, seed=3, progress=lambda step: None)
+    for name, values in vars(planned).items():
+        np.testing.assert_array_equal(getattr(given, name), values, name)
+    assert given.fell.any() and not given.fell.all()
 
 
 def test_attributes_are_not_set_from_outside() -> None:

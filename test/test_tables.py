@@ -1,5 +1,6 @@
 """The tables of comparisons: what is measured, what is kept, what is written."""
 
+import argparse
 import dataclasses
 import json
 import os
@@ -7,13 +8,26 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
+from baselines import goal_sac
 from baselines.config import GoalSacConfig
-from tables.contenders import Command, Contender, Dads, GoalSac, Shipped, Trained
+from baselines.goal_sac import GoalSacAgent
+from tables import contenders
+from tables.contenders import (
+    Command,
+    Contender,
+    Dads,
+    GoalSac,
+    Shipped,
+    Trained,
+    TrainingRun,
+)
 from tables.document import PATH, document
 from tables.protocols import (
     CircleGoals,
@@ -23,6 +37,7 @@ from tables.protocols import (
     HeldSkills,
     Protocol,
     RandomGoals,
+    hold,
     is_near,
     longest,
     steps_up,
@@ -31,8 +46,9 @@ from tables.results import Result, Run, all_runs, mean_and_half_width
 from tables.rows import TABLES, Column, Row, Table
 from tables.work import run_all
 
+from dads_ros.cli import export
 from dads_ros.config import PlannerConfig, SkillPriorConfig
-from dads_ros.errors import TrainingError
+from dads_ros.errors import ConfigError, TrainingError
 from dads_ros.evaluation.goals import GoalMetrics
 from dads_ros.learning.selection import CollapseDetector
 from dads_ros.planning.skill_planner import PLANNER_PRESETS
@@ -41,6 +57,14 @@ from dads_ros.skills import SkillSpace
 POINT_MASS = Dads(skills=Shipped("point_mass"))
 BENCHMARK = PATH.parents[1] / "benchmark"
 GOALS = RandomGoals(num=4, range_m=2.0, steps=40)
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where training runs go."""
+    monkeypatch.setattr(contenders, "RUNS", tmp_path / "runs")
+    return tmp_path / "runs"
 
 
 def table(protocol: Protocol = GOALS, contender: Contender = POINT_MASS) -> Table:
@@ -79,30 +103,43 @@ def test_a_run_is_made_once_and_its_result_says_what_it_was_made_with(tmp_path: 
     assert result is not None and result.figures["goal_fraction_1m"] == 1.0
     assert result.settings["protocol"]["range_m"] == 2.0
     assert result.settings["contender"]["planner"] == PlannerConfig().to_dict()
-    assert result.seed == 0 and result.commit and result.measure_s > 0.0
+    assert result.seed == 0 and result.commit and "onnxruntime" in result.versions
     before = run.path.stat().st_ino  # an atomic write makes a new one
     assert run_all([run], jobs=1) == 0
     assert run.path.stat().st_ino == before
 
 
 def test_a_run_that_fails_leaves_the_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "runs").write_text("where training runs go")
+    runs.write_text("no folder")
     bad = table(contender=Dads(skills=Trained("point_mass", (0,))))
+    same = dataclasses.replace(bad, name="same")
     good = dataclasses.replace(table(), name="good")
-    runs = list(all_runs([bad, good], tmp_path))
-    assert run_all(runs, jobs=1) == 1
-    assert [run.result() is None for run in runs] == [True, False]
+    all_of_them = list(all_runs([bad, same, good], tmp_path / "results"))
+    assert run_all(all_of_them, jobs=1) == 1
+    assert [run.result() is None for run in all_of_them] == [True, True, False]
+    said = capsys.readouterr().err
+    assert said.count("failed (") == 1, "what is trained once fails once"
+
+
+def test_a_run_with_a_mistake_in_the_code_leaves_no_thread(tmp_path: Path) -> None:
+    class Wrong(Shipped):
+        def train(self, seed: int, command: Command) -> None:
+            raise RuntimeError("a mistake")
+
+    before = threading.active_count()
+    with pytest.raises(RuntimeError, match="a mistake"):
+        run_all(list(all_runs([table(contender=Dads(skills=Wrong("point_mass")))], tmp_path)), 1)
+    assert threading.active_count() == before
 
 
 def keep(run: Run, value: float) -> None:
     figures = {"goal_fraction_1m": value, "fall_fraction": 0.0}
-    commit, settings = "0123456789", run.settings()
-    Result("small", run.row.name, run.seed, commit, commit, settings, figures, 1.0, 60.0, {}).save(
-        run.path
-    )
+    trained, settings = f"{COMMIT} (refitted at {COMMIT})", run.settings()
+    Result(
+        "small", run.row.name, run.seed, COMMIT, trained, settings, figures, 1.0, 60.0, {}
+    ).save(run.path)
 
 
 def test_an_interval_stands_only_where_there_are_several_seeds(tmp_path: Path) -> None:
@@ -115,17 +152,24 @@ def test_an_interval_stands_only_where_there_are_several_seeds(tmp_path: Path) -
     keep(second, 0.7)
     text = document([several], tmp_path)
     assert "| 2 of 3 | 0.1 | 0.600 [-0.671, 1.871] | 0.0% [0.0%, 0.0%] |" in text
-    assert "Training seed 0, 1; trained at 0123456, 1 minutes a seed" in text
+    trained = "0123456 (refitted at 0123456)"
+    assert f"Training seed 0, 1; trained at {trained}, 1 minute a seed, measured at" in text
 
 
 def test_results_of_other_settings_are_left_out_and_named(tmp_path: Path) -> None:
     (old,) = all_runs([table()], tmp_path)
     keep(old, 0.25)
     assert "0.250" in document([table()], tmp_path)
-    changed = table(dataclasses.replace(GOALS, steps=41))
-    text = document([changed], tmp_path)
-    assert "0.250" not in text
-    assert "small/the-point-mass-seed0.json" in text and "Without results yet" in text
+    figure = Column("goal_fraction_05m", "within 0.5 m")
+    for changed in (
+        table(dataclasses.replace(GOALS, steps=41)),
+        table(dataclasses.replace(GOALS, version=2)),
+        table(contender=dataclasses.replace(POINT_MASS, sparse_radius_m=1.0)),
+        dataclasses.replace(table(), columns={"": (figure,)}),
+    ):
+        text = document([changed], tmp_path)
+        assert "0.250" not in text
+        assert "small/the-point-mass-seed0.json" in text and "Without results yet" in text
 
 
 @pytest.mark.parametrize(
@@ -148,11 +192,14 @@ def test_a_result_from_before_a_setting_was_there_counts_as_of_its_default(
     assert run.result() is None and run.any_result() is not None
 
 
-def test_what_is_no_result_is_refused_by_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lacks", ["seed", "settings.contender"])
+def test_what_is_no_result_is_refused_by_name(tmp_path: Path, lacks: str) -> None:
     (run,) = all_runs([table()], tmp_path)
-    run.path.parent.mkdir(parents=True)
-    run.path.write_text(json.dumps({"seed": 0}), "utf-8")
-    with pytest.raises(Exception, match=r"the-point-mass-seed0\.json' is no result.*delete it"):
+    keep(run, 0.5)
+    values = json.loads(run.path.read_text("utf-8"))
+    del (values["settings"] if "." in lacks else values)[lacks.rpartition(".")[2]]
+    run.path.write_text(json.dumps(values), "utf-8")
+    with pytest.raises(ConfigError, match=r"the-point-mass-seed0\.json' is no result.*delete it"):
         document([table()], tmp_path)
 
 
@@ -162,59 +209,46 @@ def test_interval_of_a_mean() -> None:
     assert mean_and_half_width([0.3]) == (0.3, None)
 
 
-def stopped_at_first(said: list[str], sign: Path | None = None) -> Command:
-    """A command that gets SIGINT the first time: when this file is there, or as it begins.
+def stopped(arguments: Sequence[str]) -> None:
+    """A command of a run without an end, which gets SIGINT as it begins."""
+    config = Path(arguments[arguments.index("--config") + 1])
+    said = yaml.safe_load(config.read_text("utf-8"))
+    steps = "num_iterations" if "num_iterations" in said else "num_env_steps"
+    config.write_text(yaml.safe_dump(said | {steps: 10**9}), "utf-8")
+    with subprocess.Popen(
+        [sys.executable, "-m", *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=BENCHMARK.parent,
+        env=os.environ | {"PYTHONPATH": str(BENCHMARK)},
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("training"):
+                said = line
+                process.send_signal(signal.SIGINT)
+    assert process.returncode == 128 + signal.SIGINT
+    raise subprocess.CalledProcessError(process.returncode, arguments, output=said)
 
-    ``said`` gets the arguments of each, and what it said as it began.
-    """
 
-    def command(arguments: Sequence[str]) -> None:
-        said.append(" ".join(arguments))
-        path = [str(BENCHMARK), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path)}
-        with subprocess.Popen(
-            [sys.executable, "-m", *arguments], stderr=subprocess.PIPE, text=True, env=environment
-        ) as process:
-            assert process.stderr is not None
-            for line in process.stderr:
-                if not line.startswith("training"):
-                    continue
-                said[-1] += line
-                if len(said) == 1:
-                    while sign is not None and not sign.exists() and process.poll() is None:
-                        os.sched_yield()
-                    process.send_signal(signal.SIGINT)
-        if process.returncode:
-            raise subprocess.CalledProcessError(process.returncode, arguments[0])
-
-    return command
+def refused(arguments: Sequence[str]) -> None:
+    raise AssertionError(f"there is nothing to do, and not {arguments}")
 
 
 @pytest.mark.slow
-def test_a_training_run_that_was_stopped_goes_on_and_one_that_collapsed_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    skills = Trained(
-        "point_mass", (0,), {"num_iterations": 30, "evaluate_every": 30, "checkpoint_period_s": 0}
-    )
-    said: list[str] = []
-    folder = Path(skills.training(0))
-    stopped = stopped_at_first(said, folder / "checkpoint.pt")
-
-    with pytest.raises(subprocess.CalledProcessError):
-        skills.train(0, stopped)
+def test_a_training_run_that_was_stopped_goes_on(runs: Path) -> None:
+    skills = Trained("point_mass", (0,))
+    for resume in ([], ["--resume"]):
+        with pytest.raises(subprocess.CalledProcessError) as stop:
+            skills.train(0, stopped)
+        assert stop.value.cmd[8:] == resume
+    assert f"iteration 1 of {10**9}" not in stop.value.output
     assert not skills.bundle(0).exists()
-    first_s = skills.train_s(0)
-    skills.train(0, stopped)
-    assert skills.bundle(0).exists()
-    assert "--resume" in said[1] and "--resume" not in said[0]
-    assert skills.train_s(0) > first_s > 0.0
-    skills.train(0, stopped)
-    assert len(said) == 2
-    assert Trained("point_mass", (0,)).bundle(0).parents[1] != skills.bundle(0).parents[1]
 
-    shutil.rmtree(skills.bundle(0))
+
+def test_a_training_run_that_collapsed_counts_with_its_best_skills(runs: Path) -> None:
+    skills, exports = Trained("point_mass", (0,)), argparse.ArgumentParser()
+    export.add_parser(exports.add_subparsers())
     with pytest.raises(TrainingError) as collapse:
         detector = CollapseDetector()
         for reward in (1.0, *(0.0,) * 300):
@@ -223,10 +257,60 @@ def test_a_training_run_that_was_stopped_goes_on_and_one_that_collapsed_counts(
     def collapsing(arguments: Sequence[str]) -> None:
         if "train" in arguments:
             raise subprocess.CalledProcessError(2, "dads_ros", output=f"{collapse.value}\n")
-        stopped(arguments)
+        chosen = exports.parse_args(arguments[1:])
+        assert chosen.run == Path(skills.training(0))
+        chosen.out.mkdir()
 
     skills.train(0, collapsing)
     assert skills.bundle(0).exists()
+    skills.train(0, refused)
+
+
+def test_wall_time_of_training_adds_up(tmp_path: Path) -> None:
+    run = TrainingRun(tmp_path)
+    assert run.seconds is None
+    (tmp_path / "seconds.txt").write_text("1000.0\n", "utf-8")
+    run.call(lambda arguments: None, [])
+    assert run.seconds is not None and run.seconds >= 1000.0
+
+
+@pytest.mark.parametrize(("part", "name"), [("training", "evaluate_every"), ("robot", "radius_m")])
+def test_a_training_run_goes_on_only_with_the_defaults_that_it_was_begun_with(
+    runs: Path, part: str, name: str
+) -> None:
+    skills = Trained("point_mass", (0,))
+    skills.train(0, lambda arguments: None)
+    begun = Path(skills.training(0)) / "begun.json"
+    values = json.loads(begun.read_text("utf-8"))
+    del values["settings"]["training"]["device"], values["settings"]["robot"]["max_velocity"]
+    begun.write_text(json.dumps(values), "utf-8")
+    skills.train(0, lambda arguments: None)
+    values["settings"][part][name] = 7
+    begun.write_text(json.dumps(values), "utf-8")
+    with pytest.raises(ConfigError, match=r"begun with other defaults.*remove it"):
+        skills.train(0, refused)
+
+
+def test_the_folder_of_a_training_run_is_by_what_is_said(runs: Path) -> None:
+    plain, said = Trained("point_mass", (0,)), Trained("point_mass", (0,), {"sac": {"tau": 0.005}})
+    assert plain.settings() == said.settings()
+    assert plain.training(0) != said.training(0)
+    assert Path(plain.training(0)).parents[1] == runs
+
+
+def test_the_baseline_gets_the_control_steps_of_the_skills_and_their_refit() -> None:
+    steps = Trained("ant", (0,)).num_env_steps()
+    assert steps == GoalSacConfig(robot="ant", sparse=True, her=True).num_env_steps
+    without = Trained("ant", (0,), {"skill_dynamics": {"refit": False}})
+    assert steps - without.num_env_steps() == 256 * 320 * 5
+    assert Shipped("ant").num_env_steps() == steps
+
+
+def test_the_commit_of_a_bundle_names_that_of_its_refit() -> None:
+    agent = Dads(skills=Shipped("ant")).load(0)
+    manifest = agent.bundle.manifest
+    assert manifest.refit_commit is not None
+    assert agent.training_commit == f"{manifest.commit} (refitted at {manifest.refit_commit})"
 
 
 def test_normalised_distance_and_goals_by_distance() -> None:
@@ -261,6 +345,14 @@ def test_skills_of_the_point_mass_lead_where_they_are_said_to() -> None:
     assert figures["prediction_error_60"] < 0.2
 
 
+def test_skills_of_the_heading_frame_are_held_and_seen_from_the_heading() -> None:
+    agent = Dads(skills=Shipped("go2")).load(0)
+    skills = np.tile(np.float32([1.0, 0.0, 0.0]), (4, 1))
+    found = hold(agent, skills, 50, seed=0)
+    np.testing.assert_array_equal(found.skills, skills)
+    assert (found.displacement[:, 0] > 2.0 * np.abs(found.displacement[:, 1])).all()
+
+
 @pytest.mark.parametrize("kind", ["disc", "box", "discrete"])
 def test_longest_skills_keep_their_direction_and_end_where_the_prior_does(kind: str) -> None:
     space = SkillSpace(SkillPriorConfig(kind=kind, dim=3))
@@ -277,7 +369,7 @@ def test_planning_for_a_sparse_goal_sees_only_as_far_as_its_plans() -> None:
     sparse = dataclasses.replace(
         POINT_MASS, planner=PLANNER_PRESETS["paper_sparse"], sparse_radius_m=0.5
     )
-    figures = measured(Distances(num=16, distances_m=(2.0, 50.0), steps=200), sparse)
+    figures = measured(Distances(num=8, distances_m=(2.0, 50.0), steps=120), sparse)
     assert figures["goal_fraction_05m_2m"] > 0.7
     assert figures["normalised_distance_50m"] == pytest.approx(1.0, abs=0.02)
 
@@ -301,35 +393,56 @@ def test_a_robot_that_fell_near_its_goal_is_near_it_no_more() -> None:
     assert is_near(driven, 0.5).sum(axis=1).tolist() == [3, 1]
 
 
+RIVAL = GoalSacConfig(
+    robot="point_mass",
+    sparse=False,
+    her=True,
+    goal_range_m=3.0,
+    num_env_steps=6400,
+    num_envs=16,
+    episode_steps=50,
+    learning_starts=1600,
+    hidden=(32, 32),
+    batch_size=128,
+    updates_per_vector_step=4,
+    learning_rate=6e-3,
+    discount=0.95,
+    replay_capacity=20_000,
+)
+
+
+def here(arguments: Sequence[str]) -> None:
+    """The command of the baseline in this process."""
+    _, _, config, _, seed, _, out = arguments
+    assert goal_sac.train(GoalSacConfig.from_yaml(Path(config)), int(seed), Path(out)) == 0
+
+
 @pytest.mark.slow
-def test_goal_conditioned_sac_goes_on_after_a_stop_and_learns(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_goal_conditioned_sac_that_was_stopped_goes_on_and_does_so_alike(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    config = GoalSacConfig(
-        robot="point_mass",
-        sparse=False,
-        her=True,
-        goal_range_m=3.0,
-        num_env_steps=8000,
-        num_envs=16,
-        episode_steps=50,
-        learning_starts=1600,
-        hidden=(32, 32),
-        batch_size=128,
-        updates_per_vector_step=4,
-        learning_rate=3e-3,
-        discount=0.95,
-        replay_capacity=20_000,
-    )
-    rival, said = GoalSac(config, (0,)), []
-    stopped = stopped_at_first(said)
+    config = dataclasses.replace(RIVAL, num_env_steps=1600, learning_starts=1600)
+    rival = GoalSac(config, (0,))
     with pytest.raises(subprocess.CalledProcessError):
         rival.train(0, stopped)
-    rival.train(0, stopped)
-    assert " 8000 of 8000 steps left" in said[0]
-    assert " of 8000 steps left" in said[1] and " 8000 of" not in said[1]
-    rival.train(0, stopped)
-    assert len(said) == 2
+    folder, copy = Path(rival.training(0)), tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    rival.train(0, here)
+    said = capsys.readouterr().err
+    assert " of 1600 steps left" in said and " 1600 of 1600" not in said
+    rival.train(0, refused)
+    assert not (folder / "checkpoint").exists()
+    assert goal_sac.train(config, 0, copy) == 0
+    agents = (rival.load(0), GoalSacAgent("point_mass", copy, "unknown"))
+    tracks = [
+        agent.go(np.eye(2), 20, seed=0, progress=lambda step: None).tracks for agent in agents
+    ]
+    np.testing.assert_array_equal(*tracks)
+
+
+@pytest.mark.slow
+def test_goal_conditioned_sac_learns(runs: Path) -> None:
+    rival = GoalSac(RIVAL, (0,))
+    rival.train(0, here)
     figures = measured(Distances(num=16, distances_m=(2.0,), steps=100), rival)
-    assert figures["goal_fraction_05m_2m"] == 1.0
+    assert figures["goal_fraction_05m_2m"] >= 0.8

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from dads_ros.config import REQUIRED, Config, setting
 
+POLICY_FOLDER = "policy"
+"""Of a run, where it leaves its policy."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class GoalSacConfig(Config):
@@ -13,7 +16,11 @@ class GoalSacConfig(Config):
     sparse: bool = setting(REQUIRED, help="Reward -1 but near the goal; else minus the distance.")
     her: bool = setting(REQUIRED, help="Four in five goals of a batch are places reached later.")
     goal_range_m: float = setting(10.0, min=0.1, help="Goals lie in a square of twice this side.")
-    num_env_steps: int = setting(2_048_000, min=1, help="Control steps of all robots together.")
+    num_env_steps: int = setting(
+        2_457_600,
+        min=1,
+        help="Control steps of all robots together: those of the Ant's skills, with their refit.",
+    )
     num_envs: int = setting(32, min=1, help="Robots.")
     episode_steps: int = setting(200, min=1, help="Control steps to a goal.")
     updates_per_vector_step: int = setting(2, min=1, help="Updates after a step of all robots.")

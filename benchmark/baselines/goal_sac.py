@@ -2,37 +2,39 @@
 
     PYTHONPATH=benchmark python -m baselines.goal_sac --config FILE --seed 0 --out FOLDER
 
-A run that was stopped goes on from its last checkpoint, with other goals than it would have had.
+A run that was stopped goes on from its last checkpoint, with other goals than it would have had,
+and with the same ones whenever it goes on from there.
 The policy sees what those of skills see and where its goal lies from it, along the axes of the
 world. Shapes: R robots, T steps.
 """
 
 import argparse
-import json
+import shutil
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from stable_baselines3 import SAC, HerReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.vec_env import VecNormalize
 from stable_baselines3.sac.policies import MultiInputPolicy
 
-from baselines.config import GoalSacConfig
-from baselines.goal_env import GoalFromHere, GoalVecEnv, observation_of
+from baselines.config import POLICY_FOLDER, GoalSacConfig
+from baselines.goal_env import Array, GoalFromHere, GoalVecEnv, observation_of
 from dads_ros.envs.model import RobotModel
-from dads_ros.envs.vector_env import one_episode_env
+from dads_ros.envs.vector_env import VectorEnv, one_episode_env
 from dads_ros.errors import DadsError
 from dads_ros.evaluation.goals import GoalMetrics
-from dads_ros.files import atomic_folder, only_trainer, source_commit
+from dads_ros.files import atomic_folder, only_trainer
 from dads_ros.process import STOP
 from dads_ros.robot import RobotSpec
 
-POLICY_FOLDER, CHECKPOINT_FOLDER = "policy", "checkpoint"
-NORMALIZER_FILE, POLICY_FILE, ABOUT_FILE = "normalizer.pkl", "policy.pt", "about.json"
+CHECKPOINT_FOLDER = "checkpoint"
+NORMALIZER_FILE, POLICY_FILE = "normalizer.pkl", "policy.pt"
 AGENT_FILE, REPLAY_FILE = "agent.zip", "replay.pkl"  # of a checkpoint
 LINE_S, CHECKPOINT_S = 10.0, 300.0
 
@@ -40,13 +42,14 @@ LINE_S, CHECKPOINT_S = 10.0, 300.0
 def train(config: GoalSacConfig, seed: int, out: Path) -> int:
     """Train to the end or until a signal. Returns: the exit code."""
     checkpoint, model = out / CHECKPOINT_FOLDER, RobotModel(RobotSpec.load(config.robot))
-    is_resumed = checkpoint.exists()
-    # Not from the start again: the goals there were seen.
-    env_seed = [seed, time.time_ns()] if is_resumed else [seed]
+    is_resumed, steps = checkpoint.exists(), 0
+    if is_resumed:
+        steps = load_from_zip_file(checkpoint / AGENT_FILE)[0]["num_timesteps"]
     env = GoalVecEnv(
         model,
         config.num_envs,
-        seed=int(np.random.SeedSequence(env_seed).generate_state(1)[0]),
+        # Not from the start again: the goals there were seen.
+        seed=int(np.random.SeedSequence([seed, steps]).generate_state(1)[0]),
         is_sparse=config.sparse,
         range_m=config.goal_range_m,
         episode_steps=config.episode_steps,
@@ -85,8 +88,7 @@ def train(config: GoalSacConfig, seed: int, out: Path) -> int:
     with atomic_folder(out / POLICY_FOLDER) as temporary:
         agent.policy.save(temporary / POLICY_FILE)
         normalized.save(str(temporary / NORMALIZER_FILE))
-        about = json.dumps({"commit": source_commit(), "num_env_steps": agent.num_timesteps})
-        (temporary / ABOUT_FILE).write_text(about, encoding="utf-8")
+    shutil.rmtree(checkpoint, ignore_errors=True)
     return 0
 
 
@@ -120,15 +122,14 @@ def _save_checkpoint(agent: SAC, folder: Path) -> None:
 class GoalSacAgent:
     """Goes to goals with a policy that was trained; mean action."""
 
-    def __init__(self, robot: str, folder: Path) -> None:
+    def __init__(self, robot: str, folder: Path, training_commit: str) -> None:
         """Load it from the folder of its run."""
         policy = folder / POLICY_FOLDER
         self.model = RobotModel(RobotSpec.load(robot))
         env = GoalVecEnv(self.model, 1, seed=0, is_sparse=False)
         self._normalizer = VecNormalize.load(str(policy / NORMALIZER_FILE), env)
         self._policy = MultiInputPolicy.load(policy / POLICY_FILE)
-        about = json.loads((policy / ABOUT_FILE).read_text(encoding="utf-8"))
-        self.training_commit: str = about["commit"]
+        self.training_commit = training_commit
 
     def go(
         self, goals: ArrayLike, steps: int, *, seed: int, progress: Callable[[int], None]
@@ -137,35 +138,60 @@ class GoalSacAgent:
 
         Starts are those of ``evaluation.driving.Driver`` with the same seed.
         """
-        goals, spec = np.asarray(goals, float), self.model.spec
-        num = len(goals)
-        env = one_episode_env(self.model, num, steps, rng=np.random.default_rng(seed))
-        tracks, yaws = np.empty((num, steps + 1, 2)), np.empty((num, steps + 1))
-        tracks[:, 0], yaws[:, 0] = env.state.position[:, :2], env.state.yaw()
-        commands = np.empty((steps, num, spec.command_dim))
-        fell, ended = env.state.has_fallen(spec), np.zeros(num, bool)
-        for step in range(steps):
+        goals = np.asarray(goals, float)
+
+        def command(env: VectorEnv) -> Array:
             seen = {k: np.nan_to_num(v) for k, v in observation_of(env, goals).items()}
-            wanted, _ = self._policy.predict(
-                self._normalizer.normalize_obs(seen), deterministic=True
-            )
-            env.step(env.filtered(wanted))
-            commands[step] = env.last_command
-            ended |= env.terminated  # it stays where it was
-            place, yaw = env.state.position[:, :2], env.state.yaw()
-            tracks[:, step + 1] = np.where(ended[:, None], tracks[:, step], place)
-            yaws[:, step + 1] = np.where(ended, yaws[:, step], yaw)
-            fell |= ended | env.fallen
-            progress(step + 1)
-        return GoalMetrics(
-            goals=goals,
-            tracks=tracks,
-            yaws=yaws,
-            commands=commands,
-            fell=fell,
-            is_up=~(ended | env.state.has_fallen(spec)),
-            body={},
-        )
+            normalized = self._normalizer.normalize_obs(seen)
+            wanted, _ = self._policy.predict(normalized, deterministic=True)
+            return np.asarray(wanted)
+
+        return drive(self.model, command, goals, steps, seed=seed, progress=progress)
+
+
+def drive(
+    model: RobotModel,
+    command: Callable[[VectorEnv], Array],
+    goals: NDArray[np.float64],
+    steps: int,
+    *,
+    seed: int,
+    progress: Callable[[int], None],
+) -> GoalMetrics:
+    """As ``evaluation.driving.Driver``, without a planner.
+
+    Args:
+        model: the robot.
+        command: wanted in each control step. Shape (R, A).
+        goals: world frame, m. Shape (R, 2).
+        steps: T.
+        seed: of the starts.
+        progress: called with the number of steps made.
+    """
+    num, spec = len(goals), model.spec
+    env = one_episode_env(model, num, steps, rng=np.random.default_rng(seed))
+    tracks, yaws = np.empty((num, steps + 1, 2)), np.empty((num, steps + 1))
+    tracks[:, 0], yaws[:, 0] = env.state.position[:, :2], env.state.yaw()
+    commands = np.empty((steps, num, spec.command_dim))
+    fell, ended = env.state.has_fallen(spec), np.zeros(num, bool)
+    for step in range(steps):
+        env.step(env.filtered(command(env)))
+        commands[step] = env.last_command
+        ended |= env.terminated  # it stays where it was
+        place, yaw = env.state.position[:, :2], env.state.yaw()
+        tracks[:, step + 1] = np.where(ended[:, None], tracks[:, step], place)
+        yaws[:, step + 1] = np.where(ended, yaws[:, step], yaw)
+        fell |= ended | env.fallen
+        progress(step + 1)
+    return GoalMetrics(
+        goals=goals,
+        tracks=tracks,
+        yaws=yaws,
+        commands=commands,
+        fell=fell,
+        is_up=~(ended | env.state.has_fallen(spec)),
+        body={},
+    )
 
 
 def main() -> int:

@@ -16,30 +16,45 @@ from typing import Any, Protocol
 
 import numpy as np
 import yaml
-from baselines.config import GoalSacConfig
+from baselines.config import POLICY_FOLDER, GoalSacConfig
 from numpy.typing import ArrayLike
 
 from dads_ros.bundle.manifest import BUNDLE_FOLDER, BundleManifest
 from dads_ros.bundle.runtime import SkillBundle
-from dads_ros.config import CostsConfig, PlannerConfig, read_yaml
+from dads_ros.config import Config, CostsConfig, PlannerConfig, SkillPriorConfig, read_yaml
 from dads_ros.envs.model import RobotModel
+from dads_ros.errors import ConfigError
 from dads_ros.evaluation.driving import Array, Driver
 from dads_ros.evaluation.goals import GoalMetrics
-from dads_ros.files import atomic_write, find_file, make_output_folder
+from dads_ros.files import atomic_write, find_file, make_output_folder, source_commit
 from dads_ros.learning.config import TrainConfig
 from dads_ros.planning.costs import Candidates, Cost, distance_from
 from dads_ros.planning.tasks import Task
+from dads_ros.prediction import PredictionSpec
+from dads_ros.robot import RobotSpec
 
 Values = dict[str, Any]
 Command = Callable[[Sequence[str]], None]
 """Runs ``python -m`` with these arguments to its end. Raises: CalledProcessError, with the
 last line that it said as ``output``."""
-RUNS = Path("runs/tables")
-"""Training runs, by the hash of their settings: other settings never go on with an old run."""
+RUNS = Path(__file__).resolve().parents[2] / "runs" / "tables"
+"""Training runs, by the hash of what is said about them: what is said otherwise is another run."""
 STOPPED_BY_ITSELF = ("skills collapsed", "training diverged")
 """What a run says then, in its last line."""
-SECONDS_FILE = "seconds.txt"
-"""In a run folder: wall time."""
+BEGUN_FILE, SECONDS_FILE = "begun.json", "seconds.txt"
+"""In a run folder: commit and settings at its beginning; wall time."""
+PACKAGES = ("mujoco", "numpy", "onnxruntime")
+"""What figures of a bundle may depend on."""
+CONFIGS: dict[str, type[Config]] = {
+    "costs": CostsConfig,
+    "goal_sac": GoalSacConfig,
+    "planner": PlannerConfig,
+    "prediction": PredictionSpec,
+    "robot": RobotSpec,
+    "skill_prior": SkillPriorConfig,
+    "training": TrainConfig,
+}
+"""Parts of a contender's settings."""
 
 
 class Agent(Protocol):
@@ -74,8 +89,12 @@ class Learned(Protocol):
     def settings(self) -> Values:
         """What results depend on, as plain data."""
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """What results depend on besides the code."""
+
     def num_env_steps(self) -> int:
-        """Control steps of training, of all robots together."""
+        """Control steps of training and of a refit, of all robots together."""
 
     def training(self, seed: int) -> str:
         """Of what is trained, a name; what has the same is trained once."""
@@ -106,10 +125,15 @@ class Shipped:
     """A bundle of ``models/``: one training seed, nothing to train."""
 
     name: str
+    packages = PACKAGES
 
     @functools.cached_property
     def _manifest(self) -> BundleManifest:
         return BundleManifest.load(self.bundle(0))
+
+    @functools.cached_property
+    def _robot(self) -> Values:
+        return _described(self._manifest.robot)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -117,12 +141,19 @@ class Shipped:
         return (self._manifest.training_config["seed"],)
 
     def settings(self) -> Values:
-        """Its networks; bundle.yaml has the settings that it was trained with."""
-        return {"bundle": f"models/{self.name}", "files": self._manifest.files}
+        """Its networks, and what bundle.yaml says about their use."""
+        values = self._manifest.to_dict()
+        used = ("files", "skill_part", "skill_prior", "prediction")
+        return {
+            "bundle": f"models/{self.name}",
+            **{name: values[name] for name in used},
+            "robot": self._robot,
+        }
 
     def num_env_steps(self) -> int:
         """By its training settings."""
-        return _env_steps(self._manifest.training_config)
+        is_refitted = self._manifest.refit_commit is not None
+        return _env_steps(self._manifest.training_config, is_refitted)
 
     def bundle(self, seed: int) -> Path:
         """The folder in models/."""
@@ -148,15 +179,18 @@ class Trained:
     seeds: tuple[int, ...]
     changes: Values = field(default_factory=dict)
     """Settings that differ, by part."""
+    packages = (*PACKAGES, "torch")
 
     def settings(self) -> Values:
-        """All training settings, those that are as by default as well."""
-        known = TrainConfig.from_dict(self._values(), self.config).to_dict()
-        return {"training": {name: value for name, value in known.items() if name != "seed"}}
+        """All of training, those that are as by default as well, and the robot."""
+        training = TrainConfig.from_dict(self._values(), self.config).to_dict()
+        del training["seed"]
+        return {"training": training, "robot": _robot(training["robot"])}
 
     def num_env_steps(self) -> int:
         """By its training settings."""
-        return _env_steps(self.settings()["training"])
+        training = self.settings()["training"]
+        return _env_steps(training, training["skill_dynamics"]["refit"])
 
     def bundle(self, seed: int) -> Path:
         """In the run folder."""
@@ -172,10 +206,10 @@ class Trained:
         One that collapses or diverges counts with its best skills of before: rows would look
         better than they are without their worst seeds.
         """
+        run = self._run(seed)
+        config = run.begin(self.settings(), self._values())
         if self.bundle(seed).exists():
             return
-        run = self._run(seed)
-        config = run.write_config(self._values())
         resume = ["--resume"] if (run.folder / "checkpoint.pt").exists() else []
         chosen = ["--config", config, "--seed", str(seed), "--out", str(run.folder)]
         try:
@@ -199,7 +233,8 @@ class Trained:
         return dict(values)
 
     def _run(self, seed: int) -> "TrainingRun":
-        return TrainingRun.of(self.config, self.settings(), seed)
+        values = self._values()
+        return TrainingRun.of(self.config, values["robot"], values, seed)
 
 
 @dataclass(frozen=True)
@@ -209,24 +244,47 @@ class TrainingRun:
     folder: Path
 
     @classmethod
-    def of(cls, name: str, settings: Values, seed: int) -> "TrainingRun":
-        """The same for the same settings."""
-        text = json.dumps(settings, sort_keys=True)
+    def of(cls, name: str, robot: str, said: Values, seed: int) -> "TrainingRun":
+        """The same for the same robot and the same that is said, whatever defaults there are."""
+        robot_file = read_yaml(find_file(robot, folder="config/robots", suffix=".yaml"))
+        text = json.dumps([said, robot_file], sort_keys=True)
         number = hashlib.sha256(text.encode()).hexdigest()[:8]
         return cls(RUNS / f"{name}-{number}" / f"seed{seed}")
 
     @property
+    def commit(self) -> str:
+        """Of the code that began it."""
+        return str(self._begun()["commit"])
+
+    @property
     def seconds(self) -> float | None:
-        """Wall time of all sessions, but of one that was killed with what counted it."""
+        """Wall time, without what was killed together with this process."""
         path = self.folder / SECONDS_FILE
         return float(path.read_text(encoding="utf-8")) if path.exists() else None
 
-    def write_config(self, values: Values) -> str:
-        """Make the folder, and the settings beside it. Returns: their path. Raises: DadsError."""
-        path = make_output_folder(self.folder).parent / "settings.yaml"
-        with atomic_write(path) as temporary:
-            temporary.write_text(yaml.safe_dump(values), encoding="utf-8")
-        return str(path)
+    def begin(self, settings: Values, said: Values) -> str:
+        """Make the folder, or check that it is of these settings, with the defaults of today.
+
+        Returns: the path of a YAML file of what is said. Raises: DadsError.
+        """
+        path = make_output_folder(self.folder) / BEGUN_FILE
+        if not path.exists():
+            with atomic_write(path) as temporary:
+                text = json.dumps({"commit": source_commit(), "settings": settings})
+                temporary.write_text(text, encoding="utf-8")
+        elif not are_same(self._begun()["settings"], settings):
+            raise ConfigError(
+                f"'{self.folder}' was begun with other defaults or another model of the robot "
+                "than today's; remove it to train anew"
+            )
+        config = self.folder.parent / "settings.yaml"
+        with atomic_write(config) as temporary:
+            temporary.write_text(yaml.safe_dump(said), encoding="utf-8")
+        return str(config)
+
+    def _begun(self) -> Values:
+        values: Values = json.loads((self.folder / BEGUN_FILE).read_text(encoding="utf-8"))
+        return values
 
     def call(self, command: Command, arguments: Sequence[str]) -> None:
         """Run a command, and count its time. Raises: CalledProcessError."""
@@ -239,16 +297,40 @@ class TrainingRun:
                 temporary.write_text(f"{seconds:.1f}\n", encoding="utf-8")
 
 
-def _env_steps(training: Values) -> int:
-    config = TrainConfig.from_dict({"robot": training["robot"], "collect": _known(training)})
-    collect = config.collect
-    return int(training["num_iterations"] * collect.num_envs * collect.steps_per_iteration)
+@functools.cache
+def _robot(name: str) -> Values:
+    return _described(RobotSpec.load(name))
 
 
-def _known(training: Values) -> Values:
-    """The two settings of collecting that count, whatever else the commit of a bundle had."""
-    names = ("num_envs", "steps_per_iteration")
-    return {name: value for name, value in training["collect"].items() if name in names}
+def _described(spec: RobotSpec) -> Values:
+    """A robot file, with the SHA-256 of the compiled model instead of its path."""
+    return spec.to_dict() | {"mjcf": RobotModel(spec).sha256()}
+
+
+def are_same(settings: Values, today: Values) -> bool:
+    """Whether a contender's settings are today's.
+
+    Those that are newer stand at their defaults, as it was without them.
+    """
+    try:
+        return _completed(settings) == _completed(today)
+    except ConfigError:  # one that is no more
+        return False
+
+
+def _completed(settings: Values) -> Values:
+    known = {name: CONFIGS[name].from_dict(settings[name]) for name in CONFIGS.keys() & settings}
+    return settings | {name: config.to_dict() for name, config in known.items()}
+
+
+def _env_steps(training: Values, is_refitted: bool) -> int:
+    collect = training["collect"]
+    steps = training["num_iterations"] * collect["num_envs"] * collect["steps_per_iteration"]
+    if is_refitted:
+        from dads_ros.learning import refit  # takes seconds: torch
+
+        steps += refit.NUM_ROBOTS * refit.NUM_PERIODS * refit.HELD_STEPS
+    return int(steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,6 +347,11 @@ class Dads:
     def seeds(self) -> tuple[int, ...]:
         """Training seeds."""
         return self.skills.seeds
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Those of the skills."""
+        return self.skills.packages
 
     def settings(self) -> Values:
         """What results depend on, as plain data."""
@@ -308,8 +395,10 @@ class DadsAgent:
 
     @property
     def training_commit(self) -> str:
-        """By its manifest."""
-        return self.bundle.manifest.commit
+        """By its manifest, with that of a later refit."""
+        manifest = self.bundle.manifest
+        later = {manifest.refit_commit} - {manifest.commit, None}
+        return manifest.commit + "".join(f" (refitted at {commit})" for commit in later)
 
     def go(
         self, goals: ArrayLike, steps: int, *, seed: int, progress: Callable[[int], None]
@@ -354,10 +443,11 @@ class GoalSac:
 
     config: GoalSacConfig
     seeds: tuple[int, ...]
+    packages = ("mujoco", "numpy", "torch", "stable-baselines3")
 
     def settings(self) -> Values:
-        """All of them."""
-        return {"goal_sac": self.config.to_dict()}
+        """All of training, and the robot."""
+        return {"goal_sac": self.config.to_dict(), "robot": _robot(self.config.robot)}
 
     def num_env_steps(self) -> int:
         """As set."""
@@ -370,9 +460,9 @@ class GoalSac:
     def train(self, seed: int, command: Command) -> None:
         """Train until the policy is there; an interrupted run goes on from its checkpoint."""
         run = self._run(seed)
-        if (run.folder / "policy").exists():
+        config = run.begin(self.settings(), self._said())
+        if (run.folder / POLICY_FOLDER).exists():
             return
-        config = run.write_config(self.config.to_dict())
         chosen = ["--config", config, "--seed", str(seed), "--out", str(run.folder)]
         run.call(command, ["baselines.goal_sac", *chosen])
 
@@ -384,7 +474,15 @@ class GoalSac:
         """Of a seed that was trained; the library is needed only here and in training."""
         from baselines.goal_sac import GoalSacAgent
 
-        return GoalSacAgent(self.config.robot, self._run(seed).folder)
+        run = self._run(seed)
+        return GoalSacAgent(self.config.robot, run.folder, run.commit)
+
+    def _said(self) -> Values:
+        """Settings that are not at their default."""
+        defaults = {each.name: each.default for each in dataclasses.fields(self.config)}
+        values = self.config.to_dict()
+        return {k: v for k, v in values.items() if getattr(self.config, k) != defaults[k]}
 
     def _run(self, seed: int) -> TrainingRun:
-        return TrainingRun.of(f"goal_sac-{self.config.robot}", self.settings(), seed)
+        robot = self.config.robot
+        return TrainingRun.of(f"goal_sac-{robot}", robot, self._said(), seed)

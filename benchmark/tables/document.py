@@ -1,5 +1,6 @@
 """docs/comparisons.md, written from the files of results alone."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ HEAD = (
     "says nothing about other seeds. In a table all get the same goals and starts, at a random "
     "yaw; a robot that falls stays where it fell. A training run of ours whose skills collapse "
     "counts with the best that it had before. 'Training' is the control steps of all robots "
-    "together, in millions.\n\n"
+    "together, in millions, with those of a refit; evaluations while training do not count.\n\n"
     "`make tables` runs what is missing, which takes days; stopped, it goes on where it was. "
     '`make tables TABLES="goals circle" ROWS=continuous SEEDS="0 1" JOBS=2` runs a part of it, '
     "with training in `runs/tables`.\n"
@@ -54,7 +55,8 @@ def _section(table: Table, folder: Path) -> str:
     if stale:
         lines += [
             "",
-            f"Left out, for they were made with other settings than today's: {', '.join(stale)}.",
+            "Left out, for they were made with other settings than today's or lack a figure: "
+            f"{', '.join(stale)}.",
         ]
     return "\n".join(lines) + "\n"
 
@@ -97,7 +99,8 @@ def _about(row: Row, results: Sequence[Result]) -> str:
     training = [result.train_s for result in results if result.train_s is not None]
     took = ""
     if training:
-        took = f", {sum(training) / len(training) / 60.0:.0f} minutes a seed on a shared machine"
+        minutes = round(sum(training) / len(training) / 60.0)
+        took = f", {minutes} minute{'' if minutes == 1 else 's'} a seed"
     seeds = ", ".join(str(result.seed) for result in results)
     return (
         f"- {row.name}: {row.note} Training seed {seeds}; trained at {trained}{took}, measured "
@@ -106,6 +109,5 @@ def _about(row: Row, results: Sequence[Result]) -> str:
 
 
 def _commits(commits: Iterable[str]) -> str:
-    """Each once, short, with what git describe says of local changes."""
-    parts = sorted({commit.partition("-") for commit in commits})
-    return ", ".join(f"{name[:7]}{dash}{dirty}" for name, dash, dirty in parts)
+    """Each once, short."""
+    return re.sub(r"\b([0-9a-f]{7})[0-9a-f]{33}\b", r"\1", ", ".join(sorted(set(commits))))

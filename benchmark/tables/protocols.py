@@ -31,6 +31,8 @@ class Protocol:
 
     seed: int = 2020
     """Of goals, starts and planners; nothing was ever chosen by it."""
+    version: int = 1
+    """Of its formula; to be raised with it."""
 
     def settings(self) -> dict[str, Any]:
         """Its name and fields as plain data."""
@@ -167,7 +169,7 @@ class HeldSkills(Protocol):
     starts: int = 16
     """Of each skill."""
     moments: tuple[int, ...] = (50, 100, 200)
-    """Control steps."""
+    """Control steps; whole skills of the planner."""
 
     def measure(self, agent: Agent, progress: Progress) -> Figures:
         """Displacement, spread and prediction error after each of the moments; falls.
@@ -177,20 +179,22 @@ class HeldSkills(Protocol):
         """
         assert isinstance(agent, DadsAgent)  # who has skills
         skills = np.repeat(agent.bundle.skill_space.grid(self.num), self.starts, axis=0)
+        found = hold(agent, skills, max(self.moments), self.seed)
         figures: Figures = {}
         for steps in self.moments:
-            found = hold(agent, skills, steps, self.seed)
-            places = found.displacement.reshape(self.num, self.starts, 2)
+            displacement = found.tracks[:, steps] - found.tracks[:, 0]
+            places = displacement.reshape(self.num, self.starts, 2)
             distance = np.linalg.norm(places - places.mean(axis=1, keepdims=True), axis=2)
             spread = np.sqrt(np.square(distance).mean(axis=1)).mean()
-            moved = found.distance.mean()
+            moved = np.linalg.norm(displacement, axis=1).mean()
+            error = found.error[:, found.prediction_steps.tolist().index(steps)]
             figures |= {
                 f"displacement_{steps}_m": float(moved),
                 f"spread_{steps}": float(spread / moved),
-                f"prediction_error_{steps}": float(found.error[:, -1].mean() / moved),
-                f"fall_fraction_{steps}": float(found.fallen.mean()),
+                f"prediction_error_{steps}": float(error.mean() / moved),
+                f"fall_fraction_{steps}": float((found.fall_step <= steps).mean()),
             }
-            progress(steps)
+        progress(max(self.moments))
         return figures
 
 
@@ -199,26 +203,15 @@ def hold(agent: DadsAgent, skills: NDArray[np.float32], steps: int, seed: int) -
     bundle = agent.bundle
     return evaluate_skills(
         agent.model,
-        _Given(bundle.skill_space.config, skills=skills),
+        bundle.skill_space,
         bundle.command,
         bundle.rollout,
         agent.contender.planner.skill_duration_steps,
         seed=seed,
-        num_skills=len(skills),
+        frame=bundle.manifest.prediction.frame,
+        skills=skills,
         steps=steps,
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Given(SkillSpace):
-    """A prior whose grid is given."""
-
-    skills: NDArray[np.float32]
-
-    def grid(self, num: int) -> NDArray[np.float32]:
-        """These. Shape (num, D)."""
-        assert len(self.skills) == num
-        return self.skills
 
 
 def longest(space: SkillSpace, skills: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -14,18 +14,15 @@ from typing import Any
 
 from scipy.stats import t as student_t
 
-from dads_ros.config import CostsConfig, PlannerConfig
 from dads_ros.errors import ConfigError
 from dads_ros.files import atomic_write
-from dads_ros.learning.config import TrainConfig
+from tables.contenders import are_same
 from tables.protocols import Figures
 from tables.rows import Row, Table
 
 Values = dict[str, Any]
 FOLDER = Path(__file__).resolve().parent.parent / "results"
 DECIMALS = 6
-PACKAGES = ("mujoco", "numpy", "onnxruntime")
-"""What figures of a bundle may depend on."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +36,12 @@ class Result:
     commit: str
     """Of the code that measured."""
     training_commit: str
-    """Of the code that trained."""
+    """Of the code that trained, and refitted."""
     settings: Values
     """Everything that the figures depend on, besides the code."""
     figures: Figures
     measure_s: float
-    """Wall time, s, on a machine that may have had other work."""
+    """Wall time, s."""
     train_s: float | None
     """The same of training; None where it was not trained here."""
     versions: dict[str, str]
@@ -60,7 +57,10 @@ class Result:
     def load(cls, path: Path) -> "Result":
         """Read it. Raises: ConfigError for a file that is none."""
         try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
+            result = cls(**json.loads(path.read_text(encoding="utf-8")))
+            if not {"protocol", "contender"} <= set(result.settings):
+                raise ValueError("its settings lack protocol or contender")
+            return result
         except (OSError, TypeError, ValueError) as error:
             raise ConfigError(
                 f"'{path}' is no result ({error}); delete it, and run again"
@@ -91,9 +91,14 @@ class Run:
         return _settings(self.table, self.row)
 
     def result(self) -> Result | None:
-        """The result, if there is one that was made with today's settings."""
-        found = self.any_result()
-        if found is None or _with_defaults(found.settings) != self.settings():
+        """The result, if there is one with today's figures, made with today's settings."""
+        found, today = self.any_result(), self.settings()
+        if (
+            found is None
+            or found.settings["protocol"] != today["protocol"]
+            or not are_same(found.settings["contender"], today["contender"])
+            or not self.table.figures <= found.figures.keys()
+        ):
             return None
         return found
 
@@ -114,27 +119,6 @@ def _settings(table: Table, row: Row) -> Values:
     return values
 
 
-def _with_defaults(settings: Values) -> Values:
-    """Settings that are newer than a result stand at their defaults, as it was without them."""
-    contender = settings["contender"]
-    defaults = {"planner": PlannerConfig().to_dict(), "costs": CostsConfig().to_dict()}
-    if "training" in contender:
-        defaults["training"] = TrainConfig(robot=contender["training"]["robot"]).to_dict()
-        del defaults["training"]["seed"]
-    known = {name: part for name, part in defaults.items() if name in contender}
-    merged: Values = json.loads(json.dumps(_merged(known, contender)))
-    return settings | {"contender": merged}
-
-
-def _merged(defaults: Values, values: Values) -> Values:
-    """Values, and defaults for what they lack, part by part."""
-    merged = defaults | values
-    for name, part in values.items():
-        if isinstance(part, dict) and isinstance(defaults.get(name), dict):
-            merged[name] = _merged(defaults[name], part)
-    return merged
-
-
 def all_runs(tables: Sequence[Table], folder: Path = FOLDER) -> Iterator[Run]:
     """Each seed of each row, the first seeds of all first."""
     rows = [(table, row) for table in tables for row in table.rows]
@@ -144,9 +128,9 @@ def all_runs(tables: Sequence[Table], folder: Path = FOLDER) -> Iterator[Run]:
                 yield Run(table, row, seed, folder)
 
 
-def versions() -> dict[str, str]:
-    """Of Python and the packages that figures may depend on."""
-    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Of Python and of these."""
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
 def mean_and_half_width(values: Sequence[float]) -> tuple[float, float | None]:

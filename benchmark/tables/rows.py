@@ -52,6 +52,11 @@ class Table:
     rows: tuple[Row, ...]
     published: tuple["Published", ...] = field(default=())
 
+    @property
+    def figures(self) -> set[str]:
+        """What it shows."""
+        return {column.figure for columns in self.columns.values() for column in columns}
+
 
 @dataclass(frozen=True)
 class Published:
@@ -124,9 +129,11 @@ def _goal_sac() -> tuple[Row, ...]:
             reward = "-1, and 0 within 0.5 m of the goal" if is_sparse else "minus the distance, m"
             kind = f"{'sparse' if is_sparse else 'dense'}{', HER' if her else ''}"
             note = (
-                f"Of stable-baselines3 (`benchmark/baselines/goal_sac.py`), trained on goals in "
-                f"[-10, 10]², 200 steps each; reward {reward}"
-                f"{'; four in five goals are places reached later' if her else ''}."
+                "Of stable-baselines3 (`benchmark/baselines/goal_sac.py`), settings not tuned; "
+                f"reward {reward}"
+                f"{'; four in five goals are places reached later' if her else ''}. Trained on "
+                "goals in [-10, 10]² for 200 steps, as the paper's; a fall in training neither "
+                "ends an episode nor costs. The last policy counts, of DADS the best evaluated."
             )
             config = GoalSacConfig(robot="ant", sparse=is_sparse, her=her)
             rows.append(Row(f"Goal-conditioned SAC, {kind}", GoalSac(config, FIVE_SEEDS), note))

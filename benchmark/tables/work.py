@@ -1,11 +1,11 @@
-"""Do what is missing: train and measure, each run in processes of its own."""
+"""Do what is missing: train and measure, in processes of their own."""
 
 import multiprocessing
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from subprocess import CalledProcessError
 
@@ -22,35 +22,41 @@ def run_all(runs: Sequence[Run], jobs: int) -> int:
     """Make what is missing. Returns: 1 when a run failed, 130 when it was interrupted."""
     missing = [run for run in runs if run.result() is None]
     _say(f"{len(runs) - len(missing)} of {len(runs)} runs are done")
-    commit, code = source_commit(), 0
-    locks = {run.row.contender.training(run.seed): threading.Lock() for run in missing}
-    pool = ThreadPoolExecutor(jobs)
-    futures = {run: pool.submit(make, run, commit, locks) for run in missing}
+    trainings: dict[str, list[Run]] = {}
+    for run in missing:
+        trainings.setdefault(run.row.contender.training(run.seed), []).append(run)
+    pool, stop = ThreadPoolExecutor(jobs), threading.Event()
     try:
-        for number, (run, future) in enumerate(futures.items(), 1):
-            try:
-                future.result()
-                what = "done"
-            except (DadsError, CalledProcessError) as error:
-                what, code = f"failed ({error})", 1
-            _say(f"[{number} of {len(missing)}] {what}: {run}")
-    except KeyboardInterrupt:
+        futures = [pool.submit(make, same, stop) for same in trainings.values()]
+        return int(not all([future.result() for future in futures]))
+    except KeyboardInterrupt:  # which has reached what runs as well
         _say("stopping; the same command goes on from here")
-        code = INTERRUPTED
-    pool.shutdown(cancel_futures=True)  # a Ctrl-C has reached what runs as well
-    return code
+        return INTERRUPTED
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
 
 
-def make(run: Run, commit: str, locks: Mapping[str, threading.Lock]) -> None:
-    """Train and measure, each in a process of its own. Raises: CalledProcessError, DadsError."""
-    contender = run.row.contender
-    with locks[contender.training(run.seed)]:  # several rows may want the same
-        contender.train(run.seed, lambda arguments: _call(str(run), arguments))
-    process = multiprocessing.get_context("spawn").Process(target=measure, args=(run, commit))
-    process.start()
-    process.join()
-    if process.exitcode:
-        raise CalledProcessError(process.exitcode, "measuring")
+def make(runs: Sequence[Run], stop: threading.Event) -> bool:
+    """Train, and measure all rows of this training, each in a process of its own.
+
+    Returns: whether all is done. Between two of them it looks at ``stop``.
+    """
+    first, is_done = runs[0], True
+    try:
+        first.row.contender.train(first.seed, lambda arguments: _call(str(first), arguments))
+    except (DadsError, CalledProcessError) as error:
+        _say(f"failed ({error}): {'; '.join(map(str, runs))}")
+        return False
+    for run in runs:
+        if stop.is_set():
+            return False
+        process = multiprocessing.get_context("spawn").Process(target=measure, args=(run,))
+        process.start()
+        process.join()
+        is_done &= process.exitcode == 0
+        _say(f"{'failed' if process.exitcode else 'done'}: {run}")
+    return is_done
 
 
 def _call(name: str, arguments: Sequence[str]) -> None:
@@ -70,9 +76,9 @@ def _call(name: str, arguments: Sequence[str]) -> None:
         raise CalledProcessError(process.returncode, arguments[0], output=line)
 
 
-def measure(run: Run, commit: str) -> None:
+def measure(run: Run) -> None:
     """Measure a run that was trained, and keep its result. Exits where it cannot."""
-    begin = time.perf_counter()
+    begin, commit = time.perf_counter(), source_commit()
 
     def progress(step: int) -> None:
         if step % PROGRESS_STEPS == 0:
@@ -91,7 +97,7 @@ def measure(run: Run, commit: str) -> None:
             figures={name: round(value, DECIMALS) for name, value in figures.items()},
             measure_s=round(time.perf_counter() - begin, 1),
             train_s=run.row.contender.train_s(run.seed),
-            versions=versions(),
+            versions=versions(run.row.contender.packages),
         ).save(run.path)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

@@ -174,6 +174,7 @@ def evaluate_skills(
     frame: Frame = "world",
     delay_ms: float | tuple[float, float] = 0.0,
     num_skills: int = 256,
+    skills: Float32 | None = None,
     steps: int = 200,
     num_threads: int | None = None,
 ) -> SkillMetrics:
@@ -189,16 +190,17 @@ def evaluate_skills(
         frame: that of the predictions.
         delay_ms: from state to command.
         num_skills: N.
+        skills: instead of the grid's. Shape (N, D).
         steps: T.
         num_threads: of the physics; all available cores by default.
     """
-    rng = np.random.default_rng(seed)
+    has_turn = frame == "heading" and _has_turns(skill_space)
+    if skills is None:
+        grid = _grid_with_turns if has_turn else SkillSpace.grid
+        skills = grid(skill_space, num_skills)
+    num_skills, rng = len(skills), np.random.default_rng(seed)
     env = one_episode_env(
         model, num_skills, steps, rng=rng, delay_ms=delay_ms, num_threads=num_threads
-    )
-    has_turn = frame == "heading" and _has_turns(skill_space)
-    skills = (
-        _grid_with_turns(skill_space, num_skills) if has_turn else skill_space.grid(num_skills)
     )
     num_predictions = max(1, round(steps / prediction_steps))
     held = np.repeat(skills[:, None], num_predictions, axis=1)
