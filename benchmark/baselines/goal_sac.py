@@ -28,6 +28,7 @@ from baselines.goal_env import Array, GoalFromHere, GoalVecEnv, observation_of
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import VectorEnv, one_episode_env
 from dads_ros.errors import DadsError
+from dads_ros.evaluation.driving import follow
 from dads_ros.evaluation.goals import GoalMetrics
 from dads_ros.files import atomic_folder, only_trainer
 from dads_ros.process import STOP
@@ -168,30 +169,9 @@ def drive(
         seed: of the starts.
         progress: called with the number of steps made.
     """
-    num, spec = len(goals), model.spec
-    env = one_episode_env(model, num, steps, rng=np.random.default_rng(seed))
-    tracks, yaws = np.empty((num, steps + 1, 2)), np.empty((num, steps + 1))
-    tracks[:, 0], yaws[:, 0] = env.state.position[:, :2], env.state.yaw()
-    commands = np.empty((steps, num, spec.command_dim))
-    fell, ended = env.state.has_fallen(spec), np.zeros(num, bool)
-    for step in range(steps):
-        env.step(env.filtered(command(env)))
-        commands[step] = env.last_command
-        ended |= env.terminated  # it stays where it was
-        place, yaw = env.state.position[:, :2], env.state.yaw()
-        tracks[:, step + 1] = np.where(ended[:, None], tracks[:, step], place)
-        yaws[:, step + 1] = np.where(ended, yaws[:, step], yaw)
-        fell |= ended | env.fallen
-        progress(step + 1)
-    return GoalMetrics(
-        goals=goals,
-        tracks=tracks,
-        yaws=yaws,
-        commands=commands,
-        fell=fell,
-        is_up=~(ended | env.state.has_fallen(spec)),
-        body={},
-    )
+    env = one_episode_env(model, len(goals), steps, rng=np.random.default_rng(seed))
+    driven = follow(env, steps, lambda _: env.filtered(command(env)), progress=progress)
+    return GoalMetrics(goals=goals, **vars(driven))
 
 
 def main() -> int:

@@ -108,15 +108,10 @@ class Run:
 
 
 @functools.cache
-def _text_of_settings(table: Table, row: Row) -> str:
-    return json.dumps(
-        {"protocol": table.protocol.settings(), "contender": row.contender.settings()}
-    )
-
-
 def _settings(table: Table, row: Row) -> Values:
-    values: Values = json.loads(_text_of_settings(table, row))
-    return values
+    values = {"protocol": table.protocol.settings(), "contender": row.contender.settings()}
+    read: Values = json.loads(json.dumps(values))
+    return read
 
 
 def all_runs(tables: Sequence[Table], folder: Path = FOLDER) -> Iterator[Run]:

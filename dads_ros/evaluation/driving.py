@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dads_ros.config import ControlConfig, CostsConfig, DomainRandomization, PlannerConfig
 from dads_ros.envs.model import RobotModel
-from dads_ros.envs.vector_env import one_episode_env
+from dads_ros.envs.vector_env import VectorEnv, one_episode_env
 from dads_ros.errors import PlanningError
 from dads_ros.evaluation.statistics import Values
 from dads_ros.observation import RobotState
@@ -125,14 +125,8 @@ class Driver:
         )
         controller.activate()
         controller.turn_to(Errand(task, received=0.0))
-        tracks, yaws = np.empty((num, steps + 1, 2)), np.empty((num, steps + 1))
-        tracks[:, 0], yaws[:, 0] = env.state.position[:, :2], env.state.yaw()
-        commands = np.empty((steps, num, spec.command_dim))
-        fell, ended = env.state.has_fallen(spec), np.zeros(num, bool)
-        low, high = spec.command_limits
-        exceeded, rate = np.zeros((num, len(env.limit_names))), np.zeros(num)
-        steps_up = np.zeros(num)
-        for step in range(steps):
+
+        def command(step: int) -> Array:
             if step == stand_after:
                 controller.turn_to(None)
             elif controller.plan_due and controller.errand is not None:
@@ -141,31 +135,12 @@ class Driver:
             if controller.plan_error:
                 raise PlanningError(controller.plan_error)
             assert answer is not None  # no stamp comes twice here
-            before = env.last_command.copy()
-            push = self._push(step, num) + pushes.get(step, 0.0)
-            env.step(answer.result.command, push if push.any() else None)
-            commands[step] = env.last_command
-            is_up = ~(ended | env.fallen | env.diverged)
-            steps_up += is_up
-            exceeded += is_up[:, None] * (env.exceeded > 0.0)
-            rate += is_up * (np.abs(commands[step] - before) / (high - low)).mean(axis=1)
-            # A robot whose episode ended stays where it was; the next step would reset it.
-            ended |= env.terminated
-            position, yaw = env.state.position[:, :2], env.state.yaw()
-            tracks[:, step + 1] = np.where(ended[:, None], tracks[:, step], position)
-            yaws[:, step + 1] = np.where(ended, yaws[:, step], yaw)
-            fell |= ended | env.fallen
-            self.progress(step + 1)
-        is_up = ~(ended | env.state.has_fallen(spec))
-        body: dict[str, Array] = {}
-        if env.limit_names:
-            per_step = np.maximum(steps_up, 1.0)
-            body["command_rate"] = rate / per_step
-            for name, column in zip(env.limit_names, exceeded.T, strict=True):
-                body[f"exceeded_{name}_fraction"] = column / per_step
-        return Drive(
-            tracks=tracks, yaws=yaws, commands=commands, fell=fell, is_up=is_up, body=body
-        )
+            return answer.result.command
+
+        def push(step: int) -> Array:
+            return self._push(step, num) + pushes.get(step, 0.0)
+
+        return follow(env, steps, command, push, self.progress)
 
     def _push(self, step: int, num: int) -> Array:
         """Of this step, for ``VectorEnv.step``: all at once, each in a direction of its own."""
@@ -174,3 +149,53 @@ class Driver:
             return np.zeros((num, 2))
         angle = np.random.default_rng((self.seed, step)).uniform(-np.pi, np.pi, num)
         return self.push_mps * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
+def follow(
+    env: VectorEnv,
+    steps: int,
+    command: Callable[[int], Array],
+    push: Callable[[int], Array] | None = None,
+    progress: Callable[[int], None] = lambda step: None,
+) -> Drive:
+    """What robots do that are sent commands, whoever makes them.
+
+    Args:
+        env: R robots at their start, with one episode each.
+        steps: T.
+        command: what is sent, from the number of steps made. Shape (R, A).
+        push: likewise how much faster the robots are made, world frame, m/s. Shape (R, 2).
+        progress: called with the number of steps made.
+    """
+    num, spec = env.num_envs, env.spec
+    tracks, yaws = np.empty((num, steps + 1, 2)), np.empty((num, steps + 1))
+    tracks[:, 0], yaws[:, 0] = env.state.position[:, :2], env.state.yaw()
+    commands = np.empty((steps, num, spec.command_dim))
+    fell, ended = env.state.has_fallen(spec), np.zeros(num, bool)
+    low, high = spec.command_limits
+    exceeded, rate = np.zeros((num, len(env.limit_names))), np.zeros(num)
+    steps_up = np.zeros(num)
+    for step in range(steps):
+        wanted, before = command(step), env.last_command.copy()
+        pushed = None if push is None else push(step)
+        env.step(wanted, pushed if pushed is not None and pushed.any() else None)
+        commands[step] = env.last_command
+        is_up = ~(ended | env.fallen | env.diverged)
+        steps_up += is_up
+        exceeded += is_up[:, None] * (env.exceeded > 0.0)
+        rate += is_up * (np.abs(commands[step] - before) / (high - low)).mean(axis=1)
+        # A robot whose episode ended stays where it was; the next step would reset it.
+        ended |= env.terminated
+        position, yaw = env.state.position[:, :2], env.state.yaw()
+        tracks[:, step + 1] = np.where(ended[:, None], tracks[:, step], position)
+        yaws[:, step + 1] = np.where(ended, yaws[:, step], yaw)
+        fell |= ended | env.fallen
+        progress(step + 1)
+    is_up = ~(ended | env.state.has_fallen(spec))
+    body: dict[str, Array] = {}
+    if env.limit_names:
+        per_step = np.maximum(steps_up, 1.0)
+        body["command_rate"] = rate / per_step
+        for name, column in zip(env.limit_names, exceeded.T, strict=True):
+            body[f"exceeded_{name}_fraction"] = column / per_step
+    return Drive(tracks=tracks, yaws=yaws, commands=commands, fell=fell, is_up=is_up, body=body)
