@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from dads_ros.evaluation.driving import Array
 from dads_ros.evaluation.goals import GoalMetrics, sample_goals
 from dads_ros.evaluation.skills import SkillMetrics, count_xy_bins, evaluate_skills
+from dads_ros.observation import turned
 from dads_ros.skills import SkillSpace
 from tables.contenders import Agent, DadsAgent
 
@@ -225,7 +226,7 @@ def longest(space: SkillSpace, skills: NDArray[np.float32]) -> NDArray[np.float3
 def on_circle(distance_m: Array, seed: int) -> Array:
     """Goals in random directions at these distances (R,), world frame, m. Shape (R, 2)."""
     angle = np.random.default_rng(seed).uniform(-np.pi, np.pi, len(distance_m))
-    return distance_m[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return distance_m[:, None] * turned(np.array([1.0, 0.0]), angle)
 
 
 def steps_up(driven: GoalMetrics) -> NDArray[np.int64]:

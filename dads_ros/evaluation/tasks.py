@@ -144,7 +144,7 @@ def _each_way(driver: Driver, num: int, steps: int) -> Values:
     dt, start_yaw = driver.model.spec.control_dt, np.zeros(num)
     way = np.arange(num) % _NUM_DIRECTIONS
     angles = 2.0 * np.pi / _NUM_DIRECTIONS * way
-    directions = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    directions = turned(np.array([1.0, 0.0]), angles)
     velocities = directions / length(directions / full_twist(driver)[:2])[:, None]
 
     def change(task: Task, step: int, state: RobotState) -> None:

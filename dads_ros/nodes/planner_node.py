@@ -174,18 +174,20 @@ class SkillPlannerNode(SteadyLifecycleNode):
     def _is_active(self) -> bool:
         return self._command_publisher is not None
 
-    def _relieved(self) -> SkillController | None:
-        """The controller, which goes on from what the guard sent meanwhile."""
+    def _relieve(self) -> bool:
+        """Let the controller go on from what the guard sent meanwhile, if it sent anything."""
         controller, sent = self._controller, self._lookout.stood_in()
-        if controller is not None and sent is not None:
-            controller.relieve(sent[None])
-        return controller
+        if controller is None or sent is None:
+            return False
+        controller.relieve(sent[None])
+        return True
 
     def _release(self) -> None:
         """The last command of this node, until it is activated again, is the safe one."""
         self._states.stop()
         self._inbox.stop()
-        publisher, controller = self._command_publisher, self._relieved()
+        self._relieve()
+        publisher, controller = self._command_publisher, self._controller
         if publisher is not None and controller is not None:
             result = controller.deactivate()
             for _ in range(NUM_LAST_COMMANDS):  # a driver may listen best effort
@@ -267,7 +269,8 @@ class SkillPlannerNode(SteadyLifecycleNode):
 
     def _take_state(self, state: RobotState, stamp_ns: int, measured: float) -> None:
         """One policy step and one command for each complete state."""
-        controller = self._relieved()
+        self._relieve()
+        controller = self._controller
         assert controller is not None  # states come only while the node is active
         self._inbox.update(np.append(state.position[:2], state.yaw()), stamp_ns)
         topic = self._states.second_voice()
@@ -296,9 +299,9 @@ class SkillPlannerNode(SteadyLifecycleNode):
             self._show(step.plan, step.request)
 
     def _refuse_state(self, text: str) -> None:
-        controller = self._relieved()
-        if controller is not None:
-            self._send(controller.fail(text))
+        self._relieve()
+        if self._controller is not None:
+            self._send(self._controller.fail(text))
 
     def _send(self, result: GateResult | None, stamp_ns: int | None = None) -> bool:
         """Publish what the gate let through; it answers the state of that stamp, or none.
@@ -309,11 +312,9 @@ class SkillPlannerNode(SteadyLifecycleNode):
 
         Returns: whether it was sent.
         """
-        robot, controller, sent = self._loader.robot, self._controller, self._lookout.stood_in()
+        has_stood_in, robot, controller = self._relieve(), self._loader.robot, self._controller
         assert robot is not None and controller is not None
-        if sent is not None:
-            controller.relieve(sent[None])
-        if result is None or sent is not None:
+        if result is None or has_stood_in:
             if self._is_active:
                 self._promise()
             return False
@@ -358,7 +359,8 @@ class SkillPlannerNode(SteadyLifecycleNode):
 
     def _check_state_age(self) -> None:
         """Fires again and again while no complete state comes; a command may get lost."""
-        controller = self._relieved()
+        self._relieve()
+        controller = self._controller
         if not self._is_active or controller is None:
             return
         result = controller.check_age()
