@@ -179,7 +179,8 @@ class Probe:
         """Spin until the claim holds."""
         deadline = time.monotonic() + timeout_s
         while not claim():
-            assert time.monotonic() < deadline, "it did not happen in time"
+            if time.monotonic() > deadline:
+                raise AssertionError(f"it did not happen in time; the planner: {health(self)}")
             self._executor.spin_once(timeout_sec=0.05)
 
     def wait_for_next(self, topic: str, count: int = 1, timeout_s: float = 20.0) -> Any:  # noqa: ANN401
@@ -288,6 +289,11 @@ def health(probe: Probe) -> tuple[int, str]:
     return -1, ""
 
 
+def is_doing(probe: Probe, activity: str) -> bool:
+    """By the planner's newest report; a busy machine may add that states come slowly."""
+    return health(probe)[1].split("; ")[0] == activity
+
+
 def set_parameters(probe: Probe, values: dict[str, object]) -> None:
     """Set parameters of the planner."""
     parameters = [Parameter(k, value=v).to_parameter_msg() for k, v in values.items()]
@@ -327,7 +333,8 @@ def doctor(probe: Probe, *arguments: str) -> tuple[int, dict[str, tuple[str, str
 
 
 def is_moving(probe: Probe) -> bool:
-    return any(abs(value) > 0.1 for value in probe.messages["joint_commands"][-1].data)
+    """By the last command, if there is one."""
+    return any(abs(v) > 0.1 for last in probe.messages["joint_commands"][-1:] for v in last.data)
 
 
 def is_unique(message: MarkerArray) -> bool:

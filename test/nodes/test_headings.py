@@ -15,7 +15,7 @@ from visualization_msgs.msg import MarkerArray
 from dads_ros.config import ControlConfig, PlannerConfig
 from dads_ros.nodes.conversions import Frames, goal_message, goal_of
 from dads_ros.transform import Transform
-from ros_graph import LATCHED, NodeProcess, Probe, health, is_unique, position
+from ros_graph import LATCHED, NodeProcess, Probe, is_doing, is_unique, position
 
 Start = Callable[..., NodeProcess]
 SETTLED = 20
@@ -35,7 +35,7 @@ def planner(probe: Probe, start: Start, hovercraft_bundle: Path) -> NodeProcess:
     probe.listen(DiagnosticArray, "/diagnostics")
     start("simulator", robot=hovercraft_bundle.parent / "old" / "hovercraft.yaml", speed=4.0)
     planner = start("skill_planner", bundle=hovercraft_bundle, use_sim_time=True)
-    probe.wait_for(lambda: health(probe) == (0, "no task: standing command"), 60.0)
+    probe.wait_for(lambda: is_doing(probe, "no task: standing command"), 60.0)
     return planner
 
 
@@ -61,7 +61,7 @@ def test_it_follows_velocities_with_a_turn(probe: Probe, planner: NodeProcess) -
         return bool((np.abs(found - asked) < 0.15).all())
 
     probe.wait_for(lambda: len(probe.messages["odom"]) > SETTLED and follows())
-    probe.wait_for(lambda: health(probe) == (0, "on the way"))
+    probe.wait_for(lambda: is_doing(probe, "on the way"))
     assert len(probe.messages["skill_planner/skill"][-1].data) == 3
 
 
@@ -77,7 +77,7 @@ def test_it_is_at_its_goal_with_the_heading_that_was_asked_for(
     probe.wait_for(
         lambda: [m.data for m in probe.messages["skill_planner/goal_reached"]][-1:] == [True], 30.0
     )
-    probe.wait_for(lambda: health(probe) == (0, "goal reached"))
+    probe.wait_for(lambda: is_doing(probe, "goal reached"))
     assert np.linalg.norm(position(probe) - [x, y]) < ControlConfig().goal_tolerance_m
     turn = np.angle(np.exp(1j * (yaw(probe) - heading)))
     assert abs(turn) < ControlConfig().goal_tolerance_rad
@@ -100,5 +100,5 @@ def test_a_skill_by_hand_has_three_entries(probe: Probe, planner: NodeProcess) -
     probe.wait_for(lambda: "expected 3 finite numbers" in planner.said())
     message = Float64MultiArray(data=[0.0, 0.0, 0.5])
     probe.node.create_timer(0.1, lambda: publisher.publish(message))
-    probe.wait_for(lambda: health(probe) == (0, "skill by hand"))
+    probe.wait_for(lambda: is_doing(probe, "skill by hand"))
     probe.wait_for(lambda: probe.messages["odom"][-1].twist.twist.angular.z > 0.4)

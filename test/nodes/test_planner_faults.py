@@ -20,6 +20,7 @@ from ros_graph import (
     NodeProcess,
     Probe,
     health,
+    is_doing,
     is_moving,
     set_parameters,
     start_robot,
@@ -43,7 +44,7 @@ def test_killed_simulator_means_safe_commands_until_it_is_back(
     probe.wait_for(lambda: health(probe)[0] == 2 and "no state for" in health(probe)[1])
     start("simulator", robot="point_mass", speed=4.0)
     probe.wait_for(lambda: is_moving(probe))
-    probe.wait_for(lambda: health(probe) == (0, "on the way"))
+    probe.wait_for(lambda: is_doing(probe, "on the way"))
 
 
 def test_without_autostart_it_drives_only_while_active(

@@ -27,7 +27,7 @@ from ros_graph import (
     NodeProcess,
     Probe,
     Robot,
-    health,
+    is_doing,
     is_moving,
     is_unique,
     position,
@@ -72,7 +72,7 @@ def test_point_mass_reaches_its_goal_and_says_so(
     assert len(plan.poses) == PlannerConfig().planning_horizon + 1
     assert 1 < len(probe.messages["skill_planner/rollouts"][-1].markers) <= 21
     assert all(map(is_unique, probe.messages["skill_planner/rollouts"]))
-    probe.wait_for(lambda: health(probe) == (0, "goal reached"))
+    probe.wait_for(lambda: is_doing(probe, "goal reached"))
     topics = ("odom", "joint_commands", "skill_planner/skill")
     path = write_mcap(tmp_path / "x.mcap", recorded(probe, *topics))
     auditor = Auditor(SkillBundle(point_mass_bundle), PlannerSettings(), "", None, "")
@@ -140,7 +140,7 @@ def test_cancel_makes_it_stand(robot: Robot) -> None:
     assert probe.call(Trigger, "skill_planner/cancel").message == "the task is cancelled"
     probe.wait_for(lambda: probe.messages[topic][-1].action == Marker.DELETE)
     probe.wait_for(lambda: list(probe.messages["joint_commands"][-1].data) == [0.0, 0.0])
-    probe.wait_for(lambda: health(probe) == (0, "no task: standing command"))
+    probe.wait_for(lambda: is_doing(probe, "no task: standing command"))
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_late_plan_means_the_standing_command(robot: Robot) -> None:
     probe.wait_for(lambda: is_moving(probe))
     set_parameters(probe, {"planner.num_samples": 20000, "planner.planning_horizon": 10})
     set_parameters(probe, {"skill_timeout_s": 0.05})
-    probe.wait_for(lambda: health(probe) == (1, "the plan is late: standing command"))
+    probe.wait_for(lambda: is_doing(probe, "the plan is late: standing command"))
     probe.wait_for(lambda: not is_moving(probe))
     set_parameters(probe, {"planner.num_samples": 64, "planner.planning_horizon": 2})
     set_parameters(probe, {"skill_timeout_s": 1.0})

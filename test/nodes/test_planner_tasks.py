@@ -19,6 +19,7 @@ from ros_graph import (
     Probe,
     Robot,
     health,
+    is_doing,
     is_moving,
     position,
     set_parameters,
@@ -148,7 +149,7 @@ def test_it_holds_a_velocity_and_stands_when_cmd_vel_is_silent(robot: Robot) -> 
     timer = probe.node.create_timer(0.1, lambda: publisher.publish(message))
     probe.wait_for(lambda: np.linalg.norm(velocity(probe) - [0.3, -0.4]) < 0.1)
     probe.node.destroy_timer(timer)
-    probe.wait_for(lambda: health(probe) == (0, "no task: standing command"))
+    probe.wait_for(lambda: is_doing(probe, "no task: standing command"))
     probe.wait_for(lambda: "is silent: the robot stands" in robot.planner.said())
     probe.wait_for(lambda: not is_moving(probe))
 
@@ -161,10 +162,10 @@ def test_it_holds_a_skill_by_hand_and_stands_when_the_hand_is_taken_away(robot: 
     probe.wait_for(lambda: "skill refused: it is 0.3; expected 2" in robot.planner.said())
     probe.send_goal(40.0, 0.0)
     timer = probe.node.create_timer(0.1, lambda: publisher.publish(message))
-    probe.wait_for(lambda: health(probe) == (0, "skill by hand"))
+    probe.wait_for(lambda: is_doing(probe, "skill by hand"))
     probe.wait_for(lambda: np.linalg.norm(velocity(probe) - [0.3, -0.4]) < 0.1)
     probe.node.destroy_timer(timer)
-    probe.wait_for(lambda: health(probe) == (0, "no task: standing command"))
+    probe.wait_for(lambda: is_doing(probe, "no task: standing command"))
     probe.wait_for(lambda: not is_moving(probe))
 
 
@@ -236,8 +237,8 @@ def test_it_says_what_a_map_keeps_it_from_and_forgets_it(robot: Robot) -> None:
     publish((from_origin > 1.5) & (from_origin < 2.5))  # walls all around
     probe.wait_for(lambda: robot.planner.said().count("map: ") > before)
     probe.send_goal(3.5, 0.0)
-    said = (1, "no way leads to the goal on this map: standing command")
-    probe.wait_for(lambda: health(probe) == said)
+    said = "no way leads to the goal on this map: standing command"
+    probe.wait_for(lambda: is_doing(probe, said))
     probe.wait_for(lambda: not is_moving(probe))
     assert np.linalg.norm(position(probe)) < 0.5
     probe.call(Trigger, "skill_planner/clear_map")

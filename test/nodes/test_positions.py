@@ -22,7 +22,7 @@ from dads_ros.nodes.guard_node import REPEAT_S, is_by_guard
 from dads_ros.planning.controller import STARTING, WAITING
 from dads_ros.robot import RobotSpec
 from legged import JOINTS, LEGGED, VALUES
-from ros_graph import NodeProcess, Probe, guard_of, health, is_running, stand
+from ros_graph import NodeProcess, Probe, guard_of, health, is_doing, is_running, stand
 
 Start = Callable[..., NodeProcess]
 RAMP_S = 20.0
@@ -70,7 +70,7 @@ def test_nobody_commands_it_before_its_joints_are_known(
     start("simulator", robot="ant")
     probe.wait_for_next("joint_commands", 2, 60.0)
     np.testing.assert_allclose(probe.messages["joint_commands"][0].data, robot.safe_command)
-    probe.wait_for(lambda: health(probe) == (0, STARTING))
+    probe.wait_for(lambda: is_doing(probe, STARTING))
     assert planner.end() == 0
 
 

@@ -22,7 +22,7 @@ from ros_graph import (
     NodeProcess,
     Probe,
     Robot,
-    health,
+    is_doing,
     is_moving,
     port_of,
     position,
@@ -133,11 +133,11 @@ def test_a_skill_is_driven_by_hand_only_while_the_button_is_held(
     page.set("z1", 0.4)
     probe.wait_for(lambda: not is_moving(probe))  # a slider alone moves nothing
     timer = probe.node.create_timer(0.1, lambda: page.hold("Hold to drive", HOLD_HZ))
-    probe.wait_for(lambda: health(probe) == (0, "skill by hand"))
+    probe.wait_for(lambda: is_doing(probe, "skill by hand"))
     probe.wait_for(lambda: probe.messages["odom"][-1].twist.twist.linear.x > 0.3)
     probe.wait_for(lambda: "skill by hand" in page.text())
     probe.node.destroy_timer(timer)
-    probe.wait_for(lambda: health(probe) == (0, "no task: standing command"))
+    probe.wait_for(lambda: is_doing(probe, "no task: standing command"))
     probe.wait_for(lambda: not is_moving(probe))
 
 
@@ -152,7 +152,7 @@ def test_buttons_reset_pause_push_and_cancel(page: PageClient, shared: Robot) ->
     send_goal_ahead(probe, 30.0)
     probe.wait_for(lambda: is_moving(probe))
     page.press("Cancel the task")
-    probe.wait_for(lambda: health(probe) == (0, "no task: standing command"))
+    probe.wait_for(lambda: is_doing(probe, "no task: standing command"))
     page.press("Reset the world")
     probe.wait_for(lambda: np.linalg.norm(position(probe)) < 0.05)
     probe.wait_for(lambda: np.linalg.norm(shown_at(page)) < 0.05)
