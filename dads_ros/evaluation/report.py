@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 GRID_SKILLS = 256
 GRID_STEPS = 200
 BIN_SKILLS = 48  # as in the works that report covered x-y bins
-LONG_SKILLS, LONG_STEPS = 20, 500
+LONG_SKILLS, LONG_STEPS = 20, 1000
 STAND_ROBOTS = 64
 DECIMALS = 6
 

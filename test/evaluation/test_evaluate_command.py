@@ -55,8 +55,8 @@ def test_json_is_one_object_with_every_figure_and_its_interval(
     assert KEYS | {f"{name}_ci95" for name in MEANS} <= set(report)
     assert report["seed"] == 5 and report["goals"] == 8 and report["delay_ms"] == 20.0
     assert report["goal_fraction_1m"] == 1.0
-    # |z| m/s for 500 steps; a disc has 2/3 of its radius as its mean one
-    seconds = 500 * SkillBundle(point_mass_bundle).robot.control_dt
+    # |z| m/s for 1000 steps; a disc has 2/3 of its radius as its mean one
+    seconds = 1000 * SkillBundle(point_mass_bundle).robot.control_dt
     assert report["long_displacement_m"] == pytest.approx(2.0 / 3.0 * seconds, rel=0.1)
     assert report["long_directions"] == 12
     assert report["long_upright_fraction"] == 1.0
