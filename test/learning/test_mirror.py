@@ -52,6 +52,8 @@ def step(env: VectorEnv, action: np.ndarray, skill: np.ndarray) -> Transition:
         terminated=rest > 0,
         exceeded=torch.zeros(len(rest), 0),
         is_whole=rest == 0,
+        place=torch.zeros(NUM, 3),
+        next_place=torch.from_numpy(delta).float(),
     )
 
 
@@ -91,7 +93,8 @@ def test_the_simulator_does_what_the_mirror_says(robot: str, tolerance: float) -
 
     expected = mirror(step(envs[0], action, skill), torch.ones(NUM, dtype=torch.bool))
     actual = step(envs[1], expected.action.numpy().astype(float), expected.skill.numpy())
-    for name in ("policy_obs", "action", "next_policy_obs", "start_obs", "skill", "delta"):
+    fields = ("policy_obs", "action", "next_policy_obs", "start_obs", "skill", "delta")
+    for name in (*fields, "next_place"):
         mine, theirs = getattr(actual, name), getattr(expected, name)
         assert torch.allclose(mine, theirs, atol=tolerance), name
     np.testing.assert_allclose(expected.skill.numpy(), skill * [1, -1, -1], atol=1e-6)
