@@ -4,6 +4,7 @@ Shapes: B batch, O policy_obs, D skill dimensions, A actuators, S numbers of a b
 """
 
 import copy
+import math
 from typing import Any
 
 import numpy as np
@@ -334,7 +335,7 @@ class Agent:
         )
         judged = reward[whole]
         mean = float(judged.mean())
-        cap = np.log(self.skill_space.dim if self._is_discrete else config.num_alt_skills + 1)
+        cap = math.log(self.skill_space.dim if self._is_discrete else config.num_alt_skills + 1)
         if self.rival is not None and self.rival.cap is not None:
             cap = self.rival.cap
         metrics = {"reward": mean, "reward_cap_share": mean / cap}

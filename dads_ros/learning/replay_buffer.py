@@ -187,7 +187,7 @@ class ReplayBuffer:
         is_whole = whole.bool()
         start = torch.where(is_whole, row + (left - k).clamp_max(0), row)
         slot, following = row % self._num_rows, (row + 1) % self._num_rows
-        place = next_place = torch.zeros(num, 0, device=device)
+        place = next_place = torch.zeros(num, 0, device=device, dtype=torch.float32)
         if self._with_places:
             drawn = row - data["skill_age"][slot, env]
             place, next_place = (self._moved(drawn, until, env) for until in (row, row + 1))

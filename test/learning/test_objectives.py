@@ -118,9 +118,7 @@ def test_phi_stretches_until_neighbouring_states_are_1_apart_and_no_further() ->
 def test_skills_are_learned_that_can_be_told_apart(
     tmp_path: Path, objective: str, kind: str, dim: int
 ) -> None:
-    trainer = Trainer(
-        config_of(objective, kind, dim, num_iterations=70, sac={"gradient_steps": 16}), tmp_path
-    )
+    trainer = Trainer(config_of(objective, kind, dim, num_iterations=70), tmp_path)
     lines = [metrics.to_dict() for metrics in trainer.iterations()]
     assert 0.2 < lines[-1]["reward_cap_share"] < 1.0
     skills, num = trainer.agent.learned_skills(), dim if kind == "discrete" else 48
@@ -130,7 +128,7 @@ def test_skills_are_learned_that_can_be_told_apart(
     assert np.linalg.norm(ends, axis=1).mean() > 5.0
     for axis in (0, 1):
         assert np.ptp(ends[:, axis]) > 10.0
-        assert np.corrcoef(moved[:, axis], ends[:, axis])[0, 1] > 0.7, "q is learned beside it"
+        assert np.corrcoef(moved[:, axis], ends[:, axis])[0, 1] > 0.6, "q is learned beside it"
 
 
 def test_a_bundle_of_a_rivals_skills_is_exported_and_refitted(
