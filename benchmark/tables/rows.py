@@ -1,13 +1,14 @@
 """The tables: who is in them, how they are measured, what they show."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from baselines.config import GoalSacConfig
 
 from dads_ros.config import PlannerConfig
 from dads_ros.planning.skill_planner import PLANNER_PRESETS
-from tables.contenders import Contender, Dads, GoalSac, Shipped, Skills, Trained
+from dads_ros.robot import RobotSpec
+from tables.contenders import Contender, Dads, GoalSac, Shipped, Skills, Trained, Values
 from tables.protocols import (
     CircleGoals,
     Coverage,
@@ -71,14 +72,30 @@ class Published:
 
 
 FIVE_SEEDS, THREE_SEEDS = (0, 1, 2, 3, 4), (0, 1, 2)
-DISCRETE = {
-    "skill_prior": {"kind": "discrete", "dim": 20},
+UNDIRECTED = {
     "symmetry": {"yaw": False, "body": False},
     "skill_dynamics": {"linear": False, "warm_start_steps": 0},
+}
+"""Without what needs skills that are directions on the ground."""
+DISCRETE = {
+    **UNDIRECTED,
+    "skill_prior": {"kind": "discrete", "dim": 20},
     "reward": {"motion_cost": [0.0, 0.0]},
     "collect": {"zero_skill_fraction": 0.0},
 }
 """What a prior without directions and without a zero skill does not go with."""
+
+
+def _rival(objective: str, changes: Values, state_fields: Sequence[str] = ("x", "y")) -> Values:
+    """Changes for a reward that is not that of DADS."""
+    said = {"objective": objective, "state_fields": list(state_fields)}
+    return {
+        **changes,
+        "skill_dynamics": {**changes["skill_dynamics"], "stretch": 1.0},
+        "reward": {**changes.get("reward", {}), **said},
+    }
+
+
 ANT: Mapping[str, tuple[Skills, str]] = {
     "DADS, shipped bundle": (
         Shipped("ant"),
@@ -98,13 +115,36 @@ ANT: Mapping[str, tuple[Skills, str]] = {
         "`config/train/ant_paper.yaml`, and the paper's planner for dense costs.",
     ),
 }
+WHOLE_STATE = ["x", "y", *RobotSpec.load("ant").observation]
+RIVALS: Mapping[str, tuple[Skills, str]] = {
+    "DIAYN, 20 discrete skills": (
+        Trained("ant", FIVE_SEEDS, _rival("diayn", DISCRETE)),
+        "The settings of 'DADS, 20 discrete skills', rewarded by DIAYN's discriminator, which "
+        "sees x and y since the skill began.",
+    ),
+    "DIAYN, 20 discrete skills, whole state": (
+        Trained("ant", FIVE_SEEDS, _rival("diayn", DISCRETE, WHOLE_STATE)),
+        "The same; the discriminator sees all of the observation besides.",
+    ),
+    "METRA, continuous": (
+        Trained("ant", FIVE_SEEDS, _rival("metra", UNDIRECTED)),
+        "`config/train/ant.yaml` without symmetries, warm start and a linear q, rewarded by "
+        "METRA, whose phi sees x and y since the skill began; of skills only the direction "
+        "counts.",
+    ),
+    "METRA, continuous, whole state": (
+        Trained("ant", FIVE_SEEDS, _rival("metra", UNDIRECTED, WHOLE_STATE)),
+        "The same; phi sees all of the observation besides, as in METRA's own Ant.",
+    ),
+}
+"""Whose reward is not that of DADS, on the same trainer, with the same networks."""
 PLANNERS = {"DADS, the paper's settings": PLANNER_PRESETS["paper_dense"]}
 """Where it is not the default."""
 
 
-def _dense() -> tuple[Row, ...]:
+def _dense(of: Mapping[str, tuple[Skills, str]] = ANT) -> tuple[Row, ...]:
     rows = []
-    for name, (skills, note) in ANT.items():
+    for name, (skills, note) in of.items():
         planner = PLANNERS.get(name, PlannerConfig())
         rows.append(Row(name, Dads(skills=skills, planner=planner), note))
     return tuple(rows)
@@ -256,7 +296,7 @@ TABLES = (
                 Column("fall_fraction_longest", "falls", ".1%"),
             )
         },
-        _dense(),
+        (*_dense(), *_dense(RIVALS)),
         (
             Published(
                 "METRA",
@@ -281,7 +321,7 @@ TABLES = (
             "Prediction error": _by_moment("prediction_error_{}"),
             "Falls": _by_moment("fall_fraction_{}", ".1%"),
         },
-        _dense(),
+        (*_dense(), *_dense(RIVALS)),
     ),
     Table(
         "half_cheetah",

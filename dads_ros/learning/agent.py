@@ -4,6 +4,7 @@ Shapes: B batch, O policy_obs, D skill dimensions, A actuators, S numbers of a b
 """
 
 import copy
+import math
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from dads_ros.learning.intrinsic_reward import intrinsic_reward
 from dads_ros.learning.learned_skills import LearnedSkills, MeanDynamics, MeanPolicy
 from dads_ros.learning.mirror import Mirror
 from dads_ros.learning.networks import Features, RunningNormalizer
+from dads_ros.learning.objectives import OBJECTIVES, Objective
 from dads_ros.learning.replay_buffer import Chunk, ReplayBuffer, Transition
 from dads_ros.learning.sac import Sac, SacBatch
 from dads_ros.learning.skill_dynamics import (
@@ -73,6 +75,7 @@ class Agent:
                 "'reward.fall_cost: [0, 0]'"
             )
         self.skill_space = SkillSpace(config.skill_prior)
+        self._is_discrete = config.skill_prior.kind == "discrete"
         self._rng, self._generator = rng, generator
         device = self.device
         self.features = Features(model, config).to(device)
@@ -92,9 +95,16 @@ class Agent:
             self.reward_q = AxisDynamics(config, self.robot).to(device)
         elif config.skill_dynamics.linear:
             self.reward_q = SkillDynamics(config, self.robot, linear=True).to(device)
-        self._qs = torch.nn.ModuleList(dict.fromkeys([self.q, self.reward_q]))
+        self._qs = list(dict.fromkeys([self.q, self.reward_q]))
+        self.rival: Objective | None = None
+        """Rewards in place of q, where ``reward.objective`` is not DADS."""
+        if config.reward.objective != "dads":
+            self.rival = OBJECTIVES[config.reward.objective](config, self.robot).to(device)
+        rivals = [] if self.rival is None else [self.rival]
+        self._models = torch.nn.ModuleList([*self._qs, *rivals])
+        """All that is fitted to what robots did."""
         rate = config.skill_dynamics.learning_rate
-        self.q_optimizer = torch.optim.Adam(self._qs.parameters(), lr=rate, fused=True)
+        self.q_optimizer = torch.optim.Adam(self._models.parameters(), lr=rate, fused=True)
         self.warm_start_over = config.skill_dynamics.warm_start_steps == 0
         """Before, the q of the reward is not fitted."""
 
@@ -140,7 +150,7 @@ class Agent:
         self.normalizer.update(self.features(obs, skill)[0])
 
     def learn(self, replay: ReplayBuffer, progress: float) -> dict[str, float]:
-        """Fit q, then SAC on the intrinsic reward.
+        """Fit q, and what rewards in its place, then SAC on the intrinsic reward.
 
         Args:
             replay: what robots did so far.
@@ -156,7 +166,7 @@ class Agent:
         return {
             "sac": self.sac.checkpoint(),
             "warm_start_over": self.warm_start_over,
-            "q": self._qs.state_dict(),
+            "q": self._models.state_dict(),
             "q_optimizer": self.q_optimizer.state_dict(),
             "normalizer": self.normalizer.state_dict(),
         }
@@ -165,7 +175,7 @@ class Agent:
         """Go on from ``checkpoint``."""
         self.sac.restore(saved["sac"])
         self.warm_start_over = bool(saved["warm_start_over"])
-        self._qs.load_state_dict(saved["q"])
+        self._models.load_state_dict(saved["q"])
         self.q_optimizer.load_state_dict(saved["q_optimizer"])
         self.normalizer.load_state_dict(saved["normalizer"])
 
@@ -203,12 +213,16 @@ class Agent:
             part = torch.rand(num, 1, generator=self._generator, dtype=FLOAT)
             known = (part >= UNKNOWN_SHARE).to(self.device, FLOAT)
         bodies = [self._body_of(q, transition.start_obs, skill, known) for q in fitted]
+        if self.rival is not None:
+            self.rival.measure(transition)
         total = torch.zeros((), device=self.device, dtype=FLOAT)
         for rows in torch.arange(num, device=self.device).split(config.batch_size):
             losses = [
                 q.loss(delta[rows], skill[rows], weight[rows], None if b is None else b[rows])
                 for q, b in zip(fitted, bodies, strict=True)
             ]
+            if self.rival is not None:
+                losses.append(self.rival.loss(transition.rows(rows), self._alternatives()))
             self.q_optimizer.zero_grad(set_to_none=True)
             torch.stack(losses).sum().backward()
             self.q_optimizer.step()
@@ -290,33 +304,13 @@ class Agent:
         Where a fall ended the skill before a prediction was over, nobody knows what it would have
         done, and there is no intrinsic reward.
         """
-        config, num = self.config.reward, len(transition.action)
-        skill = transition.skill
-        stretch = self.config.skill_dynamics.stretch if self.warm_start_over else 1.0
-        start_obs = transition.start_obs
-        body = self._body_of(self.reward_q, start_obs, skill)
-        rewards, own = [], self.reward_q.log_prob(transition.delta, skill, stretch, body)
-        is_discrete = self.config.skill_prior.kind == "discrete"
-        together = REWARD_ROWS if body is None else BODY_REWARD_ROWS
-        for rows in torch.arange(num, device=self.device).split(together):
-            if is_discrete:
-                alt = self.skill_space.grid(self.skill_space.dim)
-            else:
-                alt = self.skill_space.sample(config.num_alt_skills, self._rng)
-            alt_skill, bodies = torch.from_numpy(alt).to(self.device), None
-            if body is not None:
-                obs = start_obs[rows].repeat(len(alt), 1)
-                bodies = self._body_of(
-                    self.reward_q, obs, alt_skill.repeat_interleave(len(rows), dim=0)
-                )
-                assert bodies is not None
-                bodies = bodies.view(len(alt), len(rows), -1)
-            alt_log_probs = self.reward_q.log_prob_of_all(
-                transition.delta[rows], alt_skill, stretch, bodies
-            )
-            rewards.append(intrinsic_reward(own[rows], alt_log_probs, are_all=is_discrete))
+        config, skill = self.config.reward, transition.skill
+        if self.rival is None:
+            reward, own = self._dads_reward(transition)
+        else:
+            reward, own = self._rival_reward(self.rival, transition), None
         whole = transition.is_whole
-        reward = torch.where(whole, torch.cat(rewards), 0.0)
+        reward = torch.where(whole, reward, 0.0)
         paid = reward - over_last_half(*config.fall_cost, progress) * transition.terminated
         if max(config.tilt_cost) > 0.0:
             paid -= over_last_half(*config.tilt_cost, progress) * self._tilt(transition)
@@ -339,14 +333,56 @@ class Agent:
             next_features=self.normalizer(next_features),
             terminated=transition.terminated,
         )
-        own, judged = own[whole], reward[whole]
-        cap = np.log(self.skill_space.dim if is_discrete else config.num_alt_skills + 1)
-        return batch, {
-            "reward": float(judged.mean()),
-            "reward_cap_share": float(judged.mean() / cap),
-            "log_q_own": float(own.mean()),
-            "log_q_others": float((own - judged).mean()),
-        }
+        judged = reward[whole]
+        mean = float(judged.mean())
+        cap = math.log(self.skill_space.dim if self._is_discrete else config.num_alt_skills + 1)
+        if self.rival is not None and self.rival.cap is not None:
+            cap = self.rival.cap
+        metrics = {"reward": mean, "reward_cap_share": mean / cap}
+        if own is not None:
+            own = own[whole]
+            metrics |= {
+                "log_q_own": float(own.mean()),
+                "log_q_others": float((own - judged).mean()),
+            }
+        return batch, metrics
+
+    def _dads_reward(self, transition: Transition) -> tuple[Tensor, Tensor]:
+        """With the likelihood, log q of the executed skill. Two of shape (B,)."""
+        skill, start_obs = transition.skill, transition.start_obs
+        stretch = self.config.skill_dynamics.stretch if self.warm_start_over else 1.0
+        body = self._body_of(self.reward_q, start_obs, skill)
+        rewards, own = [], self.reward_q.log_prob(transition.delta, skill, stretch, body)
+        together = REWARD_ROWS if body is None else BODY_REWARD_ROWS
+        for rows in torch.arange(len(skill), device=self.device).split(together):
+            alt_skill, bodies = self._alternatives(), None
+            if body is not None:
+                num, obs = len(alt_skill), start_obs[rows].repeat(len(alt_skill), 1)
+                bodies = self._body_of(
+                    self.reward_q, obs, alt_skill.repeat_interleave(len(rows), dim=0)
+                )
+                assert bodies is not None
+                bodies = bodies.view(num, len(rows), -1)
+            alt_log_probs = self.reward_q.log_prob_of_all(
+                transition.delta[rows], alt_skill, stretch, bodies
+            )
+            rewards.append(intrinsic_reward(own[rows], alt_log_probs, are_all=self._is_discrete))
+        return torch.cat(rewards), own
+
+    def _rival_reward(self, rival: Objective, transition: Transition) -> Tensor:
+        """Shape (B,)."""
+        parts = torch.arange(len(transition.skill), device=self.device).split(REWARD_ROWS)
+        return torch.cat(
+            [rival.reward(transition.rows(rows), self._alternatives()) for rows in parts]
+        )
+
+    def _alternatives(self) -> Tensor:
+        """Skills that one is compared with: L of the prior, or all of a discrete one. (L, D)."""
+        if self._is_discrete:
+            skills = self.skill_space.grid(self.skill_space.dim)
+        else:
+            skills = self.skill_space.sample(self.config.reward.num_alt_skills, self._rng)
+        return torch.from_numpy(skills).to(self.device)
 
     def _tilt(self, transition: Transition) -> Tensor:
         """1 - cosine of the angle between the base's up and the world's. Shape (B,)."""

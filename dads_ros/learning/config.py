@@ -6,10 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
-from dads_ros.config import REQUIRED, Config, DomainRandomization, SkillPriorConfig, setting
+from dads_ros.config import (
+    REQUIRED,
+    Config,
+    DomainRandomization,
+    SkillPriorConfig,
+    setting,
+    shown,
+)
 from dads_ros.errors import ConfigError
 from dads_ros.files import user_path
-from dads_ros.prediction import PredictionSpec
+from dads_ros.prediction import PredictedField, PredictionSpec
 
 MAX_LAYERS, MAX_ROWS, MAX_ALTERNATIVES = 16, 4_000_000, 100_000
 """Hidden layers; transitions sampled for one iteration; Gaussians compared in one reward."""
@@ -146,6 +153,17 @@ class SkillDynamicsConfig(Config):
 class RewardConfig(Config):
     """The intrinsic reward."""
 
+    objective: Literal["dads", "diayn", "metra"] = setting(
+        "dads",
+        help="What rewards skills. The others are for comparisons: diayn (arXiv:1802.06070), "
+        "metra (arXiv:2310.08887); their networks have 'hidden', 'learning_rate', 'batch_size' "
+        "and 'gradient_steps' of 'skill_dynamics', which is learned beside them for planning.",
+    )
+    state_fields: tuple[PredictedField, ...] = setting(
+        ("x", "y"),
+        help="What diayn and metra see of a state: x and y of the base (m) and its yaw (rad) "
+        "since the skill began, any of the robot's observation.",
+    )
     num_alt_skills: int = setting(
         100,
         min=1,
@@ -406,6 +424,7 @@ class TrainConfig(Config):
                 "is no direction in a discrete skill"
             )
         q = self.skill_dynamics
+        self._check_objective()
         self._check_warm_start()
         if q.warm_start_steps > 0 and not any(self.warm_start):
             raise ConfigError(
@@ -473,6 +492,32 @@ class TrainConfig(Config):
         given, num = self.skill_dynamics.warm_start_m, len(self.prediction.pose_fields)
         lengths = given if isinstance(given, tuple) else (given, given)
         return (*lengths[: self.skill_prior.dim], 0.0, 0.0, 0.0)[:num]
+
+    def _check_objective(self) -> None:
+        """Check what a rival of DADS does not go with. Raises: ConfigError."""
+        reward, symmetry, q = self.reward, self.symmetry, self.skill_dynamics
+        if not reward.state_fields:
+            raise ConfigError("'reward.state_fields' is []; expected one field at least, as x")
+        if reward.objective == "dads":
+            if reward.state_fields != ("x", "y"):
+                raise ConfigError(
+                    "'reward.state_fields' needs 'reward.objective: diayn' or 'metra'; what DADS "
+                    "sees is 'prediction.fields'"
+                )
+            return
+        for name, value, needed in (
+            ("symmetry.yaw", symmetry.yaw, False),
+            ("symmetry.body", symmetry.body, False),
+            ("skill_dynamics.linear", q.linear, False),
+            ("skill_dynamics.stretch", q.stretch, 1.0),
+            ("skill_dynamics.warm_start_steps", q.warm_start_steps, 0),
+        ):
+            if value != needed:
+                part = "sees no turns" if "symmetry" in name else "has no q(delta | s, z)"
+                raise ConfigError(
+                    f"'reward.objective: {reward.objective}' needs '{name}: {shown(needed)}', "
+                    f"and it is {shown(value)}: its reward {part}"
+                )
 
     def _check_warm_start(self) -> None:
         """Check a list of lengths. Raises: ConfigError."""

@@ -18,6 +18,8 @@ _FIELD_SIGNS = {
     "linear_velocity": (1.0, -1.0, 1.0),
     "angular_velocity": (-1.0, 1.0, -1.0),
 }
+_POSE_SIGNS = np.array([1.0, -1.0, -1.0])
+"""Of x, y and yaw."""
 
 
 class Mirror(nn.Module):
@@ -37,6 +39,7 @@ class Mirror(nn.Module):
     skill_sign: Tensor
     delta_index: Tensor
     delta_sign: Tensor
+    place_sign: Tensor
 
     def __init__(self, model: RobotModel, config: TrainConfig) -> None:
         """Read the robot file. Raises: ConfigError when it declares no mirror symmetry."""
@@ -57,7 +60,7 @@ class Mirror(nn.Module):
             else:
                 reflected[field] = commands if field == "last_command" else joints
         pose = config.prediction.pose_fields
-        moved = np.arange(len(pose)), np.array([1.0 if field == "x" else -1.0 for field in pose])
+        moved = np.arange(len(pose)), _POSE_SIGNS[: len(pose)]
         skill_sign = np.ones(config.skill_prior.dim, np.float32)
         skill_sign[1 : len(pose)] = -1.0
         obs_index, obs_sign = _join(list(reflected.values()))
@@ -71,6 +74,7 @@ class Mirror(nn.Module):
             ("skill_sign", skill_sign),
             ("delta_index", delta_index),
             ("delta_sign", delta_sign.astype(np.float32)),
+            ("place_sign", _POSE_SIGNS.astype(np.float32)),
         ):
             self.register_buffer(name, torch.from_numpy(values))
 
@@ -81,6 +85,10 @@ class Mirror(nn.Module):
         def obs(values: Tensor) -> Tensor:
             return torch.where(rows, values[:, self.obs_index] * self.obs_sign, values)
 
+        def place(values: Tensor) -> Tensor:
+            sign = self.place_sign[: values.shape[1]]
+            return torch.where(rows, values * sign, values)
+
         delta = transition.delta[:, self.delta_index] * self.delta_sign
         action = transition.action[:, self.action_index] * self.action_sign
         return transition._replace(
@@ -90,6 +98,8 @@ class Mirror(nn.Module):
             action=torch.where(rows, action, transition.action),
             skill=torch.where(rows, self.skill_sign * transition.skill, transition.skill),
             delta=torch.where(rows, delta, transition.delta),
+            place=place(transition.place),
+            next_place=place(transition.next_place),
         )
 
 

@@ -57,6 +57,16 @@ class Transition(NamedTuple):
     exceeded: Tensor
     is_whole: Tensor
     """Whether the skill was held for k steps; else ``delta`` is 0. Shape (B,)."""
+    place: Tensor
+    """x, y (m) and yaw (rad) since the skill was drawn, in the frame of predictions. Shape (B, 3).
+
+    Of a buffer without places (B, 0)."""
+    next_place: Tensor
+    """The same after the step."""
+
+    def rows(self, which: Tensor) -> "Transition":
+        """Some of them."""
+        return Transition(*(column[which] for column in self))
 
 
 class ReplayBuffer:
@@ -74,13 +84,16 @@ class ReplayBuffer:
         prediction: PredictionSpec,
         device: torch.device,
         columns: NDArray[np.int64],
+        *,
+        with_places: bool = False,
     ) -> None:
         """Allocate for rows like those of ``first``, which is not added.
 
         ``columns``: of policy_obs, those that are predicted beside the pose.
+        ``with_places``: sample places, and only where the beginning of the skill is held.
         Raises: ConfigError when they do not fit into the memory.
         """
-        self._prediction = prediction
+        self._prediction, self._with_places = prediction, with_places
         self._columns = torch.from_numpy(columns).to(device)
         try:
             self._data = {
@@ -158,6 +171,8 @@ class ReplayBuffer:
             if with_early_falls:
                 good = whole | data["terminated"][(row + left - 1) % self._num_rows, env]
             good = good & (left > 0)
+            if self._with_places:
+                good = good & (row - age >= self.rows_added - self._num_rows)
             parts.append(torch.stack([row, env, left, whole])[:, good].long())
             missing -= int(good.sum())
             if missing <= 0:
@@ -172,6 +187,10 @@ class ReplayBuffer:
         is_whole = whole.bool()
         start = torch.where(is_whole, row + (left - k).clamp_max(0), row)
         slot, following = row % self._num_rows, (row + 1) % self._num_rows
+        place = next_place = torch.zeros(num, 0, device=device, dtype=torch.float32)
+        if self._with_places:
+            drawn = row - data["skill_age"][slot, env]
+            place, next_place = (self._moved(drawn, until, env) for until in (row, row + 1))
         return Transition(
             policy_obs=data["policy_obs"][slot, env],
             action=data["action"][slot, env],
@@ -183,24 +202,32 @@ class ReplayBuffer:
             terminated=data["terminated"][slot, env],
             exceeded=data["exceeded"][slot, env],
             is_whole=is_whole,
+            place=place,
+            next_place=next_place,
         )
 
     def _delta(self, start: Tensor, env: Tensor) -> Tensor:
-        pose, obs = self._data["pose"], self._data["policy_obs"]
-        begin, end = start % self._num_rows, (start + self._prediction.steps) % self._num_rows
-        first = pose[begin, env]
-        delta = pose[end, env] - first
-        yaw = torch.remainder(delta[:, 2] + np.pi, 2.0 * np.pi) - np.pi
-        x, y = delta[:, 0], delta[:, 1]
+        """Predicted change from a row to k rows later. Shape (B, P)."""
+        end, obs = start + self._prediction.steps, self._data["policy_obs"]
+        moved = self._moved(start, end, env)[:, : len(self._prediction.pose_fields)]
+        if not len(self._columns):
+            return moved
+        before, after = (row[:, None] % self._num_rows for row in (start, end))
+        env = env[:, None]
+        change = obs[after, env, self._columns] - obs[before, env, self._columns]
+        return torch.cat([moved, change], dim=1)
+
+    def _moved(self, start: Tensor, end: Tensor, env: Tensor) -> Tensor:
+        """Change of x, y and yaw between two rows, in the frame of predictions. Shape (B, 3)."""
+        pose = self._data["pose"]
+        first = pose[start % self._num_rows, env]
+        moved = pose[end % self._num_rows, env] - first
+        yaw = torch.remainder(moved[:, 2] + np.pi, 2.0 * np.pi) - np.pi
+        x, y = moved[:, 0], moved[:, 1]
         if self._prediction.frame == "heading":
             cos, sin = first[:, 2].cos(), first[:, 2].sin()
             x, y = cos * x + sin * y, cos * y - sin * x
-        moved = torch.stack([x, y, yaw][: len(self._prediction.pose_fields)], dim=1)
-        if not len(self._columns):
-            return moved
-        env = env[:, None]
-        change = obs[end[:, None], env, self._columns] - obs[begin[:, None], env, self._columns]
-        return torch.cat([moved, change], dim=1)
+        return torch.stack([x, y, yaw], dim=1)
 
     def checkpoint(self) -> dict[str, object]:
         """Everything that ``restore`` needs."""

@@ -263,7 +263,9 @@ class Trainer:
         collect, prediction = self.config.collect, self.config.prediction
         columns = prediction.observation_columns(self.robot)
         rows = collect.replay_capacity // collect.num_envs
-        return ReplayBuffer(rows, first, prediction, self.agent.device, columns)
+        places = self.agent.rival is not None
+        device = self.agent.device
+        return ReplayBuffer(rows, first, prediction, device, columns, with_places=places)
 
     def _check_config(self, saved: dict[str, Any]) -> None:
         """A setting that did not exist yet did what its default does; one that is gone differs."""

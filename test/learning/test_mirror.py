@@ -35,10 +35,10 @@ def config_of(robot: str) -> TrainConfig:
 def step(env: VectorEnv, action: np.ndarray, skill: np.ndarray) -> Transition:
     """One control step of every robot as a transition."""
     low, high = env.spec.command_limits
-    obs, before = env.policy_obs(), env.state
+    obs, place, yaw = env.policy_obs(), env.state.position.copy(), env.state.yaw()
     env.step(low + (action + 1.0) * 0.5 * (high - low))
-    delta = env.state.position - before.position
-    delta[:, 2] = (env.state.yaw() - before.yaw() + np.pi) % (2.0 * np.pi) - np.pi
+    delta = env.state.position - place
+    delta[:, 2] = (env.state.yaw() - yaw + np.pi) % (2.0 * np.pi) - np.pi
     change, rest = env.policy_obs() - obs, torch.zeros(NUM)
     columns = PREDICTION.observation_columns(env.spec)
     return Transition(
@@ -52,6 +52,8 @@ def step(env: VectorEnv, action: np.ndarray, skill: np.ndarray) -> Transition:
         terminated=rest > 0,
         exceeded=torch.zeros(len(rest), 0),
         is_whole=rest == 0,
+        place=torch.zeros(NUM, 3),
+        next_place=torch.from_numpy(delta).float(),
     )
 
 
@@ -91,7 +93,9 @@ def test_the_simulator_does_what_the_mirror_says(robot: str, tolerance: float) -
 
     expected = mirror(step(envs[0], action, skill), torch.ones(NUM, dtype=torch.bool))
     actual = step(envs[1], expected.action.numpy().astype(float), expected.skill.numpy())
-    for name in ("policy_obs", "action", "next_policy_obs", "start_obs", "skill", "delta"):
+    assert (expected.next_place != 0.0).all(), "every robot moves and turns"
+    fields = ("policy_obs", "action", "next_policy_obs", "start_obs", "skill", "delta")
+    for name in (*fields, "next_place"):
         mine, theirs = getattr(actual, name), getattr(expected, name)
         assert torch.allclose(mine, theirs, atol=tolerance), name
     np.testing.assert_allclose(expected.skill.numpy(), skill * [1, -1, -1], atol=1e-6)

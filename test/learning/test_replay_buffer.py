@@ -117,6 +117,19 @@ def test_heading_frame_turns_the_displacement_back_by_the_yaw_at_its_start() -> 
     assert torch.allclose(delta, torch.tensor([[0.0, -3.0, 0.0]]).expand(50, 3), atol=1e-5)
 
 
+def test_places_are_counted_from_where_the_skill_was_drawn() -> None:
+    spec = PredictionSpec(fields=("x", "y", "yaw"), frame="heading", steps=K)
+    buffer = ReplayBuffer(20, chunk(0, 1, 10), spec, CPU, NO_COLUMNS, with_places=True)
+    for start in (0, 11):
+        buffer.add(chunk(start, 11, 10, yaw=np.pi / 2))
+    sample = buffer.sample(300, torch.Generator().manual_seed(0))
+    age = sample.policy_obs % 10
+    assert set(age.flatten().tolist()) == set(range(9))
+    assert sample.policy_obs.min() == 10, "rows 2 to 9 are held, but row 0 is not"
+    for place, moved in ((sample.place, age), (sample.next_place, age + 1.0)):
+        assert torch.allclose(place, -moved * torch.tensor([0.0, 1.0, 0.0]), atol=1e-5)
+
+
 def test_predicted_observations_change_over_the_same_steps() -> None:
     spec = PredictionSpec(fields=("x", "y", "height"), steps=K)
     buffer = ReplayBuffer(100, chunk(0, 1, 5), spec, CPU, np.array([0]))

@@ -61,7 +61,7 @@ def collect_chunk(trainer: Trainer, *, explore: bool) -> Chunk:
 
 def weights(trainer: Trainer) -> list[torch.Tensor]:
     agent = trainer.agent
-    modules = (agent.sac.actor, agent.sac.critic, agent._qs, agent.normalizer)
+    modules = (agent.sac.actor, agent.sac.critic, agent._models, agent.normalizer)
     return [value.clone() for module in modules for value in module.state_dict().values()]
 
 
@@ -75,19 +75,25 @@ def test_a_seeded_run_repeats_exactly_and_another_seed_differs(tmp_path: Path) -
     assert all(map(torch.equal, weights(first), weights(second)))
 
 
-@pytest.mark.parametrize("kind", ["point_mass", "ant", "body state"])
+@pytest.mark.parametrize("kind", ["point_mass", "ant", "body state", "diayn", "metra"])
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, kind: str) -> None:
     config = small_config()
     if kind == "body state":
         fields = ["x", "y", *RobotSpec.load("point_mass").observation]
         config = small_config(prediction={"steps": 5, "fields": fields, "body_state": True})
-    if kind == "ant":
+    if kind == "diayn":
+        config = small_config(reward={"objective": kind})
+    if kind in ("ant", "metra"):
         values = read_yaml(share_folder() / "config" / "train" / "ant.yaml")
         values["collect"] |= {"num_envs": 16, "warmup_steps": 512, "replay_capacity": 4000}
         values["collect"] |= {"zero_skill_fraction": 0.2, "push_mps": (0.5, 0.5)}
         values["collect"] |= {"randomization": {"sensor_noise": 1.0, "gain": [0.8, 1.2]}}
         values["sac"] |= {"gradient_steps": 4}
         values["skill_dynamics"] |= {"warm_start_steps": 1}
+        if kind == "metra":
+            values["symmetry"] = {"mirror": True}
+            values["skill_dynamics"] |= {"warm_start_steps": 0, "linear": False, "stretch": 1.0}
+            values["reward"] |= {"objective": kind, "state_fields": ["x", "y", *ANT_OBSERVATION]}
         config = TrainConfig.from_dict(values | {"num_iterations": 12, "evaluate_every": 1000})
     whole = Trainer(config, tmp_path / "whole")
     lines = run(whole, 12)
@@ -487,7 +493,7 @@ def test_the_loss_of_q_reaches_only_q(tmp_path: Path) -> None:
     agent._fit_skill_dynamics(trainer.replay, trainer.progress)
     assert all(p.grad is None for p in others)
     assert all(p.grad is not None for p in agent.q.parameters())
-    after, num_q = weights(trainer), len(agent._qs.state_dict())
+    after, num_q = weights(trainer), len(agent._models.state_dict())
     same = [torch.equal(a, b) for a, b in zip(before, after, strict=True)]
     first_q = len(sac.actor.state_dict()) + len(sac.critic.state_dict())
     assert all(same[:first_q] + same[first_q + num_q :])
