@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from baselines.config import GoalSacConfig
+from baselines.config import GoalSacConfig, PetsConfig, PetsKind
 
 from dads_ros.config import PlannerConfig
 from dads_ros.planning.skill_planner import PLANNER_PRESETS
-from tables.contenders import Contender, Dads, GoalSac, Shipped, Skills, Trained
+from tables.contenders import Contender, Dads, GoalSac, Pets, Shipped, Skills, Trained
 from tables.protocols import (
     CircleGoals,
     Coverage,
@@ -36,6 +36,8 @@ class Row:
     contender: Contender
     note: str
     """What it is, in a sentence."""
+    training: str = ""
+    """What ends it, where that is not the control steps of the contender."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +142,36 @@ def _goal_sac() -> tuple[Row, ...]:
     return tuple(rows)
 
 
+PETS_KINDS: Mapping[PetsKind, str] = {
+    "random": "it learns from random commands",
+    "weak_oracle": "it learns from its own plans to goals drawn like the test's for each episode, "
+    "again and again as data grows",
+    "strong_oracle": "it learns from its own plans to one goal of the test, another for each "
+    "training seed, and is tested on all 256",
+}
+ANT_MINUTES = 20.0
+"""Of training and refit of an Ant on two cores (README.md)."""
+
+
+def _pets() -> tuple[Row, ...]:
+    rows = []
+    for minutes in (None, ANT_MINUTES):
+        for kind, what in PETS_KINDS.items():
+            config = PetsConfig(robot="ant", kind=kind, max_minutes=minutes)
+            note = (
+                f"`benchmark/baselines/pets.py`: {what}. Three networks of "
+                f"2 x 400, MPPI over {config.planning_horizon} steps with {config.num_samples} "
+                "candidates, three particles each, which one core plans in 8.5 ms, so that 256 "
+                "robots take a quarter of an hour for 400 steps; settings not tuned. The cost is "
+                "the distance from the goal: that a fall ends its way, the planner does not know."
+            )
+            name, ends = f"PETS, {kind.replace('_', ' ')}", ""
+            if minutes is not None:
+                name, ends = f"{name}, {minutes:g} minutes", f"{minutes:g} min"
+            rows.append(Row(name, Pets(config, THREE_SEEDS), note, ends))
+    return tuple(rows)
+
+
 def _other(robot: str, seeds: tuple[int, ...]) -> tuple[Row, ...]:
     shipped = Row("DADS, shipped bundle", Dads(skills=Shipped(robot)), f"`models/{robot}`.")
     trained = Dads(skills=Trained(robot, seeds))
@@ -177,7 +209,7 @@ TABLES = (
         f"400 steps of 0.05 s. {DELTA} 256 goals.",
         RandomGoals(),
         {"": GOALS},
-        (*_dense(), *_goal_sac()),
+        (*_dense(), *_goal_sac(), *_pets()),
     ),
     Table(
         "distances",
