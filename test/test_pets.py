@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from baselines.config import PetsConfig
-from baselines.pets import Ensemble, Planner, Training, Transitions, state_of
+from baselines.pets import Ensemble, Planner, Training, Transitions, columns_of, state_of
 from tables.protocols import RandomGoals
 
 from dads_ros.envs.model import RobotModel
@@ -96,6 +96,44 @@ def test_the_cost_is_the_mean_distance_over_the_plan_and_over_particles_that_sta
     torch.testing.assert_close(cost, torch.tensor([[10.0, 10.0 - 1.5 * 2.0]]))
 
 
+def test_particles_that_fall_stay_there_but_only_those() -> None:
+    """One network turns the Ant over in the second step, in which it would have gone 1 m."""
+    ant = RobotSpec.load("ant")
+    w, x, _, _ = columns_of(ant, "orientation")
+
+    class Falling(Ensemble):
+        def draw_next(
+            self, state: torch.Tensor, command: torch.Tensor, noise: torch.Tensor
+        ) -> torch.Tensor:
+            moved = state.clone()
+            moved[0, moved[0, :, 0] > 0.5, w], moved[0, moved[0, :, 0] > 0.5, x] = 0.0, 1.0
+            moved[..., 0] += 1.0
+            return moved
+
+    config, generator = dataclasses.replace(CONFIG, num_networks=2), torch.Generator()
+    planner = Planner(Falling(29, 8, config, generator), config, ant, 1, generator)
+    state = torch.zeros(1, 29)
+    state[0, w] = 1.0
+    cost = planner._cost(torch.zeros(1, 1, 3, 8), state, torch.tensor([[10.0, 0.0]]))
+    torch.testing.assert_close(cost, torch.tensor([[((9 + 9 + 9) + (9 + 8 + 7)) / 6]]))
+
+
+@pytest.mark.parametrize("robot", ["ant", "point_mass", "go2"])
+def test_fields_stand_in_the_state_where_they_are_said_to(robot: str) -> None:
+    spec = RobotSpec.load(robot)
+    spec = dataclasses.replace(spec, observation=tuple(reversed(spec.observation)))
+    env = VectorEnv(RobotModel(spec), 2, rng=np.random.default_rng(0), episode_steps=9)
+    for _ in range(3):
+        env.step(np.full((2, spec.command_dim), 0.5))
+    state = state_of(env)
+    np.testing.assert_allclose(state[:, :2], env.state.position[:, :2], rtol=1e-6)
+    fields = [field for field in spec.observation if field != "last_command"]
+    assert state.shape[1] == 2 + sum(len(columns_of(spec, field)) for field in fields)
+    for field in {"orientation", "joint_positions", "linear_velocity"} & set(fields):
+        expected = getattr(env.state, field)
+        np.testing.assert_allclose(state[:, columns_of(spec, field)], expected, rtol=1e-6)
+
+
 def test_the_plan_of_a_new_episode_begins_with_nothing() -> None:
     planner = straight_planner(2, noise_std=0.0)
     planner.plans[:] = torch.linspace(0.0, 1.0, 12)[:, None]
@@ -159,10 +197,10 @@ def test_only_steps_that_moved_a_robot_are_learned_from() -> None:
 
 @pytest.mark.parametrize("kind", ["random", "strong_oracle"])
 def test_a_run_that_goes_on_is_the_run_that_was_not_stopped(kind: str, tmp_path: Path) -> None:
-    settings = dataclasses.replace(CONFIG, kind=kind, num_env_steps=960)
+    settings = dataclasses.replace(CONFIG, kind=kind, num_env_steps=480, learning_starts=160)
     through, resumed = Training(settings, 0), Training(settings, 0)
-    advance(through, lambda: through.num_env_steps < 960)
-    advance(resumed, lambda: resumed.num_env_steps < 640)
+    advance(through, lambda: through.num_env_steps < 480)
+    advance(resumed, lambda: resumed.num_env_steps < 320)
     resumed.save(tmp_path)
     resumed = Training(settings, 0)
     resumed.restore(tmp_path)

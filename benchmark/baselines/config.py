@@ -62,8 +62,8 @@ class PetsConfig(BaselineConfig):
     learning_rate: float = setting(1e-3, min=0.0, help="Of Adam.")
     planning_horizon: int = setting(20, min=1, help="Control steps of a plan.")
     num_samples: int = setting(24, min=2, help="Plans that are weighed in each control step.")
-    noise_std: float = setting(0.5, min=0.0, help="Of sampled commands; half their range is 1.")
-    smoothing: float = setting(0.5, min=0.0, max=0.99, help="Correlation with the step before.")
+    noise_std: float = setting(0.25, min=0.0, help="Of sampled commands; half their range is 1.")
+    smoothing: float = setting(0.8, min=0.0, max=0.99, help="Correlation with the step before.")
     temperature_m: float = setting(
         0.02, min=1e-6, help="A plan weighs exp(-cost / this); the cost is a mean distance."
     )

@@ -121,6 +121,10 @@ class Planner:
         self._model, self._config = model, config
         low, high = (torch.as_tensor(limit).float() for limit in spec.command_limits)
         self._middle, self._half = (low + high) / 2.0, (high - low) / 2.0
+        self._fallen = spec.fallen
+        self._height, self._orientation = (
+            columns_of(spec, field) for field in ("height", "orientation")
+        )
         self.plans = torch.zeros(num, config.planning_horizon, spec.command_dim)
         """Commands as parts of half their range, from its middle. Shape (R, H, A)."""
         self._generator = generator
@@ -164,19 +168,40 @@ class Planner:
         """Mean distance from the goal, m, over the plan and over particles. Shape (R, K).
 
         Each candidate has a particle in every network, which it keeps (TS-infinity; Chua et al.
-        2018, section 5.1).
+        2018, section 5.1). One that falls stays there, as a robot that is measured does.
         """
         num, num_samples, horizon, _ = candidates.shape
         commands = self._middle + self._half * candidates.flatten(0, 1)  # (R K, H, A)
         shape = (self._model.num, -1, -1)
         state = state.repeat_interleave(num_samples, dim=0).expand(shape)  # (E, R K, S)
         goals = goals.repeat_interleave(num_samples, dim=0)
+        place, fell = state[..., :2], torch.zeros(state.shape[:2], dtype=torch.bool)
         total = torch.zeros(num * num_samples)
         for step in range(horizon):
             noise = torch.randn(state.shape, generator=self._generator)
             state = self._model.draw_next(state, commands[:, step].expand(shape), noise)
-            total += (state[..., :2] - goals).norm(dim=-1).mean(0)
+            fell |= self._have_fallen(state)
+            place = torch.where(fell[..., None], place, state[..., :2])
+            total += (place - goals).norm(dim=-1).mean(0)
         return (total / horizon).view(num, num_samples)
+
+    def _have_fallen(self, state: Tensor) -> Tensor:
+        """As far as the robot sees it. Shape (E, B)."""
+        fallen = torch.zeros(state.shape[:2], dtype=torch.bool)
+        if self._orientation:
+            x, y = (state[..., column] for column in self._orientation[1:3])
+            fallen |= 1.0 - 2.0 * (x * x + y * y) < self._fallen.min_up_z
+        if self._height:
+            fallen |= state[..., self._height[0]] < self._fallen.min_height_m
+        return fallen
+
+
+def columns_of(spec: RobotSpec, field: str) -> list[int]:
+    """Where a field of policy_obs stands in the state; nowhere if it is not observed."""
+    parts = observation_slices(spec).items()
+    seen = [name for name, part in parts for _ in range(part.start, part.stop)]
+    seen = ["x", "y", *(name for name in seen if name != "last_command")]
+    return [column for column, name in enumerate(seen) if name == field]
 
 
 def state_of(env: VectorEnv) -> NDArray[np.float32]:

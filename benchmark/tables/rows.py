@@ -161,9 +161,9 @@ def _pets() -> tuple[Row, ...]:
             note = (
                 f"`benchmark/baselines/pets.py`: {what}. Three networks of "
                 f"2 x 400, MPPI over {config.planning_horizon} steps with {config.num_samples} "
-                "candidates, three particles each, which one core plans in 8.5 ms, so that 256 "
-                "robots take a quarter of an hour for 400 steps; settings not tuned. The cost is "
-                "the distance from the goal: that a fall ends its way, the planner does not know."
+                "candidates of three particles: 8.5 ms of one core for each robot and step, so "
+                "that 400 steps of 256 robots take a quarter of an hour. Settings hardly tuned. "
+                "The cost is the distance from the goal; a particle that falls stays there."
             )
             name, ends = f"PETS, {kind.replace('_', ' ')}", ""
             if minutes is not None:
