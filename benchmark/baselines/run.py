@@ -93,10 +93,12 @@ def main(train: Callable[[ConfigT, int, Path], int], kind: type[ConfigT]) -> int
     try:
         config = kind.from_yaml(args.config)
         with only_trainer(args.out):
-            return train(config, args.seed, args.out)
+            code = train(config, args.seed, args.out)
     except DadsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    STOP.leave_if_asked(code)
+    return code
 
 
 def drive(
