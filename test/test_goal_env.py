@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from baselines.goal_env import NEAR_M, GoalVecEnv
-from baselines.goal_sac import drive
+from baselines.run import drive
 
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.envs.model import RobotModel

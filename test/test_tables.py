@@ -15,15 +15,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from baselines import goal_sac
-from baselines.config import GoalSacConfig
-from baselines.goal_sac import GoalSacAgent
+from baselines import goal_sac, pets
+from baselines.config import GoalSacConfig, PetsConfig
 from tables import contenders
 from tables.contenders import (
     Command,
     Contender,
     Dads,
     GoalSac,
+    Pets,
     Shipped,
     Trained,
     TrainingRun,
@@ -298,9 +298,10 @@ def test_the_folder_of_a_training_run_is_by_what_is_said(runs: Path) -> None:
     assert Path(plain.training(0)).parents[1] == runs
 
 
-def test_the_baseline_gets_the_control_steps_of_the_skills_and_their_refit() -> None:
+def test_baselines_get_the_control_steps_of_the_skills_and_their_refit() -> None:
     steps = Trained("ant", (0,)).num_env_steps()
     assert steps == GoalSacConfig(robot="ant", sparse=True, her=True).num_env_steps
+    assert steps == PetsConfig(robot="ant", kind="random").num_env_steps
     without = Trained("ant", (0,), {"skill_dynamics": {"refit": False}})
     assert steps - without.num_env_steps() == 256 * 320 * 5
     assert Shipped("ant").num_env_steps() == steps
@@ -411,38 +412,70 @@ RIVAL = GoalSacConfig(
 )
 
 
+MODEL_BASED = PetsConfig(
+    robot="point_mass",
+    kind="weak_oracle",
+    test_range_m=5.0,
+    num_env_steps=2400,
+    num_envs=8,
+    episode_steps=50,
+    learning_starts=400,
+    hidden=(32, 32),
+    batch_size=64,
+    planning_horizon=12,
+    num_samples=16,
+    replay_capacity=2000,
+)
+BASELINES = {
+    "baselines.goal_sac": (goal_sac.train, GoalSacConfig),
+    "baselines.pets": (pets.train, PetsConfig),
+}
+
+
 def here(arguments: Sequence[str]) -> None:
-    """The command of the baseline in this process."""
-    _, _, config, _, seed, _, out = arguments
-    assert goal_sac.train(GoalSacConfig.from_yaml(Path(config)), int(seed), Path(out)) == 0
+    """The command of a baseline in this process."""
+    name, _, config, _, seed, _, out = arguments
+    train, kind = BASELINES[name]
+    assert train(kind.from_yaml(Path(config)), int(seed), Path(out)) == 0
 
 
 @pytest.mark.slow
-def test_goal_conditioned_sac_that_was_stopped_goes_on_and_does_so_alike(
-    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "rival",
+    [
+        GoalSac(dataclasses.replace(RIVAL, num_env_steps=1600, learning_starts=1600), (0,)),
+        Pets(dataclasses.replace(MODEL_BASED, num_env_steps=1600), (0,)),
+    ],
+    ids=["goal_sac", "pets"],
+)
+def test_a_baseline_that_was_stopped_goes_on_and_does_so_alike(
+    rival: GoalSac | Pets, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = dataclasses.replace(RIVAL, num_env_steps=1600, learning_starts=1600)
-    rival = GoalSac(config, (0,))
     with pytest.raises(subprocess.CalledProcessError):
         rival.train(0, stopped)
-    folder, copy = Path(rival.training(0)), tmp_path / "copy"
-    shutil.copytree(folder, copy)
-    rival.train(0, here)
-    said = capsys.readouterr().err
-    assert " of 1600 steps left" in said and " 1600 of 1600" not in said
-    rival.train(0, refused)
-    assert not (folder / "checkpoint").exists()
-    assert goal_sac.train(config, 0, copy) == 0
-    agents = (rival.load(0), GoalSacAgent("point_mass", copy, "unknown"))
-    tracks = [
-        agent.go(np.eye(2), 20, seed=0, progress=lambda step: None).tracks for agent in agents
-    ]
+    folder, stopped_there = Path(rival.training(0)), tmp_path / "copy"
+    shutil.copytree(folder, stopped_there)
+    tracks = []
+    for _ in range(2):
+        rival.train(0, here)
+        said = capsys.readouterr().err
+        assert " of 1600 steps left" in said and " 1600 of 1600" not in said
+        rival.train(0, refused)
+        assert not (folder / "checkpoint").exists()
+        agent = rival.load(0)
+        tracks.append(agent.go(np.eye(2), 20, seed=0, progress=lambda step: None).tracks)
+        shutil.rmtree(folder)
+        shutil.copytree(stopped_there, folder)
     np.testing.assert_array_equal(*tracks)
 
 
 @pytest.mark.slow
-def test_goal_conditioned_sac_learns(runs: Path) -> None:
-    rival = GoalSac(RIVAL, (0,))
+@pytest.mark.parametrize(
+    ("rival", "reached"),
+    [(GoalSac(RIVAL, (0,)), 0.8), (Pets(MODEL_BASED, (0,)), 1.0)],
+    ids=["goal_sac", "pets"],
+)
+def test_a_baseline_learns(rival: GoalSac | Pets, reached: float, runs: Path) -> None:
     rival.train(0, here)
     figures = measured(Distances(num=16, distances_m=(2.0,), steps=100), rival)
-    assert figures["goal_fraction_05m_2m"] >= 0.8
+    assert figures["goal_fraction_05m_2m"] >= reached

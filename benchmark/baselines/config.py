@@ -1,21 +1,20 @@
 """Settings of the baselines; they import nothing that those need."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from dads_ros.config import REQUIRED, Config, setting
 
+PetsKind = Literal["random", "weak_oracle", "strong_oracle"]
 POLICY_FOLDER = "policy"
-"""Of a run, where it leaves its policy."""
+"""Of a run, where it leaves its policy, or what plans for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class GoalSacConfig(Config):
-    """One training run."""
+class BaselineConfig(Config):
+    """One training run of any baseline."""
 
     robot: str = setting(REQUIRED, help="Robot file: the name of a shipped one.")
-    sparse: bool = setting(REQUIRED, help="Reward -1 but near the goal; else minus the distance.")
-    her: bool = setting(REQUIRED, help="Four in five goals of a batch are places reached later.")
-    goal_range_m: float = setting(10.0, min=0.1, help="Goals lie in a square of twice this side.")
     num_env_steps: int = setting(
         2_457_600,
         min=1,
@@ -23,10 +22,48 @@ class GoalSacConfig(Config):
     )
     num_envs: int = setting(32, min=1, help="Robots.")
     episode_steps: int = setting(200, min=1, help="Control steps to a goal.")
-    updates_per_vector_step: int = setting(2, min=1, help="Updates after a step of all robots.")
     learning_starts: int = setting(10_000, min=0, help="Control steps with random actions.")
+    batch_size: int = setting(256, min=1, help="Transitions of an update.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoalSacConfig(BaselineConfig):
+    """Goal-conditioned SAC."""
+
+    sparse: bool = setting(REQUIRED, help="Reward -1 but near the goal; else minus the distance.")
+    her: bool = setting(REQUIRED, help="Four in five goals of a batch are places reached later.")
+    goal_range_m: float = setting(10.0, min=0.1, help="Goals lie in a square of twice this side.")
+    updates_per_vector_step: int = setting(2, min=1, help="Updates after a step of all robots.")
     replay_capacity: int = setting(500_000, min=1, help="Control steps.")
     hidden: tuple[int, ...] = setting((256, 256), min=1, help="Hidden layers of all networks.")
-    batch_size: int = setting(256, min=1, help="Transitions of an update.")
     learning_rate: float = setting(3e-4, min=0.0, help="Of Adam.")
     discount: float = setting(0.99, min=0.0, max=1.0, help="Of rewards.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PetsConfig(BaselineConfig):
+    """PETS: a model of the whole state, and plans of commands."""
+
+    kind: PetsKind = setting(
+        REQUIRED,
+        help="Learns from random commands, or from its own plans: to goals drawn as the test's "
+        "for each episode, or to one goal of the test.",
+    )
+    max_minutes: float | None = setting(
+        None, min=0.0, help="Wall time after which training ends; null: by control steps alone."
+    )
+    test_seed: int = setting(2020, min=0, help="Of the test's goals.")
+    test_goals: int = setting(256, min=1, help="Their number; the strong oracle's is one of them.")
+    test_range_m: float = setting(15.0, min=0.1, help="They lie in a square of twice this side.")
+    updates_per_vector_step: int = setting(2, min=1, help="Updates after a step of all robots.")
+    replay_capacity: int = setting(1_000_000, min=1, help="Control steps; the newest are kept.")
+    num_networks: int = setting(3, min=1, help="Of the ensemble.")
+    hidden: tuple[int, ...] = setting((400, 400), min=1, help="Hidden layers of all networks.")
+    learning_rate: float = setting(1e-3, min=0.0, help="Of Adam.")
+    planning_horizon: int = setting(20, min=1, help="Control steps of a plan.")
+    num_samples: int = setting(24, min=2, help="Plans that are weighed in each control step.")
+    noise_std: float = setting(0.25, min=0.0, help="Of sampled commands; half their range is 1.")
+    smoothing: float = setting(0.8, min=0.0, max=0.99, help="Correlation with the step before.")
+    temperature_m: float = setting(
+        0.02, min=1e-6, help="A plan weighs exp(-cost / this); the cost is a mean distance."
+    )

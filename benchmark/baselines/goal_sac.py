@@ -8,15 +8,12 @@ The policy sees what those of skills see and where its goal lies from it, along 
 world. Shapes: R robots, T steps.
 """
 
-import argparse
-import shutil
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from stable_baselines3 import SAC, HerReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.save_util import load_from_zip_file
@@ -25,19 +22,14 @@ from stable_baselines3.sac.policies import MultiInputPolicy
 
 from baselines.config import POLICY_FOLDER, GoalSacConfig
 from baselines.goal_env import Array, GoalFromHere, GoalVecEnv, observation_of
+from baselines.run import CHECKPOINT_FOLDER, Watch, drive, main
 from dads_ros.envs.model import RobotModel
-from dads_ros.envs.vector_env import VectorEnv, one_episode_env
-from dads_ros.errors import DadsError
-from dads_ros.evaluation.driving import follow
+from dads_ros.envs.vector_env import VectorEnv
 from dads_ros.evaluation.goals import GoalMetrics
-from dads_ros.files import atomic_folder, only_trainer
-from dads_ros.process import STOP
 from dads_ros.robot import RobotSpec
 
-CHECKPOINT_FOLDER = "checkpoint"
 NORMALIZER_FILE, POLICY_FILE = "normalizer.pkl", "policy.pt"
 AGENT_FILE, REPLAY_FILE = "agent.zip", "replay.pkl"  # of a checkpoint
-LINE_S, CHECKPOINT_S = 10.0, 300.0
 
 
 def train(config: GoalSacConfig, seed: int, out: Path) -> int:
@@ -77,47 +69,32 @@ def train(config: GoalSacConfig, seed: int, out: Path) -> int:
             },
             seed=seed,
         )
+
+    def save(folder: Path) -> None:
+        agent.save(folder / AGENT_FILE)
+        normalized.save(str(folder / NORMALIZER_FILE))
+        agent.save_replay_buffer(folder / REPLAY_FILE)
+
+    def keep(folder: Path) -> None:
+        agent.policy.save(folder / POLICY_FILE)
+        normalized.save(str(folder / NORMALIZER_FILE))
+
+    watch = Watch(out, "goal-conditioned SAC", agent.num_timesteps, config.num_env_steps, save)
     left = config.num_env_steps - agent.num_timesteps
-    _say(f"training goal-conditioned SAC in '{out}', {left} of {config.num_env_steps} steps left")
     if left > 0:
-        watch = _Watch(config.num_env_steps, lambda: _save_checkpoint(agent, checkpoint))
-        agent.learn(left, callback=watch, reset_num_timesteps=False)
-    if STOP.is_asked:
-        _save_checkpoint(agent, checkpoint)
-        _say(f"stopped at step {agent.num_timesteps}; the same command goes on")
-        return STOP.exit_code
-    with atomic_folder(out / POLICY_FOLDER) as temporary:
-        agent.policy.save(temporary / POLICY_FILE)
-        normalized.save(str(temporary / NORMALIZER_FILE))
-    shutil.rmtree(checkpoint, ignore_errors=True)
-    return 0
+        agent.learn(left, callback=_Callback(watch), reset_num_timesteps=False)
+    return watch.end(keep)
 
 
-class _Watch(BaseCallback):
-    """Says how far it is, saves now and then, stops at a signal."""
+class _Callback(BaseCallback):
+    """Asks the watch."""
 
-    def __init__(self, num_steps: int, save: Callable[[], None]) -> None:
+    def __init__(self, watch: Watch) -> None:
         super().__init__()
-        self._num_steps, self._save = num_steps, save
-        self._said = self._saved = time.monotonic()
+        self._watch = watch
 
     def _on_step(self) -> bool:
-        now = time.monotonic()
-        if now - self._said > LINE_S:
-            _say(f"step {self.num_timesteps} of {self._num_steps}")
-            self._said = now
-        if now - self._saved > CHECKPOINT_S:
-            self._save()
-            self._saved = time.monotonic()
-        return not STOP.is_asked
-
-
-def _save_checkpoint(agent: SAC, folder: Path) -> None:
-    """Write a folder that is whole or not there."""
-    with atomic_folder(folder) as temporary:
-        agent.save(temporary / AGENT_FILE)
-        agent.get_vec_normalize_env().save(str(temporary / NORMALIZER_FILE))
-        agent.save_replay_buffer(temporary / REPLAY_FILE)
+        return self._watch.goes_on(self.num_timesteps)
 
 
 class GoalSacAgent:
@@ -150,50 +127,5 @@ class GoalSacAgent:
         return drive(self.model, command, goals, steps, seed=seed, progress=progress)
 
 
-def drive(
-    model: RobotModel,
-    command: Callable[[VectorEnv], Array],
-    goals: NDArray[np.float64],
-    steps: int,
-    *,
-    seed: int,
-    progress: Callable[[int], None],
-) -> GoalMetrics:
-    """As ``evaluation.driving.Driver``, without a planner.
-
-    Args:
-        model: the robot.
-        command: wanted in each control step. Shape (R, A).
-        goals: world frame, m. Shape (R, 2).
-        steps: T.
-        seed: of the starts.
-        progress: called with the number of steps made.
-    """
-    env = one_episode_env(model, len(goals), steps, rng=np.random.default_rng(seed))
-    driven = follow(env, steps, lambda _: env.filtered(command(env)), progress=progress)
-    return GoalMetrics(goals=goals, **vars(driven))
-
-
-def main() -> int:
-    """Train. Returns: the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args()
-    STOP.catch_signals(is_command=True)
-    try:
-        config = GoalSacConfig.from_yaml(args.config)
-        with only_trainer(args.out):
-            return train(config, args.seed, args.out)
-    except DadsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(train, GoalSacConfig))

@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import CalledProcessError
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import yaml
-from baselines.config import POLICY_FOLDER, GoalSacConfig
+from baselines.config import POLICY_FOLDER, BaselineConfig, GoalSacConfig, PetsConfig
 from numpy.typing import ArrayLike
 
 from dads_ros.bundle.manifest import BUNDLE_FOLDER, BundleManifest
@@ -48,6 +48,7 @@ PACKAGES = ("mujoco", "numpy", "onnxruntime")
 CONFIGS: dict[str, type[Config]] = {
     "costs": CostsConfig,
     "goal_sac": GoalSacConfig,
+    "pets": PetsConfig,
     "planner": PlannerConfig,
     "prediction": PredictionSpec,
     "robot": RobotSpec,
@@ -438,19 +439,20 @@ class SparseTask(Task):
 
 
 @dataclass(frozen=True)
-class GoalSac:
-    """Goal-conditioned SAC of stable-baselines3, with the settings of ``baselines.config``."""
+class Baseline:
+    """A run of a module of ``baselines`` for each seed, with settings of ``baselines.config``."""
 
-    config: GoalSacConfig
+    config: BaselineConfig
     seeds: tuple[int, ...]
-    packages = ("mujoco", "numpy", "torch", "stable-baselines3")
+    name: ClassVar[str]
+    """Of its module, and of its settings."""
 
     def settings(self) -> Values:
         """All of training, and the robot."""
-        return {"goal_sac": self.config.to_dict(), "robot": _robot(self.config.robot)}
+        return {self.name: self.config.to_dict(), "robot": _robot(self.config.robot)}
 
     def num_env_steps(self) -> int:
-        """As set."""
+        """As set; at most."""
         return self.config.num_env_steps
 
     def training(self, seed: int) -> str:
@@ -464,18 +466,11 @@ class GoalSac:
         if (run.folder / POLICY_FOLDER).exists():
             return
         chosen = ["--config", config, "--seed", str(seed), "--out", str(run.folder)]
-        run.call(command, ["baselines.goal_sac", *chosen])
+        run.call(command, [f"baselines.{self.name}", *chosen])
 
     def train_s(self, seed: int) -> float | None:
         """By the run."""
         return self._run(seed).seconds
-
-    def load(self, seed: int) -> Agent:
-        """Of a seed that was trained; the library is needed only here and in training."""
-        from baselines.goal_sac import GoalSacAgent
-
-        run = self._run(seed)
-        return GoalSacAgent(self.config.robot, run.folder, run.commit)
 
     def _said(self) -> Values:
         """Settings that are not at their default."""
@@ -485,4 +480,36 @@ class GoalSac:
 
     def _run(self, seed: int) -> TrainingRun:
         robot = self.config.robot
-        return TrainingRun.of(f"goal_sac-{robot}", robot, self._said(), seed)
+        return TrainingRun.of(f"{self.name}-{robot}", robot, self._said(), seed)
+
+
+@dataclass(frozen=True)
+class GoalSac(Baseline):
+    """Goal-conditioned SAC of stable-baselines3."""
+
+    config: GoalSacConfig
+    name = "goal_sac"
+    packages = ("mujoco", "numpy", "torch", "stable-baselines3")
+
+    def load(self, seed: int) -> Agent:
+        """Of a seed that was trained; the library is needed only here and in training."""
+        from baselines.goal_sac import GoalSacAgent
+
+        run = self._run(seed)
+        return GoalSacAgent(self.config.robot, run.folder, run.commit)
+
+
+@dataclass(frozen=True)
+class Pets(Baseline):
+    """Planning of commands with a learned model of the whole state."""
+
+    config: PetsConfig
+    name = "pets"
+    packages = ("mujoco", "numpy", "torch")
+
+    def load(self, seed: int) -> Agent:
+        """Of a seed that was trained."""
+        from baselines.pets import PetsAgent  # takes seconds: torch
+
+        run = self._run(seed)
+        return PetsAgent(self.config, run.folder, run.commit)

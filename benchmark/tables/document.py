@@ -18,7 +18,8 @@ HEAD = (
     "says nothing about other seeds. In a table all get the same goals and starts, at a random "
     "yaw; a robot that falls stays where it fell. A training run of ours whose skills collapse "
     "counts with the best that it had before. 'Training' is the control steps of all robots "
-    "together, in millions, with those of a refit; evaluations while training do not count.\n\n"
+    "together, in millions, with those of a refit, or the wall time that ended it; evaluations "
+    "while training do not count.\n\n"
     "`make tables` runs what is missing, which takes days; stopped, it goes on where it was. "
     '`make tables TABLES="goals circle" ROWS=continuous SEEDS="0 1" JOBS=2` runs a part of it, '
     "with training in `runs/tables`.\n"
@@ -71,7 +72,7 @@ def _table(
         seeds = f"{len(results)} of {len(row.contender.seeds)}"
         if len(row.contender.seeds) == 1:
             seeds = "one"
-        training = f"{row.contender.num_env_steps() / 1e6:.1f}"
+        training = row.training or f"{row.contender.num_env_steps() / 1e6:.1f}"
         cells = [_cell([r.figures[c.figure] for r in results], c.format) for c in columns]
         lines.append(_line([row.name, seeds, training, *cells]))
     for each in table.published:

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from baselines.config import GoalSacConfig
+from baselines.config import GoalSacConfig, PetsConfig, PetsKind
 
 from dads_ros.config import PlannerConfig
 from dads_ros.planning.skill_planner import PLANNER_PRESETS
 from dads_ros.robot import RobotSpec
-from tables.contenders import Contender, Dads, GoalSac, Shipped, Skills, Trained, Values
+from tables.contenders import Contender, Dads, GoalSac, Pets, Shipped, Skills, Trained, Values
 from tables.protocols import (
     CircleGoals,
     Coverage,
@@ -37,6 +37,8 @@ class Row:
     contender: Contender
     note: str
     """What it is, in a sentence."""
+    training: str = ""
+    """What ends it, where that is not the control steps of the contender."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,6 +182,36 @@ def _goal_sac() -> tuple[Row, ...]:
     return tuple(rows)
 
 
+PETS_KINDS: Mapping[PetsKind, str] = {
+    "random": "it learns from random commands",
+    "weak_oracle": "it learns from its own plans to goals drawn like the test's for each episode, "
+    "again and again as data grows",
+    "strong_oracle": "it learns from its own plans to one goal of the test, another for each "
+    "training seed, and is tested on all 256",
+}
+ANT_MINUTES = 20.0
+"""Of training and refit of an Ant on two cores (README.md)."""
+
+
+def _pets() -> tuple[Row, ...]:
+    rows = []
+    for minutes in (None, ANT_MINUTES):
+        for kind, what in PETS_KINDS.items():
+            config = PetsConfig(robot="ant", kind=kind, max_minutes=minutes)
+            note = (
+                f"`benchmark/baselines/pets.py`: {what}. Three networks of "
+                f"2 x 400, MPPI over {config.planning_horizon} steps with {config.num_samples} "
+                "candidates of three particles: 8.5 ms of one core for each robot and step, so "
+                "that 400 steps of 256 robots take a quarter of an hour. Settings hardly tuned. "
+                "The cost is the distance from the goal; a particle that falls stays there."
+            )
+            name, ends = f"PETS, {kind.replace('_', ' ')}", ""
+            if minutes is not None:
+                name, ends = f"{name}, {minutes:g} minutes", f"{minutes:g} min"
+            rows.append(Row(name, Pets(config, THREE_SEEDS), note, ends))
+    return tuple(rows)
+
+
 def _other(robot: str, seeds: tuple[int, ...]) -> tuple[Row, ...]:
     shipped = Row("DADS, shipped bundle", Dads(skills=Shipped(robot)), f"`models/{robot}`.")
     trained = Dads(skills=Trained(robot, seeds))
@@ -217,7 +249,7 @@ TABLES = (
         f"400 steps of 0.05 s. {DELTA} 256 goals.",
         RandomGoals(),
         {"": GOALS},
-        (*_dense(), *_goal_sac()),
+        (*_dense(), *_goal_sac(), *_pets()),
     ),
     Table(
         "distances",
