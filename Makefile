@@ -35,12 +35,12 @@ demo: $(VENV)/.run-time
 	  $(if $(SPEED),--speed="$(SPEED)") $(if $(SEED),--seed="$(SEED)") \
 	  $(if $(BUNDLE),--bundle="$(BUNDLE)") $(if $(filter 0,$(VIEW)),--no-view)
 
-# Two processes: the tests of nodes in one, the others in the other.
+# Three processes: the tests of nodes, which mostly wait, in one, the others in two.
 test: $(VENV)/.complete
-	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadgroup --durations=40 --durations-min=4
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 3 --dist loadgroup --durations=40 --durations-min=4
 
 test-fast: $(VENV)/.complete
-	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadgroup -m "not slow"
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 3 --dist loadgroup -m "not slow"
 
 faults: $(VENV)/.complete
 	@PYTHONPATH=test $(RUN) -m faults $(if $(REPEAT),--repeat=$(REPEAT)) \

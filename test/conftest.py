@@ -28,7 +28,7 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Robots that drive in real time do so one after the other ('pytest -n 2')."""
+    """Robots that drive in real time do so one after the other ('pytest -n 3')."""
     for item in items:
         if item.path.parent.name in ("nodes", "faults"):
             item.add_marker(pytest.mark.xdist_group("nodes"))
