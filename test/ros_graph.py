@@ -289,9 +289,11 @@ def health(probe: Probe) -> tuple[int, str]:
     return -1, ""
 
 
-def is_doing(probe: Probe, activity: str) -> bool:
+def is_doing(probe: Probe, activity: str, level: int = 0) -> bool:
     """By the planner's newest report; a busy machine may add that states come slowly."""
-    return health(probe)[1].split("; ")[0] == activity
+    found, message = health(probe)
+    doing, _, addition = message.partition("; ")
+    return doing == activity and (found == level or bool(addition))
 
 
 def set_parameters(probe: Probe, values: dict[str, object]) -> None:

@@ -25,6 +25,7 @@ from baselines.config import POLICY_FOLDER, PetsConfig
 from baselines.run import CHECKPOINT_FOLDER, Array, Watch, drive, main
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import VectorEnv
+from dads_ros.errors import CheckpointError
 from dads_ros.evaluation.goals import GoalMetrics, sample_goals
 from dads_ros.learning.checkpoint import load_checkpoint, save_checkpoint
 from dads_ros.learning.networks import RunningNormalizer, one_thread
@@ -81,7 +82,9 @@ class Ensemble(nn.Module):
         return mean, self.low + nn.functional.softplus(log_variance - self.low)
 
     def loss(self, inputs: Tensor, change: Tensor) -> Tensor:
-        """Twice the negative log-likelihood (Chua et al. 2018, section 4), summed over networks.
+        """Negative log-likelihood (Chua et al. 2018, section 4), and the span of the bounds.
+
+        Twice its mean over rows and columns, but for a constant, summed over networks.
 
         Shapes (E, B, I), (E, B, S) -> ().
         """
@@ -189,8 +192,9 @@ class Planner:
         """As far as the robot sees it. Shape (E, B)."""
         fallen = torch.zeros(state.shape[:2], dtype=torch.bool)
         if self._orientation:
-            x, y = (state[..., column] for column in self._orientation[1:3])
-            fallen |= 1.0 - 2.0 * (x * x + y * y) < self._fallen.min_up_z
+            square = state[..., self._orientation].square()
+            tilt = square[..., 1:3].sum(-1) / square.sum(-1)  # of a predicted q, not of length 1
+            fallen |= 1.0 - 2.0 * tilt < self._fallen.min_up_z
         if self._height:
             fallen |= state[..., self._height[0]] < self._fallen.min_height_m
         return fallen
@@ -241,8 +245,9 @@ class Transitions:
 
     def checkpoint(self) -> dict[str, Any]:
         """Everything that ``restore`` needs."""
-        held = {"inputs": self._inputs[: len(self)], "changes": self._changes[: len(self)]}
-        return {"num_added": self._num_added, **held}
+        held = {"inputs": self._inputs, "changes": self._changes}  # a view is written as a whole
+        parts = {name: part[: len(self)].clone() for name, part in held.items()}
+        return {"num_added": self._num_added, **parts}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Go on from ``checkpoint``."""
@@ -255,7 +260,7 @@ class Training:
 
     def __init__(self, config: PetsConfig, seed: int) -> None:
         """Begin."""
-        self._config = config
+        self._config, self._seed = config, seed
         model = RobotModel(RobotSpec.load(config.robot))
         self._rng = np.random.default_rng(seed)
         self._generator = torch.Generator().manual_seed(seed)
@@ -330,6 +335,7 @@ class Training:
         """Everything that ``restore`` needs to go on exactly here."""
         state = {
             "config": self._config.to_dict(),
+            "seed": self._seed,
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "transitions": self.transitions.checkpoint(),
@@ -346,6 +352,13 @@ class Training:
     def restore(self, folder: Path) -> None:
         """Go on from what ``save`` left. Raises: CheckpointError."""
         saved = load_checkpoint(folder)
+        free = {"num_env_steps": None, "max_minutes": None}
+        mine = {**self._config.to_dict(), "seed": self._seed, **free}
+        theirs = {**saved["config"], "seed": saved["seed"], **free}
+        if mine != theirs:
+            raise CheckpointError(
+                f"'{folder}' is of other settings or another seed; use those, or another --out"
+            )
         self.model.load_state_dict(saved["model"])
         self._optimizer.load_state_dict(saved["optimizer"])
         self.transitions.restore(saved["transitions"])

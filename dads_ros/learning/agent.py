@@ -214,7 +214,9 @@ class Agent:
             known = (part >= UNKNOWN_SHARE).to(self.device, FLOAT)
         bodies = [self._body_of(q, transition.start_obs, skill, known) for q in fitted]
         if self.rival is not None:
-            self.rival.measure(transition)
+            # Of all robots and rows, as those that it rewards.
+            seen = self._sample(replay, num)
+            self.rival.measure(seen)
         total = torch.zeros((), device=self.device, dtype=FLOAT)
         for rows in torch.arange(num, device=self.device).split(config.batch_size):
             losses = [
@@ -222,7 +224,7 @@ class Agent:
                 for q, b in zip(fitted, bodies, strict=True)
             ]
             if self.rival is not None:
-                losses.append(self.rival.loss(transition.rows(rows), self._alternatives()))
+                losses.append(self.rival.loss(seen.rows(rows), self._alternatives()))
             self.q_optimizer.zero_grad(set_to_none=True)
             torch.stack(losses).sum().backward()
             self.q_optimizer.step()
@@ -302,7 +304,7 @@ class Agent:
         """Rewards and features of sampled transitions.
 
         Where a fall ended the skill before a prediction was over, nobody knows what it would have
-        done, and there is no intrinsic reward.
+        done, and there is no intrinsic reward; a rival has none there either.
         """
         config, skill = self.config.reward, transition.skill
         if self.rival is None:

@@ -505,6 +505,18 @@ class TrainConfig(Config):
                     "sees is 'prediction.fields'"
                 )
             return
+        if reward.objective == "metra" and "yaw" in reward.state_fields:
+            raise ConfigError(
+                "'reward.state_fields' has yaw, which jumps from pi to -pi, where "
+                "'reward.objective: metra' needs neighbouring states to be near; leave it out"
+            )
+        rows = self.collect.replay_capacity // self.collect.num_envs
+        if rows <= self.collect.episode_steps:
+            raise ConfigError(
+                f"'collect.replay_capacity' holds {rows} steps of a robot, and "
+                f"'reward.objective: {reward.objective}' needs whole skills: more than "
+                f"'collect.episode_steps' ({self.collect.episode_steps}) of each"
+            )
         for name, value, needed in (
             ("symmetry.yaw", symmetry.yaw, False),
             ("symmetry.body", symmetry.body, False),

@@ -5,6 +5,8 @@ learned beside it for planning. Shapes: B batch, L skills from the prior, D skil
 numbers of a state, M outputs of a network.
 """
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -19,19 +21,20 @@ from dads_ros.prediction import POSE_FIELDS
 from dads_ros.robot import RobotSpec
 
 FIRST_LAMBDA, SLACK = 30.0, 1e-3
-"""Of METRA: weight of its constraint at first (the authors' code), and by how much a step may be
-within the constraint and still count as being so (the paper)."""
+"""Of METRA: weight of its constraint at first (the authors' code), and the most that is gained
+from a step which is shorter than the constraint asks for (the paper)."""
 
 
 class Objective(nn.Module):
     """Base: a network over states, fitted to what robots did.
 
     A state has the parts that ``reward.state_fields`` names. The pose among them is counted from
-    where the skill began, as if that were the start of an episode.
+    where the skill began, as if that were the start of an episode. Differs from the papers: the
+    policy and the critics do not see that pose, as they do not with DADS.
     """
 
     cap: float | None = None
-    """Upper bound of the mean reward; None: that of DADS."""
+    """Upper bound of the reward; None: that of DADS."""
     columns: Tensor
 
     def __init__(self, config: TrainConfig, robot: RobotSpec, output_dim: int) -> None:
@@ -114,12 +117,13 @@ class Metra(Objective):
     Reference: Park et al. 2024 (arXiv:2310.08887), algorithm 1.
     """
 
-    cap = 1.0
-
     def __init__(self, config: TrainConfig, robot: RobotSpec) -> None:
         """Make phi. Raises: ConfigError as ``Objective``."""
-        super().__init__(config, robot, config.skill_prior.dim)
-        self._is_discrete = config.skill_prior.kind == "discrete"
+        prior = config.skill_prior
+        super().__init__(config, robot, prior.dim)
+        self._is_discrete = prior.kind == "discrete"
+        # The length of z, since a step of phi is at most 1 long.
+        self.cap = math.sqrt(prior.dim / (prior.dim - 1)) if self._is_discrete else 1.0
         self.log_lambda = nn.Parameter(torch.tensor(FIRST_LAMBDA).log())
 
     def reward(self, transition: Transition, alt_skill: Tensor) -> Tensor:
@@ -140,7 +144,10 @@ class Metra(Objective):
         return after - self(transition.place, transition.policy_obs)
 
     def _direction(self, skill: Tensor) -> Tensor:
-        """Of length 1, that of a zero skill 0; discrete: 1 for it, and of mean zero. (B, D)."""
+        """Of length 1, or 0 under a zero skill. Shape (B, D).
+
+        Of a discrete skill 1 for itself, and for the others what makes the mean 0.
+        """
         if self._is_discrete:
             num = skill.shape[1]
             return (num * skill - 1.0) / (num - 1)

@@ -169,6 +169,10 @@ def test_a_state_has_fields_that_the_robot_observes(tmp_path: Path) -> None:
         config_of("dads", "disc", 2, reward={"state_fields": ["x"]})
     with pytest.raises(ConfigError, match="expected one field at least"):
         config_of("metra", "disc", 2, reward={"state_fields": []})
+    with pytest.raises(ConfigError, match="has yaw, which jumps"):
+        config_of("metra", "disc", 2, reward={"state_fields": ["x", "yaw"]})
+    with pytest.raises(ConfigError, match=r"holds 100 steps of a robot, .* more than .*\(100\)"):
+        config_of("diayn", "disc", 2, collect={"replay_capacity": 1600})
     config = config_of("metra", "disc", 2, reward={"state_fields": ["x", "height"]})
     with pytest.raises(ConfigError, match=r"has height, which .* it may have x, y, yaw, linear"):
         Trainer(config, tmp_path)

@@ -185,7 +185,7 @@ def test_late_plan_means_the_standing_command(robot: Robot) -> None:
     probe.wait_for(lambda: is_moving(probe))
     set_parameters(probe, {"planner.num_samples": 20000, "planner.planning_horizon": 10})
     set_parameters(probe, {"skill_timeout_s": 0.05})
-    probe.wait_for(lambda: is_doing(probe, "the plan is late: standing command"))
+    probe.wait_for(lambda: is_doing(probe, "the plan is late: standing command", 1))
     probe.wait_for(lambda: not is_moving(probe))
     set_parameters(probe, {"planner.num_samples": 64, "planner.planning_horizon": 2})
     set_parameters(probe, {"skill_timeout_s": 1.0})

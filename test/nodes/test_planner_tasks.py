@@ -238,7 +238,7 @@ def test_it_says_what_a_map_keeps_it_from_and_forgets_it(robot: Robot) -> None:
     probe.wait_for(lambda: robot.planner.said().count("map: ") > before)
     probe.send_goal(3.5, 0.0)
     said = "no way leads to the goal on this map: standing command"
-    probe.wait_for(lambda: is_doing(probe, said))
+    probe.wait_for(lambda: is_doing(probe, said, 1))
     probe.wait_for(lambda: not is_moving(probe))
     assert np.linalg.norm(position(probe)) < 0.5
     probe.call(Trigger, "skill_planner/clear_map")
