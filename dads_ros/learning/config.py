@@ -515,7 +515,7 @@ class TrainConfig(Config):
             raise ConfigError(
                 f"'collect.replay_capacity' holds {rows} steps of a robot, and "
                 f"'reward.objective: {reward.objective}' needs whole skills: more than "
-                f"'collect.episode_steps' ({self.collect.episode_steps}) of each"
+                f"'collect.episode_steps' ({self.collect.episode_steps}) of each; raise it"
             )
         for name, value, needed in (
             ("symmetry.yaw", symmetry.yaw, False),
