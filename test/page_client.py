@@ -121,7 +121,7 @@ class PageClient:
                 texts[message["uuid"]] = content
         return "\n".join(texts.values())
 
-    def wait_for(self, claim: Callable[[], object], timeout_s: float = 20.0) -> None:
+    def wait_for(self, claim: Callable[[], object], timeout_s: float = 60.0) -> None:
         """For tests without a probe to spin."""
         deadline = time.monotonic() + timeout_s
         while not claim():

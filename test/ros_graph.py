@@ -175,7 +175,7 @@ class Probe:
         """A publisher is known of a topic that was listened to."""
         return self._subscriptions[topic].get_publisher_count() > 0
 
-    def wait_for(self, claim: Callable[[], object], timeout_s: float = 20.0) -> None:
+    def wait_for(self, claim: Callable[[], object], timeout_s: float = 60.0) -> None:
         """Spin until the claim holds."""
         deadline = time.monotonic() + timeout_s
         while not claim():
@@ -183,7 +183,7 @@ class Probe:
                 raise AssertionError(f"it did not happen in time; the planner: {health(self)}")
             self._executor.spin_once(timeout_sec=0.05)
 
-    def wait_for_next(self, topic: str, count: int = 1, timeout_s: float = 20.0) -> Any:  # noqa: ANN401
+    def wait_for_next(self, topic: str, count: int = 1, timeout_s: float = 60.0) -> Any:  # noqa: ANN401
         """The newest message after ``count`` more have come."""
         before = len(self.messages[topic])
         self.wait_for(lambda: len(self.messages[topic]) >= before + count, timeout_s)

@@ -439,11 +439,17 @@ def here(arguments: Sequence[str]) -> None:
     assert train(kind.from_yaml(Path(config)), int(seed), Path(out)) == 0
 
 
+def test_hindsight_goals_need_a_whole_episode_before_the_first_update() -> None:
+    with pytest.raises(ConfigError, match=r"'learning_starts' is 799;.*expected at least 800"):
+        dataclasses.replace(RIVAL, learning_starts=799)
+    dataclasses.replace(RIVAL, learning_starts=799, her=False)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "rival",
     [
-        GoalSac(dataclasses.replace(RIVAL, num_env_steps=1600, learning_starts=400), (0,)),
+        GoalSac(dataclasses.replace(RIVAL, num_env_steps=1600, learning_starts=800), (0,)),
         Pets(dataclasses.replace(MODEL_BASED, num_env_steps=1600), (0,)),
     ],
     ids=["goal_sac", "pets"],

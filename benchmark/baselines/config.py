@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dads_ros.config import REQUIRED, Config, setting
+from dads_ros.errors import ConfigError
 
 PetsKind = Literal["random", "weak_oracle", "strong_oracle"]
 POLICY_FOLDER = "policy"
@@ -38,6 +39,17 @@ class GoalSacConfig(BaselineConfig):
     hidden: tuple[int, ...] = setting((256, 256), min=1, help="Hidden layers of all networks.")
     learning_rate: float = setting(3e-4, min=0.0, help="Of Adam.")
     discount: float = setting(0.99, min=0.0, max=1.0, help="Of rewards.")
+
+    def __post_init__(self) -> None:
+        """Check what spans several fields. Raises: ConfigError."""
+        super().__post_init__()
+        whole = self.num_envs * self.episode_steps
+        if self.her and self.learning_starts < whole:
+            raise ConfigError(
+                f"'learning_starts' is {self.learning_starts}; 'her' learns from whole episodes, "
+                f"and the first end after 'num_envs' {self.num_envs} x 'episode_steps' "
+                f"{self.episode_steps}: expected at least {whole}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,11 +45,18 @@ OPTIONS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--disable-features=BackForwardCache",  # it keeps a page that was left, and its connection
     "--window-size=900,600",
 )
 OF_THE_WHEELS = ("LD_LIBRARY_PATH", "_ROS_WHEELS_BOOTSTRAP_COMPLETE")
 """Set for every Python of an environment with ROS 2 from PyPI; no browser is to inherit them."""
-OF_ITS_MAKER = (".google.com", "-pa.googleapis.com", "content-autofill.googleapis.com")
+OF_ITS_MAKER = (
+    ".google.com",
+    "-pa.googleapis.com",
+    "content-autofill.googleapis.com",
+    "update.googleapis.com",
+    "start.duckduckgo.com",  # the search engine of Debian's
+)
 """Hosts that a browser asks whatever page it shows, also none."""
 NUM_VISITS = 4
 

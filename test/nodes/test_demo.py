@@ -108,7 +108,7 @@ def test_a_click_takes_over_and_on_a_terminal_it_goes_on_until_ctrl_c(
     point_mass_bundle: Path, tmp_path: Path
 ) -> None:
     ours, theirs = pty.openpty()
-    arguments = ["--bundle", str(point_mass_bundle), "--goals", "90,0"]
+    arguments = ["--bundle", str(point_mass_bundle), "--goals", "90,0", "--time-limit", "600"]
     demo = subprocess.Popen(
         [*COMMAND, *arguments],
         cwd=ROOT,
@@ -136,12 +136,15 @@ def test_a_click_takes_over_and_on_a_terminal_it_goes_on_until_ctrl_c(
     os.close(ours)
 
 
-def read_until(terminal: int, text: str, timeout_s: float = 60.0) -> str:
+def read_until(terminal: int, text: str, timeout_s: float = 100.0) -> str:
     said, deadline = "", time.monotonic() + timeout_s
     while text not in said:
         assert time.monotonic() < deadline, said
         if select.select([terminal], [], [], 1.0)[0]:
-            said += os.read(terminal, 4096).decode(errors="replace")
+            try:
+                said += os.read(terminal, 4096).decode(errors="replace")
+            except OSError as error:  # it ended
+                raise AssertionError(said) from error
     return said
 
 
