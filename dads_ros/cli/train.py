@@ -28,7 +28,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         action="append",
         default=[],
         metavar="PART.NAME=VALUE",
-        help="replaces any other setting of the config: --set sac.batch_size=512",
+        help="replaces any other setting of the config: --set sac.batch_size=512; with --resume "
+        "a cost or a schedule",
     )
 
 
@@ -58,4 +59,5 @@ def run(args: argparse.Namespace) -> int:
         print("loading torch", file=sys.stderr, flush=True)
         from dads_ros.cli.training import train  # takes seconds; what is wrong is said before
 
-        return train(config, out, resume=args.resume)
+        renewed = [each.partition("=")[0].strip() for each in args.set]
+        return train(config, out, resume=args.resume, renewed=renewed)

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from tqdm import tqdm
@@ -20,9 +21,9 @@ BAR_S = 1.0
 """The bar's clock moves on so often, however long an iteration takes."""
 
 
-def train(config: TrainConfig, out: Path, *, resume: bool) -> int:
-    """Train, and export. Returns: the exit code. Raises: DadsError."""
-    trainer = Trainer(config, out, resume=resume)
+def train(config: TrainConfig, out: Path, *, resume: bool, renewed: Collection[str] = ()) -> int:
+    """Train, and export; arguments of Trainer. Returns: the exit code. Raises: DadsError."""
+    trainer = Trainer(config, out, resume=resume, renewed=renewed)
     with atomic_write(out / "config.yaml") as temporary:
         config.with_robot_from(out).to_yaml(temporary)
     STOP.catch_signals(is_command=True)  # first: whoever reads that it trains may send one

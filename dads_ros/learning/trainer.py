@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -39,6 +39,21 @@ FREE_TO_CHANGE = (
     "sac.compile",
 )
 """Settings that a resumed run may change; the robot itself is compared, wherever its file lies."""
+FREE_IF_NAMED = (
+    "reward.fall_cost",
+    "reward.limits_cost",
+    "reward.motion_cost",
+    "reward.tilt_cost",
+    "sac.final_learning_rate_factor",
+    "sac.final_target_entropy_per_action",
+    "sac.learning_rate",
+    "sac.policy_average",
+    "sac.target_entropy_per_action",
+    "collect.push_mps",
+    "collect.skill_switch_probability",
+    "collect.zero_skill_fraction",
+)
+"""Costs and schedules, which it may change where somebody says so by name."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +85,22 @@ class Trainer:
     seeded run still repeats exactly.
     """
 
-    def __init__(self, config: TrainConfig, out: Path, *, resume: bool = False) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        out: Path,
+        *,
+        resume: bool = False,
+        renewed: Collection[str] = (),
+    ) -> None:
         """Make everything, or continue the run in ``out``.
 
+        Args:
+            config: all settings.
+            out: folder of the run.
+            resume: continue.
+            renewed: settings that the run may have had otherwise so far, if they are of
+                FREE_IF_NAMED.
         Raises: ConfigError, CheckpointError when the folder holds no run, another one, or, without
             ``resume``, any.
         """
@@ -80,7 +108,7 @@ class Trainer:
         saved = load_checkpoint(out) if resume else None
         if saved is not None:
             with _fitting(out):
-                self._check_config(saved["config"])
+                self._check_config(saved["config"], renewed)
         elif (out / CHECKPOINT_FILE).exists():
             raise CheckpointError(
                 f"'{out}' already holds a run; add --resume or choose another --out"
@@ -267,19 +295,21 @@ class Trainer:
         device = self.agent.device
         return ReplayBuffer(rows, first, prediction, device, columns, with_places=places)
 
-    def _check_config(self, saved: dict[str, Any]) -> None:
+    def _check_config(self, saved: dict[str, Any], renewed: Collection[str]) -> None:
         """A setting that did not exist yet did what its default does; one that is gone differs."""
+        free = {*FREE_TO_CHANGE, *set(FREE_IF_NAMED).intersection(renewed)}
         theirs = _flatten(TrainConfig(robot=self.config.robot).to_dict()) | _flatten(saved)
         mine = _flatten(self.config.to_dict())
         different = [
             f"{name} ({shown(theirs.get(name))}, now {shown(mine.get(name))})"
             for name in mine | theirs
-            if theirs.get(name) != mine.get(name) and name not in FREE_TO_CHANGE
+            if theirs.get(name) != mine.get(name) and name not in free
         ]
         if different:
             raise CheckpointError(
                 f"'{self.out}' was trained with other settings: {', '.join(different[:4])}; "
-                "use its config.yaml or another --out"
+                "use its config.yaml or another --out. Of a run that goes on --set may change "
+                "costs and schedules only"
             )
 
     def _check_robot(self, saved: dict[str, Any]) -> None:

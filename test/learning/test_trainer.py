@@ -346,6 +346,20 @@ def test_a_run_from_before_a_setting_goes_on_with_its_default_alone(tmp_path: Pa
         Trainer(small_config(collect=collect), tmp_path, resume=True)
 
 
+def test_costs_and_schedules_of_a_resumed_run_change_where_they_are_named(tmp_path: Path) -> None:
+    Trainer(small_config(), tmp_path).save_checkpoint()
+    collect = small_config().collect.to_dict() | {"push_mps": [0.1, 0.2]}
+    pushed = small_config(collect=collect)
+    larger = small_config(collect=collect | {"num_envs": 9})
+    with pytest.raises(CheckpointError, match=r"push_mps.*--set may change costs"):
+        Trainer(pushed, tmp_path, resume=True, renewed=["reward.tilt_cost"])
+    with pytest.raises(CheckpointError, match=r"settings: collect\.num_envs"):
+        Trainer(larger, tmp_path, resume=True, renewed=["collect.push_mps", "collect.num_envs"])
+    resumed = Trainer(pushed, tmp_path, resume=True, renewed=["collect.push_mps"])
+    resumed.save_checkpoint()
+    Trainer(pushed, tmp_path, resume=True)  # from then on they are the run's
+
+
 def test_a_folder_with_a_run_is_not_overwritten_and_an_empty_one_not_resumed(
     tmp_path: Path,
 ) -> None:
