@@ -225,7 +225,9 @@ def test_wall_time_ends_a_run_and_counts_what_was_before(tmp_path: Path) -> None
     settings = dataclasses.replace(CONFIG, max_minutes=60.0)
     training = Training(settings, 0)
     training.step()
+    before = training.seconds
     assert not training.is_over
+    assert training.seconds == before > 0.0, "asking costs nothing, steps do"
     training.seconds = 3600.0
     training.save(tmp_path)
     resumed = Training(settings, 0)
