@@ -7,7 +7,6 @@ from baselines.config import GoalSacConfig, PetsConfig, PetsKind
 
 from dads_ros.config import PlannerConfig
 from dads_ros.planning.skill_planner import PLANNER_PRESETS
-from dads_ros.robot import RobotSpec
 from tables.contenders import Contender, Dads, GoalSac, Pets, Shipped, Skills, Trained, Values
 from tables.protocols import (
     CircleGoals,
@@ -117,8 +116,12 @@ ANT: Mapping[str, tuple[Skills, str]] = {
         "`config/train/ant_paper.yaml`, and the paper's planner for dense costs.",
     ),
 }
-WHOLE_STATE = ["x", "y", *RobotSpec.load("ant").observation]
-WHOLE_STATE.remove("last_command")  # by which skills could be told apart without any motion
+WHOLE_STATE = (
+    *("x", "y", "height", "orientation", "linear_velocity", "angular_velocity"),
+    *("joint_positions", "joint_velocities"),
+)
+"""Of the Ant: what its policies see but for the last command, by which skills could be told apart
+without any motion."""
 RIVALS: Mapping[str, tuple[Skills, str]] = {
     "DIAYN, 20 discrete skills": (
         Trained("ant", FIVE_SEEDS, _rival("diayn", DISCRETE)),
