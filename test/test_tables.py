@@ -101,6 +101,18 @@ def test_the_whole_state_is_what_policies_of_the_ant_see_but_for_the_last_comman
     assert {*WHOLE_STATE, "last_command"} == {"x", "y", *RobotSpec.load("ant").observation}
 
 
+@pytest.mark.parametrize("name", ["coverage", "skills"])
+def test_metra_stands_beside_skills_of_dads_that_differ_by_the_reward_alone(name: str) -> None:
+    (table,) = (table for table in TABLES if table.name == name)
+    settings = {row.name: row.contender.settings() for row in table.rows}
+    dads, metra = (
+        settings[of]["training"]
+        for of in ("DADS, continuous, without directions", "METRA, continuous")
+    )
+    dads["skill_dynamics"]["stretch"] = 1.0  # of the reward of DADS
+    assert {part for part in dads if dads[part] != metra[part]} == {"reward"}
+
+
 def test_a_run_is_made_once_and_its_result_says_what_it_was_made_with(tmp_path: Path) -> None:
     (run,) = all_runs([table()], tmp_path)
     assert run_all([run], jobs=1) == 0

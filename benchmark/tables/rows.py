@@ -132,18 +132,23 @@ RIVALS: Mapping[str, tuple[Skills, str]] = {
         Trained("ant", FIVE_SEEDS, _rival("diayn", DISCRETE, WHOLE_STATE)),
         "The same; the discriminator sees the body's whole state besides.",
     ),
+    "DADS, continuous, without directions": (
+        Trained("ant", FIVE_SEEDS, UNDIRECTED),
+        "`config/train/ant.yaml` without symmetries, warm start and a linear q: what METRA's rows "
+        "are to be read beside.",
+    ),
     "METRA, continuous": (
         Trained("ant", FIVE_SEEDS, _rival("metra", UNDIRECTED)),
-        "`config/train/ant.yaml` without symmetries, warm start and a linear q, rewarded by "
-        "METRA, whose phi sees x and y since the skill began; of skills only the direction "
-        "counts.",
+        "The settings of 'DADS, continuous, without directions', rewarded by METRA, whose phi "
+        "sees x and y since the skill began; of skills only the direction counts.",
     ),
     "METRA, continuous, whole state": (
         Trained("ant", FIVE_SEEDS, _rival("metra", UNDIRECTED, WHOLE_STATE)),
         "The same; phi sees the body's whole state besides, as in METRA's own Ant.",
     ),
 }
-"""Whose reward is not that of DADS, on the same trainer, with the same networks."""
+"""Whose reward is not that of DADS, on the same trainer, with the same networks; and DADS with the
+settings that METRA needs."""
 PLANNERS = {"DADS, the paper's settings": PLANNER_PRESETS["paper_dense"]}
 """Where it is not the default."""
 
