@@ -1,7 +1,7 @@
 """Settings of the baselines; they import nothing that those need."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from dads_ros.config import REQUIRED, Config, setting
 
@@ -14,6 +14,8 @@ POLICY_FOLDER = "policy"
 class BaselineConfig(Config):
     """One training run of any baseline."""
 
+    may_change: ClassVar[tuple[str, ...]] = ("num_env_steps",)
+    """Settings that a run which goes on need not have been begun with: what ends it."""
     robot: str = setting(REQUIRED, help="Robot file: the name of a shipped one.")
     num_env_steps: int = setting(
         2_457_600,
@@ -44,6 +46,7 @@ class GoalSacConfig(BaselineConfig):
 class PetsConfig(BaselineConfig):
     """PETS: a model of the whole state, and plans of commands."""
 
+    may_change = ("num_env_steps", "max_minutes")
     kind: PetsKind = setting(
         REQUIRED,
         help="Learns from random commands, or from its own plans: to goals drawn as the test's "

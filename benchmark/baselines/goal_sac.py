@@ -22,7 +22,7 @@ from stable_baselines3.sac.policies import MultiInputPolicy
 
 from baselines.config import POLICY_FOLDER, GoalSacConfig
 from baselines.goal_env import Array, GoalFromHere, GoalVecEnv, observation_of
-from baselines.run import CHECKPOINT_FOLDER, Watch, drive, main
+from baselines.run import Watch, checkpoint_of, drive, main
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import VectorEnv
 from dads_ros.evaluation.goals import GoalMetrics
@@ -34,9 +34,9 @@ AGENT_FILE, REPLAY_FILE = "agent.zip", "replay.pkl"  # of a checkpoint
 
 def train(config: GoalSacConfig, seed: int, out: Path) -> int:
     """Train to the end or until a signal. Returns: the exit code."""
-    checkpoint, model = out / CHECKPOINT_FOLDER, RobotModel(RobotSpec.load(config.robot))
-    is_resumed, steps = checkpoint.exists(), 0
-    if is_resumed:
+    checkpoint, model = checkpoint_of(out, config, seed), RobotModel(RobotSpec.load(config.robot))
+    steps = 0
+    if checkpoint is not None:
         steps = load_from_zip_file(checkpoint / AGENT_FILE)[0]["num_timesteps"]
     env = GoalVecEnv(
         model,
@@ -47,7 +47,7 @@ def train(config: GoalSacConfig, seed: int, out: Path) -> int:
         range_m=config.goal_range_m,
         episode_steps=config.episode_steps,
     )
-    if is_resumed:
+    if checkpoint is not None:
         normalized = VecNormalize.load(str(checkpoint / NORMALIZER_FILE), env)
         agent = SAC.load(checkpoint / AGENT_FILE, env=normalized)
         agent.load_replay_buffer(checkpoint / REPLAY_FILE)
@@ -79,7 +79,15 @@ def train(config: GoalSacConfig, seed: int, out: Path) -> int:
         agent.policy.save(folder / POLICY_FILE)
         normalized.save(str(folder / NORMALIZER_FILE))
 
-    watch = Watch(out, "goal-conditioned SAC", agent.num_timesteps, config.num_env_steps, save)
+    watch = Watch(
+        out,
+        config,
+        seed,
+        what="goal-conditioned SAC",
+        step=agent.num_timesteps,
+        num_steps=config.num_env_steps,
+        save=save,
+    )
     left = config.num_env_steps - agent.num_timesteps
     if left > 0:
         agent.learn(left, callback=_Callback(watch), reset_num_timesteps=False)
