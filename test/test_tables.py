@@ -460,7 +460,7 @@ def here(arguments: Sequence[str]) -> None:
 @pytest.mark.parametrize(
     "rival",
     [
-        GoalSac(dataclasses.replace(RIVAL, num_env_steps=1600, learning_starts=400), (0,)),
+        GoalSac(dataclasses.replace(RIVAL, num_env_steps=1600, learning_starts=800), (0,)),
         Pets(dataclasses.replace(MODEL_BASED, num_env_steps=1600), (0,)),
     ],
     ids=["goal_sac", "pets"],
