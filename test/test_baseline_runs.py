@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from baselines import goal_sac, pets
-from baselines.config import BaselineConfig, GoalSacConfig, PetsConfig
+from baselines import goal_sac, meta, pets
+from baselines.config import BaselineConfig, GoalSacConfig, MetaConfig, PetsConfig
 from baselines.run import Watch, checkpoint_of
 
 from dads_ros.errors import CheckpointError, ConfigError
@@ -37,15 +37,21 @@ def test_a_checkpoint_is_gone_on_from_by_a_run_that_differs_in_its_end_alone(
 
 
 @pytest.mark.parametrize(
-    ("train", "config"), [(goal_sac.train, GOAL_SAC), (pets.train, PETS)], ids=["goal_sac", "pets"]
+    ("train", "config"),
+    [
+        (goal_sac.train, GOAL_SAC),
+        (pets.train, PETS),
+        (meta.train, MetaConfig(bundle="point_mass")),
+    ],
+    ids=["goal_sac", "pets", "meta"],
 )
 def test_a_training_names_the_settings_by_which_it_is_not_the_one_of_the_checkpoint(
     train: Callable[[BaselineConfig, int, Path], int], config: BaselineConfig, tmp_path: Path
 ) -> None:
     stop(tmp_path, config, 3)
-    other = dataclasses.replace(config, batch_size=128, hidden=(32,), num_env_steps=1)
+    other = dataclasses.replace(config, batch_size=64, hidden=(32,))
     said = (
-        r"'seed' was 3 and is 4 now, 'batch_size' was 256 and is 128 now, "
+        r"settings: 'seed' was 3 and is 4 now, 'batch_size' was \d+ and is 64 now, "
         r"'hidden' was \[(\d+), \1\] and is \[32\] now; use those"
     )
     with pytest.raises(CheckpointError, match=said):

@@ -7,13 +7,24 @@ from baselines.config import GoalSacConfig, PetsConfig, PetsKind
 
 from dads_ros.config import PlannerConfig
 from dads_ros.planning.skill_planner import PLANNER_PRESETS
-from tables.contenders import Contender, Dads, GoalSac, Pets, Shipped, Skills, Trained, Values
+from tables.contenders import (
+    Contender,
+    Dads,
+    GoalSac,
+    Meta,
+    Pets,
+    Shipped,
+    Skills,
+    Trained,
+    Values,
+)
 from tables.protocols import (
     CircleGoals,
     Coverage,
     Distances,
     FarGoals,
     HeldSkills,
+    LearningGoals,
     Protocol,
     RandomGoals,
 )
@@ -221,6 +232,35 @@ def _pets() -> tuple[Row, ...]:
     return tuple(rows)
 
 
+def _hierarchies() -> tuple[Row, ...]:
+    names = ("DADS, shipped bundle", "DADS, continuous", "DADS, 20 discrete skills")
+    planned = _dense({name: ANT[name] for name in names})
+    learned: Mapping[str, tuple[Skills, str]] = {
+        "SAC over the skills of the shipped bundle": (Shipped("ant"), names[0]),
+        "SAC over the skills of 'DADS, continuous'": (Trained("ant", THREE_SEEDS), names[1]),
+        "PPO over the skills of 'DADS, 20 discrete skills'": (
+            Trained("ant", THREE_SEEDS, DISCRETE),
+            names[2],
+        ),
+        "PPO over the skills of 'DIAYN, 20 discrete skills'": (
+            Trained("ant", THREE_SEEDS, _rival("diayn", DISCRETE)),
+            "DIAYN, 20 discrete skills",
+        ),
+    }
+    return (
+        *planned,
+        *(
+            Row(
+                name,
+                Meta(skills),
+                f"{name[:3]} of stable-baselines3 (`benchmark/baselines/meta.py`) picks one of "
+                f"the skills of '{of}' every 10 steps, in mean action; settings hardly tuned.",
+            )
+            for name, (skills, of) in learned.items()
+        ),
+    )
+
+
 def _other(robot: str, seeds: tuple[int, ...]) -> tuple[Row, ...]:
     shipped = Row("DADS, shipped bundle", Dads(skills=Shipped(robot)), f"`models/{robot}`.")
     trained = Dads(skills=Trained(robot, seeds))
@@ -232,6 +272,13 @@ def _by_distance(figure: str) -> tuple[Column, ...]:
     fall = Column("fall_fraction", "falls", ".1%")
     distances = (5, 10, 15, 20, 25, 30)
     return (*(Column(f"{figure}_{each}m", f"{each} m") for each in distances), fall)
+
+
+def _by_samples(figure: str, form: str = ".3f") -> tuple[Column, ...]:
+    return tuple(
+        Column(f"{figure}_{samples}", f"{samples:,} samples", form)
+        for samples in LearningGoals().samples
+    )
 
 
 def _by_moment(figure: str, form: str = ".3f") -> tuple[Column, ...]:
@@ -363,6 +410,22 @@ TABLES = (
             "Falls": _by_moment("fall_fraction_{}", ".1%"),
         },
         (*_dense(), *_dense(RIVALS)),
+    ),
+    Table(
+        "hierarchies",
+        "Ant: skills picked by planning, and by learning to",
+        "The protocol of the paper's figure 8: a meta-controller over skills is trained from "
+        "scratch for each of 16 goals, drawn from [-15, 15]², on that goal alone, paid minus the "
+        "distance from it; samples are control steps of the robot for one goal. A fall in "
+        "training neither ends an episode nor costs. Planning over the same skills needs no "
+        "sample of the goal, and is the same after any number. 'Training' has the samples for "
+        f"all goals with those of the skills. {DELTA} 16 goals, 16 starts for each, 200 steps.",
+        LearningGoals(),
+        {
+            "Δ over 200 steps": _by_samples("normalised_distance"),
+            "Falls": _by_samples("fall_fraction", ".1%"),
+        },
+        _hierarchies(),
     ),
     Table(
         "half_cheetah",
