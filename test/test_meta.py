@@ -1,6 +1,9 @@
 """A meta-controller over skills: what it picks from, how long it holds it, what it learns."""
 
 import dataclasses
+import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from baselines.meta import MetaAgent, SkillVecEnv, action_space, skills_of
 from baselines.run import Watch
 from tables import contenders
 from tables.contenders import Dads, LearningAgent, Meta, Shipped, Trained
-from tables.document import document
+from tables.document import PATH, document
 from tables.protocols import LearningGoals
 from tables.results import Result, all_runs
 from tables.rows import TABLES
@@ -25,6 +28,7 @@ from dads_ros.evaluation.goals import sample_goals
 from dads_ros.process import STOP
 from dads_ros.skills import SkillSpace
 
+BENCHMARK = PATH.parents[1] / "benchmark"
 CONFIG = MetaConfig(
     bundle="point_mass",
     test_goals=2,
@@ -205,6 +209,27 @@ def test_the_skills_are_trained_first_and_then_what_picks_them(
     assert len(folders) == 3, "each in a folder of its own"
     assert row.num_env_steps() == skills.num_env_steps() + 3 * 200_000
     assert Meta(skills).settings() != row.settings()
+
+
+@pytest.mark.slow
+def test_its_command_trains_what_a_row_is_measured_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contenders, "RUNS", tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(BENCHMARK))
+    monkeypatch.chdir(BENCHMARK.parent)
+    changes = {"test_goals": 1, "samples": [200], "episode_steps": 50, "num_envs": 4}
+    row = Meta(Shipped("point_mass"), {**changes, "rollout_skills": 5, "batch_size": 20})
+
+    def command(arguments: Sequence[str]) -> None:
+        subprocess.run([sys.executable, "-m", *arguments], check=True)
+
+    row.train(0, command)
+    agent = row.load(0)
+    assert re.fullmatch(r"\S+ over skills of \S+( \(refitted at \S+\))?", agent.training_commit)
+    figures = LearningGoals(num=1, steps=20, samples=(200,)).measure(agent, lambda step: None)
+    assert figures.keys() == {"normalised_distance_200", "fall_fraction_200"}
+    assert row.train_s(0) is not None
 
 
 def test_who_plans_needs_no_samples() -> None:
