@@ -22,24 +22,30 @@ _GAIN = 2.0
 _OPSET = 17
 
 
-def write_bundle(folder: Path, prediction_steps: int = 10) -> Path:
+def write_bundle(
+    folder: Path, prediction_steps: int = 10, velocities: np.ndarray | None = None
+) -> Path:
     """Skills of the point mass that hold the velocity ``skill`` (m/s), world frame.
 
     Policy: command = clip(skill + 2 (skill - velocity), -1, 1); mass and damping are 1.
     Skill dynamics: delta = skill * time.
+    ``velocities``: of discrete skills instead. Shape (D, 2).
     """
+    prior, meant = SkillPriorConfig(kind="disc", dim=2), np.eye(2)
+    if velocities is not None:
+        prior, meant = SkillPriorConfig(kind="discrete", dim=len(velocities)), velocities
     robot = RobotSpec.load("point_mass")
     folder.mkdir(parents=True, exist_ok=True)
     xy = np.eye(3, 2, dtype=np.float32)
     save_graph(
         folder / POLICY_FILE,
-        inputs={"policy_obs": 3, "skill": 2},
+        inputs={"policy_obs": 3, "skill": prior.dim},
         output=("command", 2),
-        constants={"xy": xy, "ahead": np.float32(1.0 + _GAIN), "gain": np.float32(_GAIN)}
+        constants={"xy": xy, "ahead": np.float32((1.0 + _GAIN) * meant), "gain": np.float32(_GAIN)}
         | {"low": np.float32(-1.0), "high": np.float32(1.0)},
         nodes=[
             ("MatMul", ["policy_obs", "xy"], "velocity"),
-            ("Mul", ["skill", "ahead"], "wanted"),
+            ("MatMul", ["skill", "ahead"], "wanted"),
             ("Mul", ["velocity", "gain"], "damped"),
             ("Sub", ["wanted", "damped"], "push"),
             ("Clip", ["push", "low", "high"], "command"),
@@ -47,15 +53,15 @@ def write_bundle(folder: Path, prediction_steps: int = 10) -> Path:
     )
     save_graph(
         folder / DYNAMICS_FILE,
-        inputs={"skill": 2},
+        inputs={"skill": prior.dim},
         output=("delta", 2),
-        constants={"time": np.float32(prediction_steps * robot.control_dt)},
-        nodes=[("Mul", ["skill", "time"], "delta")],
+        constants={"moved": np.float32(prediction_steps * robot.control_dt * meant)},
+        nodes=[("MatMul", ["skill", "moved"], "delta")],
     )
     BundleManifest(
         robot=robot,
         model_sha256=RobotModel(robot).sha256(),
-        skill_prior=SkillPriorConfig(kind="disc", dim=2),
+        skill_prior=prior,
         prediction=PredictionSpec(steps=prediction_steps),
         files={name: sha256(folder / name) for name in (POLICY_FILE, DYNAMICS_FILE)},
         training_config={},

@@ -89,3 +89,15 @@ def test_robots_start_move_and_fall_as_those_that_plan() -> None:
 def test_attributes_are_not_set_from_outside() -> None:
     with pytest.raises(NotImplementedError, match="when the environment is made"):
         make().set_attr("goals", None)
+
+
+def test_an_action_may_last_and_is_paid_the_mean_over_its_steps() -> None:
+    short, long = make(), make(action_steps=5)
+    for env in (short, long):
+        env.reset()
+    push = np.ones_like(still(short))
+    rewards = [short.step(push)[1] for _ in range(5)]
+    seen, reward, done, infos = long.step(push)
+    np.testing.assert_allclose(reward, np.mean(rewards, axis=0), rtol=1e-5)
+    assert done.all() and all(info["TimeLimit.truncated"] for info in infos)
+    np.testing.assert_array_equal(seen["achieved_goal"], 0.0)

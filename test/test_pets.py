@@ -13,7 +13,6 @@ from tables.protocols import RandomGoals
 
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import VectorEnv
-from dads_ros.errors import CheckpointError
 from dads_ros.robot import RobotSpec
 
 CONFIG = PetsConfig(
@@ -203,12 +202,6 @@ def test_a_run_that_goes_on_is_the_run_that_was_not_stopped(kind: str, tmp_path:
     advance(through, lambda: through.num_env_steps < 480)
     advance(resumed, lambda: resumed.num_env_steps < 320)
     resumed.save(tmp_path)
-    for other in (
-        Training(settings, 1),
-        Training(dataclasses.replace(settings, noise_std=0.1), 0),
-    ):
-        with pytest.raises(CheckpointError, match="other settings or another seed"):
-            other.restore(tmp_path)
     resumed = Training(settings, 0)
     resumed.restore(tmp_path)
     advance(resumed, lambda: not resumed.is_over)
@@ -225,7 +218,9 @@ def test_wall_time_ends_a_run_and_counts_what_was_before(tmp_path: Path) -> None
     settings = dataclasses.replace(CONFIG, max_minutes=60.0)
     training = Training(settings, 0)
     training.step()
+    before = training.seconds
     assert not training.is_over
+    assert training.seconds == before > 0.0, "asking costs nothing, steps do"
     training.seconds = 3600.0
     training.save(tmp_path)
     resumed = Training(settings, 0)

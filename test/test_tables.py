@@ -43,7 +43,7 @@ from tables.protocols import (
     steps_up,
 )
 from tables.results import Result, Run, all_runs, mean_and_half_width
-from tables.rows import TABLES, Column, Row, Table
+from tables.rows import TABLES, WHOLE_STATE, Column, Row, Table
 from tables.work import run_all
 
 from dads_ros.cli import export
@@ -52,6 +52,7 @@ from dads_ros.errors import ConfigError, TrainingError
 from dads_ros.evaluation.goals import GoalMetrics
 from dads_ros.learning.selection import CollapseDetector
 from dads_ros.planning.skill_planner import PLANNER_PRESETS
+from dads_ros.robot import RobotSpec
 from dads_ros.skills import SkillSpace
 
 POINT_MASS = Dads(skills=Shipped("point_mass"))
@@ -94,6 +95,22 @@ def test_names_of_tables_and_of_files_are_unique() -> None:
 def test_settings_of_every_row_can_be_trained_with() -> None:
     for run in all_runs(TABLES):
         assert run.settings()["contender"] and run.row.contender.num_env_steps() > 0
+
+
+def test_the_whole_state_is_what_policies_of_the_ant_see_but_for_the_last_command() -> None:
+    assert {*WHOLE_STATE, "last_command"} == {"x", "y", *RobotSpec.load("ant").observation}
+
+
+@pytest.mark.parametrize("name", ["coverage", "skills"])
+def test_metra_stands_beside_skills_of_dads_that_differ_by_the_reward_alone(name: str) -> None:
+    (table,) = (table for table in TABLES if table.name == name)
+    settings = {row.name: row.contender.settings() for row in table.rows}
+    dads, metra = (
+        settings[of]["training"]
+        for of in ("DADS, continuous, without directions", "METRA, continuous")
+    )
+    dads["skill_dynamics"]["stretch"] = 1.0  # of the reward of DADS
+    assert {part for part in dads if dads[part] != metra[part]} == {"reward"}
 
 
 def test_a_run_is_made_once_and_its_result_says_what_it_was_made_with(tmp_path: Path) -> None:

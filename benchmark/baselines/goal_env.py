@@ -43,6 +43,7 @@ class GoalVecEnv(VecEnv):
         is_sparse: bool,
         range_m: float = 10.0,
         episode_steps: int = 200,
+        action_steps: int = 1,
     ) -> None:
         """Start all.
 
@@ -54,10 +55,12 @@ class GoalVecEnv(VecEnv):
                 from the goal, m, with a minus.
             range_m: goals are uniform in [-range_m, range_m]^2.
             episode_steps: control steps.
+            action_steps: control steps that an action lasts, a divisor of these; its reward is
+                their mean.
         """
         spec = model.spec
         never = dataclasses.replace(spec.fallen, ends_episode=False)
-        self._is_sparse, self._range_m = is_sparse, range_m
+        self._is_sparse, self._range_m, self._action_steps = is_sparse, range_m, action_steps
         self._rng = np.random.default_rng((seed, num_envs))
         self._env = VectorEnv(
             RobotModel(dataclasses.replace(spec, fallen=never)),
@@ -92,18 +95,19 @@ class GoalVecEnv(VecEnv):
     def step_wait(self) -> tuple[Observation, Array, NDArray[np.bool_], list[dict[str, Any]]]:
         """Move all; those at the end of their episode start anew, as VecEnv has it."""
         env = self._env
-        env.step(env.filtered(self._actions))
-        # The place of a robot whose physics broke down means nothing.
-        observation = {name: np.nan_to_num(part) for name, part in self._observation().items()}
-        reward = self.compute_reward(
-            observation["achieved_goal"], observation["desired_goal"], None
-        )
-        done = env.needs_reset.copy()
+        reward, diverged = np.zeros(self.num_envs, np.float32), np.zeros(self.num_envs, bool)
+        for _ in range(self._action_steps):
+            env.step(env.filtered(self._command()))
+            observation = self._observation()
+            places = observation["achieved_goal"], observation["desired_goal"]
+            reward += self.compute_reward(*places, None) / self._action_steps
+            diverged |= env.diverged
+        done = env.needs_reset | diverged
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         for index in np.flatnonzero(done):
             infos[index] = {
                 "terminal_observation": {name: part[index] for name, part in observation.items()},
-                "TimeLimit.truncated": not env.diverged[index],
+                "TimeLimit.truncated": not diverged[index],
             }
         if done.any():
             env.reset(done)
@@ -118,10 +122,15 @@ class GoalVecEnv(VecEnv):
         reward = -(distance >= NEAR_M).astype(np.float32) if self._is_sparse else -distance
         return np.asarray(reward, np.float32)
 
+    def _command(self) -> Array:
+        """Wanted in the next control step. Shape (N, A)."""
+        return self._actions
+
     def _observation(self) -> Observation:
         return observation_of(self._env, self._goals)
 
     def _draw(self, num: int) -> Array:
+        """Goals of robots that start. Shape (num, 2)."""
         return self._rng.uniform(-self._range_m, self._range_m, (num, 2))
 
     def close(self) -> None:
@@ -156,9 +165,10 @@ class GoalVecEnv(VecEnv):
 
 def observation_of(env: VectorEnv, goals: Array) -> Observation:
     """What robots with goals (N, 2) see."""
+    # The state of a robot whose physics broke down means nothing.
     return {
-        "observation": env.policy_obs(),
-        "achieved_goal": env.state.position[:, :2].astype(np.float32),
+        "observation": np.nan_to_num(env.policy_obs()),
+        "achieved_goal": np.nan_to_num(env.state.position[:, :2].astype(np.float32)),
         "desired_goal": goals.astype(np.float32),
     }
 

@@ -15,29 +15,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 from stable_baselines3 import SAC, HerReplayBuffer
-from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.vec_env import VecNormalize
-from stable_baselines3.sac.policies import MultiInputPolicy
 
 from baselines.config import POLICY_FOLDER, GoalSacConfig
 from baselines.goal_env import Array, GoalFromHere, GoalVecEnv, observation_of
-from baselines.run import CHECKPOINT_FOLDER, Watch, drive, main
+from baselines.run import Watch, checkpoint_of, drive, main
+from baselines.sb3 import POLICY, TrainedPolicy, load_agent, save_agent, steps_made
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import VectorEnv
 from dads_ros.evaluation.goals import GoalMetrics
 from dads_ros.robot import RobotSpec
 
-NORMALIZER_FILE, POLICY_FILE = "normalizer.pkl", "policy.pt"
-AGENT_FILE, REPLAY_FILE = "agent.zip", "replay.pkl"  # of a checkpoint
-
 
 def train(config: GoalSacConfig, seed: int, out: Path) -> int:
     """Train to the end or until a signal. Returns: the exit code."""
-    checkpoint, model = out / CHECKPOINT_FOLDER, RobotModel(RobotSpec.load(config.robot))
-    is_resumed, steps = checkpoint.exists(), 0
-    if is_resumed:
-        steps = load_from_zip_file(checkpoint / AGENT_FILE)[0]["num_timesteps"]
+    checkpoint, model = checkpoint_of(out, config, seed), RobotModel(RobotSpec.load(config.robot))
+    steps = 0 if checkpoint is None else steps_made(checkpoint)
     env = GoalVecEnv(
         model,
         config.num_envs,
@@ -47,15 +40,12 @@ def train(config: GoalSacConfig, seed: int, out: Path) -> int:
         range_m=config.goal_range_m,
         episode_steps=config.episode_steps,
     )
-    if is_resumed:
-        normalized = VecNormalize.load(str(checkpoint / NORMALIZER_FILE), env)
-        agent = SAC.load(checkpoint / AGENT_FILE, env=normalized)
-        agent.load_replay_buffer(checkpoint / REPLAY_FILE)
+    if checkpoint is not None:
+        agent = load_agent(SAC, checkpoint, env)
     else:
-        normalized = VecNormalize(env, norm_reward=False, norm_obs_keys=["observation"])
         agent = SAC(
-            "MultiInputPolicy",
-            normalized,
+            POLICY,
+            VecNormalize(env, norm_reward=False, norm_obs_keys=["observation"]),
             replay_buffer_class=HerReplayBuffer if config.her else None,
             learning_rate=config.learning_rate,
             buffer_size=config.replay_capacity,
@@ -70,31 +60,23 @@ def train(config: GoalSacConfig, seed: int, out: Path) -> int:
             seed=seed,
         )
 
-    def save(folder: Path) -> None:
-        agent.save(folder / AGENT_FILE)
-        normalized.save(str(folder / NORMALIZER_FILE))
-        agent.save_replay_buffer(folder / REPLAY_FILE)
-
-    def keep(folder: Path) -> None:
-        agent.policy.save(folder / POLICY_FILE)
-        normalized.save(str(folder / NORMALIZER_FILE))
-
-    watch = Watch(out, "goal-conditioned SAC", agent.num_timesteps, config.num_env_steps, save)
+    watch = Watch(
+        out,
+        config,
+        seed,
+        what="goal-conditioned SAC",
+        step=agent.num_timesteps,
+        num_steps=config.num_env_steps,
+        save=lambda folder: save_agent(agent, folder),
+    )
     left = config.num_env_steps - agent.num_timesteps
     if left > 0:
-        agent.learn(left, callback=_Callback(watch), reset_num_timesteps=False)
-    return watch.end(keep)
-
-
-class _Callback(BaseCallback):
-    """Asks the watch."""
-
-    def __init__(self, watch: Watch) -> None:
-        super().__init__()
-        self._watch = watch
-
-    def _on_step(self) -> bool:
-        return self._watch.goes_on(self.num_timesteps)
+        agent.learn(
+            left,
+            callback=lambda *_: watch.goes_on(agent.num_timesteps),
+            reset_num_timesteps=False,
+        )
+    return watch.end(TrainedPolicy.of(agent).save)
 
 
 class GoalSacAgent:
@@ -102,11 +84,8 @@ class GoalSacAgent:
 
     def __init__(self, robot: str, folder: Path, training_commit: str) -> None:
         """Load it from the folder of its run."""
-        policy = folder / POLICY_FOLDER
         self.model = RobotModel(RobotSpec.load(robot))
-        env = GoalVecEnv(self.model, 1, seed=0, is_sparse=False)
-        self._normalizer = VecNormalize.load(str(policy / NORMALIZER_FILE), env)
-        self._policy = MultiInputPolicy.load(policy / POLICY_FILE)
+        self._policy = TrainedPolicy.load(SAC, folder / POLICY_FOLDER)
         self.training_commit = training_commit
 
     def go(
@@ -119,10 +98,7 @@ class GoalSacAgent:
         goals = np.asarray(goals, float)
 
         def command(env: VectorEnv) -> Array:
-            seen = {k: np.nan_to_num(v) for k, v in observation_of(env, goals).items()}
-            normalized = self._normalizer.normalize_obs(seen)
-            wanted, _ = self._policy.predict(normalized, deterministic=True)
-            return np.asarray(wanted)
+            return self._policy.act(observation_of(env, goals))
 
         return drive(self.model, command, goals, steps, seed=seed, progress=progress)
 

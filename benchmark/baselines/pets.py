@@ -22,10 +22,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from baselines.config import POLICY_FOLDER, PetsConfig
-from baselines.run import CHECKPOINT_FOLDER, Array, Watch, drive, main
+from baselines.run import Array, Watch, checkpoint_of, drive, main
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import VectorEnv
-from dads_ros.errors import CheckpointError
 from dads_ros.evaluation.goals import GoalMetrics, sample_goals
 from dads_ros.learning.checkpoint import load_checkpoint, save_checkpoint
 from dads_ros.learning.networks import RunningNormalizer, one_thread
@@ -260,7 +259,7 @@ class Training:
 
     def __init__(self, config: PetsConfig, seed: int) -> None:
         """Begin."""
-        self._config, self._seed = config, seed
+        self._config = config
         model = RobotModel(RobotSpec.load(config.robot))
         self._rng = np.random.default_rng(seed)
         self._generator = torch.Generator().manual_seed(seed)
@@ -282,13 +281,13 @@ class Training:
             config.replay_capacity, state_dim - 2 + command_dim, state_dim
         )
         self.num_env_steps, self.seconds = 0, 0.0
-        self._looked = time.monotonic()
+        """Control steps of all robots, and the wall time until the end of the last, s."""
+        self._stepped = time.monotonic()
 
     @property
     def is_over(self) -> bool:
         """By control steps, or by wall time."""
-        config, now = self._config, time.monotonic()
-        self.seconds, self._looked = self.seconds + now - self._looked, now
+        config = self._config
         is_late = config.max_minutes is not None and self.seconds >= 60.0 * config.max_minutes
         return is_late or self.num_env_steps >= config.num_env_steps
 
@@ -316,6 +315,8 @@ class Training:
                 batch = self.transitions.sample(shape, self._generator)
                 self.model.loss(*batch).backward()
                 self._optimizer.step()
+        now = time.monotonic()
+        self.seconds, self._stepped = self.seconds + now - self._stepped, now
 
     def _draw_goals(self, num: int) -> Array:
         """World frame, m. Shape (num, 2)."""
@@ -335,7 +336,6 @@ class Training:
         """Everything that ``restore`` needs to go on exactly here."""
         state = {
             "config": self._config.to_dict(),
-            "seed": self._seed,
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "transitions": self.transitions.checkpoint(),
@@ -352,13 +352,6 @@ class Training:
     def restore(self, folder: Path) -> None:
         """Go on from what ``save`` left. Raises: CheckpointError."""
         saved = load_checkpoint(folder)
-        free = {"num_env_steps": None, "max_minutes": None}
-        mine = {**self._config.to_dict(), "seed": self._seed, **free}
-        theirs = {**saved["config"], "seed": saved["seed"], **free}
-        if mine != theirs:
-            raise CheckpointError(
-                f"'{folder}' is of other settings or another seed; use those, or another --out"
-            )
         self.model.load_state_dict(saved["model"])
         self._optimizer.load_state_dict(saved["optimizer"])
         self.transitions.restore(saved["transitions"])
@@ -372,14 +365,22 @@ class Training:
 def train(config: PetsConfig, seed: int, out: Path) -> int:
     """Train to the end or until a signal. Returns: the exit code."""
     training = Training(config, seed)
-    if (out / CHECKPOINT_FOLDER).exists():
-        training.restore(out / CHECKPOINT_FOLDER)
+    checkpoint = checkpoint_of(out, config, seed)
+    if checkpoint is not None:
+        training.restore(checkpoint)
 
     def keep(folder: Path) -> None:
         torch.save(training.model.state_dict(), folder / MODEL_FILE)
 
-    what = f"PETS ({config.kind.replace('_', ' ')})"
-    watch = Watch(out, what, training.num_env_steps, config.num_env_steps, training.save)
+    watch = Watch(
+        out,
+        config,
+        seed,
+        what=f"PETS ({config.kind.replace('_', ' ')})",
+        step=training.num_env_steps,
+        num_steps=config.num_env_steps,
+        save=training.save,
+    )
     with one_thread():
         while not training.is_over:
             training.step()

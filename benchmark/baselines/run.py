@@ -5,12 +5,13 @@ A actuators.
 """
 
 import argparse
+import json
 import shutil
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from baselines.config import POLICY_FOLDER, BaselineConfig
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import VectorEnv, one_episode_env
-from dads_ros.errors import DadsError
+from dads_ros.errors import CheckpointError, DadsError
 from dads_ros.evaluation.driving import follow
 from dads_ros.evaluation.goals import GoalMetrics
 from dads_ros.files import atomic_folder, only_trainer
@@ -30,23 +31,38 @@ Write = Callable[[Path], None]
 """Fills a new, empty folder, which is there whole or not at all."""
 CHECKPOINT_FOLDER = "checkpoint"
 """Of a run that has not come to its end."""
+SETTINGS_FILE = "settings.json"
+"""Of a checkpoint: with which settings and seed its run was begun."""
 LINE_S, CHECKPOINT_S = 10.0, 300.0
 
 
 class Watch:
     """Says how far a training is, saves it now and then, and tells when a signal ends it."""
 
-    def __init__(self, out: Path, what: str, step: int, num_steps: int, save: Write) -> None:
+    def __init__(
+        self,
+        out: Path,
+        config: BaselineConfig,
+        seed: int,
+        *,
+        what: str,
+        step: int,
+        num_steps: int,
+        save: Write,
+    ) -> None:
         """Say what begins or goes on.
 
         Args:
             out: folder of the run.
+            config: its settings.
+            seed: of it.
             what: is trained.
             step: control steps made, of all robots together.
             num_steps: to be made.
             save: writes a checkpoint.
         """
         self._out, self._step, self._num_steps, self._save_to = out, step, num_steps, save
+        self._settings = _settings(config, seed)
         self._said = self._saved = time.monotonic()
         _say(f"training {what} in '{out}', {num_steps - step} of {num_steps} steps left")
 
@@ -75,6 +91,45 @@ class Watch:
     def _save(self) -> None:
         with atomic_folder(self._out / CHECKPOINT_FOLDER) as temporary:
             self._save_to(temporary)
+            text = json.dumps(self._settings, indent=1)
+            (temporary / SETTINGS_FILE).write_text(text, encoding="utf-8")
+
+
+def checkpoint_of(out: Path, config: BaselineConfig, seed: int) -> Path | None:
+    """The folder of the checkpoint that a run goes on from; None where it begins.
+
+    Settings that are newer than it stand at their defaults. Raises: CheckpointError for one of
+    other settings, which are named; ConfigError for one with a setting that is no more.
+    """
+    folder = out / CHECKPOINT_FOLDER
+    path = folder / SETTINGS_FILE
+    if not folder.exists():
+        return None
+    try:
+        was = json.loads(path.read_text(encoding="utf-8"))
+        was_seed = was.pop("seed")
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"'{path}' does not say of which settings the checkpoint is ({error}); remove "
+            f"'{folder}' to train anew"
+        ) from error
+    before = _settings(type(config).from_dict(was, str(path)), was_seed)
+    differ = [
+        f"'{name}' was {before[name]} and is {value} now"
+        for name, value in _settings(config, seed).items()
+        if value != before[name] and name not in config.may_change
+    ]
+    if differ:
+        raise CheckpointError(
+            f"'{folder}' is of other settings: {', '.join(differ)}; use those that it was begun "
+            "with, or another --out"
+        )
+    return folder
+
+
+def _settings(config: BaselineConfig, seed: int) -> dict[str, Any]:
+    """As JSON has them."""
+    return {"seed": seed, **config.to_dict()}
 
 
 def main(train: Callable[[ConfigT, int, Path], int], kind: type[ConfigT]) -> int:

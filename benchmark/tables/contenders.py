@@ -12,11 +12,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import CalledProcessError
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 import yaml
-from baselines.config import POLICY_FOLDER, BaselineConfig, GoalSacConfig, PetsConfig
+from baselines.config import (
+    POLICY_FOLDER,
+    BaselineConfig,
+    CommandsConfig,
+    GoalSacConfig,
+    MetaConfig,
+    PetsConfig,
+)
 from numpy.typing import ArrayLike
 
 from dads_ros.bundle.manifest import BUNDLE_FOLDER, BundleManifest
@@ -48,6 +55,7 @@ PACKAGES = ("mujoco", "numpy", "onnxruntime")
 CONFIGS: dict[str, type[Config]] = {
     "costs": CostsConfig,
     "goal_sac": GoalSacConfig,
+    "meta": MetaConfig,
     "pets": PetsConfig,
     "planner": PlannerConfig,
     "prediction": PredictionSpec,
@@ -80,6 +88,14 @@ class Agent(Protocol):
         """
 
 
+@runtime_checkable
+class LearningAgent(Agent, Protocol):
+    """One that has learned the goals that it is measured on."""
+
+    def after(self, samples: int) -> Self:
+        """As it was after so many control steps for each goal."""
+
+
 class Learned(Protocol):
     """What has training seeds."""
 
@@ -98,7 +114,7 @@ class Learned(Protocol):
         """Control steps of training and of a refit, of all robots together."""
 
     def training(self, seed: int) -> str:
-        """Of what is trained, a name; what has the same is trained once."""
+        """Of what is trained first of all, a name: the same is never trained twice at a time."""
 
     def train(self, seed: int, command: Command) -> None:
         """Train, or go on with it; nothing where that was done."""
@@ -235,7 +251,7 @@ class Trained:
 
     def _run(self, seed: int) -> "TrainingRun":
         values = self._values()
-        return TrainingRun.of(self.config, values["robot"], values, seed)
+        return TrainingRun.of(self.config, [values, _robot_file(values["robot"])], seed)
 
 
 @dataclass(frozen=True)
@@ -245,10 +261,9 @@ class TrainingRun:
     folder: Path
 
     @classmethod
-    def of(cls, name: str, robot: str, said: Values, seed: int) -> "TrainingRun":
-        """The same for the same robot and the same that is said, whatever defaults there are."""
-        robot_file = read_yaml(find_file(robot, folder="config/robots", suffix=".yaml"))
-        text = json.dumps([said, robot_file], sort_keys=True)
+    def of(cls, name: str, said: Any, seed: int) -> "TrainingRun":  # noqa: ANN401
+        """The same for the same that is said, whatever defaults there are."""
+        text = json.dumps(said, sort_keys=True)
         number = hashlib.sha256(text.encode()).hexdigest()[:8]
         return cls(RUNS / f"{name}-{number}" / f"seed{seed}")
 
@@ -287,6 +302,19 @@ class TrainingRun:
         values: Values = json.loads((self.folder / BEGUN_FILE).read_text(encoding="utf-8"))
         return values
 
+    def train_baseline(
+        self, command: Command, name: str, config: BaselineConfig, settings: Values, seed: int
+    ) -> None:
+        """Train by a module of ``baselines`` until the policy is there.
+
+        An interrupted run goes on from its checkpoint. Raises: DadsError, CalledProcessError.
+        """
+        path = self.begin(settings, said(config))
+        if (self.folder / POLICY_FOLDER).exists():
+            return
+        chosen = ["--config", path, "--seed", str(seed), "--out", str(self.folder)]
+        self.call(command, [f"baselines.{name}", *chosen])
+
     def call(self, command: Command, arguments: Sequence[str]) -> None:
         """Run a command, and count its time. Raises: CalledProcessError."""
         begin = time.monotonic()
@@ -296,6 +324,19 @@ class TrainingRun:
             seconds = (self.seconds or 0.0) + time.monotonic() - begin
             with atomic_write(self.folder / SECONDS_FILE) as temporary:
                 temporary.write_text(f"{seconds:.1f}\n", encoding="utf-8")
+
+
+def said(config: Config) -> Values:
+    """Settings that are not at their default."""
+    defaults = {each.name: each.default for each in dataclasses.fields(config)}  # type: ignore[arg-type]
+    values = config.to_dict()
+    return {k: v for k, v in values.items() if getattr(config, k) != defaults[k]}
+
+
+def _robot_file(name: str) -> Values:
+    """What it says."""
+    values: Values = read_yaml(find_file(name, folder="config/robots", suffix=".yaml"))
+    return values
 
 
 @functools.cache
@@ -397,9 +438,7 @@ class DadsAgent:
     @property
     def training_commit(self) -> str:
         """By its manifest, with that of a later refit."""
-        manifest = self.bundle.manifest
-        later = {manifest.refit_commit} - {manifest.commit, None}
-        return manifest.commit + "".join(f" (refitted at {commit})" for commit in later)
+        return commit_of(self.bundle.manifest)
 
     def go(
         self, goals: ArrayLike, steps: int, *, seed: int, progress: Callable[[int], None]
@@ -419,6 +458,12 @@ class DadsAgent:
         if contender.sparse_radius_m is not None:
             task = SparseTask(goals=goals, radius_m=contender.sparse_radius_m)
         return GoalMetrics(goals=goals, **vars(driver.drive(task, len(goals), steps)))
+
+
+def commit_of(manifest: BundleManifest) -> str:
+    """Of the code that trained a bundle, with that of a later refit."""
+    later = {manifest.refit_commit} - {manifest.commit, None}
+    return manifest.commit + "".join(f" (refitted at {commit})" for commit in later)
 
 
 @dataclass
@@ -442,7 +487,7 @@ class SparseTask(Task):
 class Baseline:
     """A run of a module of ``baselines`` for each seed, with settings of ``baselines.config``."""
 
-    config: BaselineConfig
+    config: CommandsConfig
     seeds: tuple[int, ...]
     name: ClassVar[str]
     """Of its module, and of its settings."""
@@ -462,25 +507,16 @@ class Baseline:
     def train(self, seed: int, command: Command) -> None:
         """Train until the policy is there; an interrupted run goes on from its checkpoint."""
         run = self._run(seed)
-        config = run.begin(self.settings(), self._said())
-        if (run.folder / POLICY_FOLDER).exists():
-            return
-        chosen = ["--config", config, "--seed", str(seed), "--out", str(run.folder)]
-        run.call(command, [f"baselines.{self.name}", *chosen])
+        run.train_baseline(command, self.name, self.config, self.settings(), seed)
 
     def train_s(self, seed: int) -> float | None:
         """By the run."""
         return self._run(seed).seconds
 
-    def _said(self) -> Values:
-        """Settings that are not at their default."""
-        defaults = {each.name: each.default for each in dataclasses.fields(self.config)}
-        values = self.config.to_dict()
-        return {k: v for k, v in values.items() if getattr(self.config, k) != defaults[k]}
-
     def _run(self, seed: int) -> TrainingRun:
         robot = self.config.robot
-        return TrainingRun.of(f"{self.name}-{robot}", robot, self._said(), seed)
+        settings = [said(self.config), _robot_file(robot)]
+        return TrainingRun.of(f"{self.name}-{robot}", settings, seed)
 
 
 @dataclass(frozen=True)
@@ -513,3 +549,57 @@ class Pets(Baseline):
 
         run = self._run(seed)
         return PetsAgent(self.config, run.folder, run.commit)
+
+
+@dataclass(frozen=True)
+class Meta:
+    """Meta-controllers over skills, one for each goal of a test; the skills are trained first."""
+
+    skills: Skills
+    changes: Values = field(default_factory=dict)
+    """Settings that differ."""
+    packages = (*PACKAGES, "torch", "stable-baselines3")
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of the skills; meta-controllers have the same."""
+        return self.skills.seeds
+
+    def settings(self) -> Values:
+        """Of the skills, and of what picks them."""
+        return {**self.skills.settings(), "meta": self._config().to_dict()}
+
+    def num_env_steps(self) -> int:
+        """Of the skills and of all goals."""
+        return self.skills.num_env_steps() + self._config().num_env_steps
+
+    def training(self, seed: int) -> str:
+        """That of the skills, which are not trained twice at a time."""
+        return self.skills.training(seed)
+
+    def train(self, seed: int, command: Command) -> None:
+        """Train the skills, then the meta-controllers."""
+        self.skills.train(seed, command)
+        run, config = self._run(seed), self._config_of(seed)
+        run.train_baseline(command, "meta", config, self.settings(), seed)
+
+    def train_s(self, seed: int) -> float | None:
+        """Without the skills."""
+        return self._run(seed).seconds
+
+    def load(self, seed: int) -> Agent:
+        """Of a seed that was trained; the library is needed only here and in training."""
+        from baselines.meta import MetaAgent
+
+        run, manifest = self._run(seed), BundleManifest.load(self.skills.bundle(seed))
+        commit = f"{run.commit} over skills of {commit_of(manifest)}"
+        return MetaAgent(self._config_of(seed), run.folder, commit)
+
+    def _config(self, bundle: str = "that of the skills") -> MetaConfig:
+        return MetaConfig(bundle=bundle, **self.changes)
+
+    def _config_of(self, seed: int) -> MetaConfig:
+        return self._config(str(self.skills.bundle(seed)))
+
+    def _run(self, seed: int) -> TrainingRun:
+        return TrainingRun.of("meta", said(self._config_of(seed)), seed)

@@ -7,6 +7,7 @@ same. Shapes: R robots, T steps, N skills.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from dads_ros.evaluation.goals import GoalMetrics, sample_goals
 from dads_ros.evaluation.skills import SkillMetrics, count_xy_bins, evaluate_skills
 from dads_ros.observation import turned
 from dads_ros.skills import SkillSpace
-from tables.contenders import Agent, DadsAgent
+from tables.contenders import Agent, DadsAgent, LearningAgent
 
 Figures = dict[str, float]
 Progress = Callable[[int], None]
@@ -133,6 +134,37 @@ class FarGoals(Protocol):
                 figures[f"hit_{radius_m:g}m_{steps}"] = float(hit.mean())
             fell = driven.fell & (steps_up(driven) < steps)
             figures[f"fall_fraction_{steps}"] = float(fell.mean())
+        return figures
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningGoals(Protocol):
+    """To a few goals that some have learned before, by how many samples they had of each."""
+
+    num: int = 16
+    range_m: float = 15.0
+    starts: int = 16
+    """For each goal."""
+    steps: int = 200
+    samples: tuple[int, ...] = (25_000, 50_000, 100_000, 200_000)
+    """Control steps for each goal."""
+
+    def measure(self, agent: Agent, progress: Progress) -> Figures:
+        """Normalised distance and falls after each number of samples."""
+        goals = sample_goals(agent.model.spec, self.num, self.range_m, self.seed)
+        goals = np.repeat(goals, self.starts, axis=0)
+        stages: list[Agent] = [agent]  # who plans: the same after any number of samples
+        if isinstance(agent, LearningAgent):
+            stages = [agent.after(samples) for samples in self.samples]
+        driven = [
+            stage.go(goals, self.steps, seed=self.seed, progress=progress) for stage in stages
+        ]
+        figures: Figures = {}
+        for samples, after in zip(self.samples, itertools.cycle(driven), strict=False):
+            distance = after.normalised_distance(self.steps)
+            assert distance is not None
+            figures[f"normalised_distance_{samples}"] = float(distance.mean())
+            figures[f"fall_fraction_{samples}"] = float(after.fell.mean())
         return figures
 
 

@@ -7,14 +7,24 @@ from baselines.config import GoalSacConfig, PetsConfig, PetsKind
 
 from dads_ros.config import PlannerConfig
 from dads_ros.planning.skill_planner import PLANNER_PRESETS
-from dads_ros.robot import RobotSpec
-from tables.contenders import Contender, Dads, GoalSac, Pets, Shipped, Skills, Trained, Values
+from tables.contenders import (
+    Contender,
+    Dads,
+    GoalSac,
+    Meta,
+    Pets,
+    Shipped,
+    Skills,
+    Trained,
+    Values,
+)
 from tables.protocols import (
     CircleGoals,
     Coverage,
     Distances,
     FarGoals,
     HeldSkills,
+    LearningGoals,
     Protocol,
     RandomGoals,
 )
@@ -117,8 +127,12 @@ ANT: Mapping[str, tuple[Skills, str]] = {
         "`config/train/ant_paper.yaml`, and the paper's planner for dense costs.",
     ),
 }
-WHOLE_STATE = ["x", "y", *RobotSpec.load("ant").observation]
-WHOLE_STATE.remove("last_command")  # by which skills could be told apart without any motion
+WHOLE_STATE = (
+    *("x", "y", "height", "orientation", "linear_velocity", "angular_velocity"),
+    *("joint_positions", "joint_velocities"),
+)
+"""Of the Ant: what its policies see but for the last command, by which skills could be told apart
+without any motion."""
 RIVALS: Mapping[str, tuple[Skills, str]] = {
     "DIAYN, 20 discrete skills": (
         Trained("ant", FIVE_SEEDS, _rival("diayn", DISCRETE)),
@@ -129,18 +143,23 @@ RIVALS: Mapping[str, tuple[Skills, str]] = {
         Trained("ant", FIVE_SEEDS, _rival("diayn", DISCRETE, WHOLE_STATE)),
         "The same; the discriminator sees the body's whole state besides.",
     ),
+    "DADS, continuous, without directions": (
+        Trained("ant", FIVE_SEEDS, UNDIRECTED),
+        "`config/train/ant.yaml` without symmetries, warm start and a linear q: what METRA's rows "
+        "are to be read beside.",
+    ),
     "METRA, continuous": (
         Trained("ant", FIVE_SEEDS, _rival("metra", UNDIRECTED)),
-        "`config/train/ant.yaml` without symmetries, warm start and a linear q, rewarded by "
-        "METRA, whose phi sees x and y since the skill began; of skills only the direction "
-        "counts.",
+        "The settings of 'DADS, continuous, without directions', rewarded by METRA, whose phi "
+        "sees x and y since the skill began; of skills only the direction counts.",
     ),
     "METRA, continuous, whole state": (
         Trained("ant", FIVE_SEEDS, _rival("metra", UNDIRECTED, WHOLE_STATE)),
         "The same; phi sees the body's whole state besides, as in METRA's own Ant.",
     ),
 }
-"""Whose reward is not that of DADS, on the same trainer, with the same networks."""
+"""Whose reward is not that of DADS, on the same trainer, with the same networks; and DADS with the
+settings that METRA needs."""
 PLANNERS = {"DADS, the paper's settings": PLANNER_PRESETS["paper_dense"]}
 """Where it is not the default."""
 
@@ -213,6 +232,35 @@ def _pets() -> tuple[Row, ...]:
     return tuple(rows)
 
 
+def _hierarchies() -> tuple[Row, ...]:
+    names = ("DADS, shipped bundle", "DADS, continuous", "DADS, 20 discrete skills")
+    planned = _dense({name: ANT[name] for name in names})
+    learned: Mapping[str, tuple[Skills, str]] = {
+        "SAC over the skills of the shipped bundle": (Shipped("ant"), names[0]),
+        "SAC over the skills of 'DADS, continuous'": (Trained("ant", THREE_SEEDS), names[1]),
+        "PPO over the skills of 'DADS, 20 discrete skills'": (
+            Trained("ant", THREE_SEEDS, DISCRETE),
+            names[2],
+        ),
+        "PPO over the skills of 'DIAYN, 20 discrete skills'": (
+            Trained("ant", THREE_SEEDS, _rival("diayn", DISCRETE)),
+            "DIAYN, 20 discrete skills",
+        ),
+    }
+    return (
+        *planned,
+        *(
+            Row(
+                name,
+                Meta(skills),
+                f"{name[:3]} of stable-baselines3 (`benchmark/baselines/meta.py`) picks one of "
+                f"the skills of '{of}' every 10 steps, in mean action; settings hardly tuned.",
+            )
+            for name, (skills, of) in learned.items()
+        ),
+    )
+
+
 def _other(robot: str, seeds: tuple[int, ...]) -> tuple[Row, ...]:
     shipped = Row("DADS, shipped bundle", Dads(skills=Shipped(robot)), f"`models/{robot}`.")
     trained = Dads(skills=Trained(robot, seeds))
@@ -224,6 +272,13 @@ def _by_distance(figure: str) -> tuple[Column, ...]:
     fall = Column("fall_fraction", "falls", ".1%")
     distances = (5, 10, 15, 20, 25, 30)
     return (*(Column(f"{figure}_{each}m", f"{each} m") for each in distances), fall)
+
+
+def _by_samples(figure: str, form: str = ".3f") -> tuple[Column, ...]:
+    return tuple(
+        Column(f"{figure}_{samples}", f"{samples:,} samples", form)
+        for samples in LearningGoals().samples
+    )
 
 
 def _by_moment(figure: str, form: str = ".3f") -> tuple[Column, ...]:
@@ -355,6 +410,22 @@ TABLES = (
             "Falls": _by_moment("fall_fraction_{}", ".1%"),
         },
         (*_dense(), *_dense(RIVALS)),
+    ),
+    Table(
+        "hierarchies",
+        "Ant: skills picked by planning, and by learning to",
+        "The protocol of the paper's figure 8: a meta-controller over skills is trained from "
+        "scratch for each of 16 goals, drawn from [-15, 15]², on that goal alone, paid minus the "
+        "distance from it; samples are control steps of the robot for one goal. A fall in "
+        "training neither ends an episode nor costs. Planning over the same skills needs no "
+        "sample of the goal, and is the same after any number. 'Training' has the samples for "
+        f"all goals with those of the skills. {DELTA} 16 goals, 16 starts for each, 200 steps.",
+        LearningGoals(),
+        {
+            "Δ over 200 steps": _by_samples("normalised_distance"),
+            "Falls": _by_samples("fall_fraction", ".1%"),
+        },
+        _hierarchies(),
     ),
     Table(
         "half_cheetah",

@@ -1,5 +1,6 @@
 """Do what is missing: train and measure, in processes of their own."""
 
+import functools
 import multiprocessing
 import subprocess
 import sys
@@ -38,18 +39,18 @@ def run_all(runs: Sequence[Run], jobs: int) -> int:
 
 
 def make(runs: Sequence[Run], stop: threading.Event) -> bool:
-    """Train, and measure all rows of this training, each in a process of its own.
+    """Train and measure rows of the same training, each measured in a process of its own.
 
     Returns: whether all is done. Between two of them it looks at ``stop``.
     """
-    first, is_done = runs[0], True
-    try:
-        first.row.contender.train(first.seed, lambda arguments: _call(str(first), arguments))
-    except (DadsError, CalledProcessError) as error:
-        _say(f"failed ({error}): {'; '.join(map(str, runs))}")
-        return False
-    for run in runs:
+    is_done = True
+    for index, run in enumerate(runs):
         if stop.is_set():
+            return False
+        try:
+            run.row.contender.train(run.seed, functools.partial(_call, str(run)))
+        except (DadsError, CalledProcessError) as error:
+            _say(f"failed ({error}): {'; '.join(map(str, runs[index:]))}")
             return False
         process = multiprocessing.get_context("spawn").Process(target=measure, args=(run,))
         process.start()
