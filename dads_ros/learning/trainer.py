@@ -47,7 +47,6 @@ FREE_IF_NAMED = (
     "sac.final_learning_rate_factor",
     "sac.final_target_entropy_per_action",
     "sac.learning_rate",
-    "sac.policy_average",
     "sac.target_entropy_per_action",
     "collect.push_mps",
     "collect.skill_switch_probability",
@@ -150,6 +149,8 @@ class Trainer:
         else:  # only reads: a run can be exported while it goes on elsewhere
             with _fitting(out):
                 self._restore(saved)
+            if renewed:  # scores of before say nothing about what is wanted now
+                self.selection.best = None
 
     @property
     def num_env_steps(self) -> int:
