@@ -105,9 +105,10 @@ class Trainer:
         """
         self.config, self.out = config, out
         saved = load_checkpoint(out) if resume else None
+        is_renewed = False
         if saved is not None:
             with _fitting(out):
-                self._check_config(saved["config"], renewed)
+                is_renewed = self._check_config(saved["config"], renewed)
         elif (out / CHECKPOINT_FILE).exists():
             raise CheckpointError(
                 f"'{out}' already holds a run; add --resume or choose another --out"
@@ -149,7 +150,7 @@ class Trainer:
         else:  # only reads: a run can be exported while it goes on elsewhere
             with _fitting(out):
                 self._restore(saved)
-            if renewed:  # scores of before say nothing about what is wanted now
+            if is_renewed:  # scores of before say nothing about what is wanted now
                 self.selection.best = None
 
     @property
@@ -296,22 +297,27 @@ class Trainer:
         device = self.agent.device
         return ReplayBuffer(rows, first, prediction, device, columns, with_places=places)
 
-    def _check_config(self, saved: dict[str, Any], renewed: Collection[str]) -> None:
-        """A setting that did not exist yet did what its default does; one that is gone differs."""
-        free = {*FREE_TO_CHANGE, *set(FREE_IF_NAMED).intersection(renewed)}
+    def _check_config(self, saved: dict[str, Any], renewed: Collection[str]) -> bool:
+        """A setting that did not exist yet did what its default does; one that is gone differs.
+
+        Returns: whether any that may be renewed is another one.
+        """
         theirs = _flatten(TrainConfig(robot=self.config.robot).to_dict()) | _flatten(saved)
         mine = _flatten(self.config.to_dict())
-        different = [
+        different = [name for name in mine | theirs if theirs.get(name) != mine.get(name)]
+        new = set(FREE_IF_NAMED).intersection(renewed, different)
+        wrong = [
             f"{name} ({shown(theirs.get(name))}, now {shown(mine.get(name))})"
-            for name in mine | theirs
-            if theirs.get(name) != mine.get(name) and name not in free
+            for name in different
+            if name not in FREE_TO_CHANGE and name not in new
         ]
-        if different:
+        if wrong:
             raise CheckpointError(
-                f"'{self.out}' was trained with other settings: {', '.join(different[:4])}; "
+                f"'{self.out}' was trained with other settings: {', '.join(wrong[:4])}; "
                 "use its config.yaml or another --out. Of a run that goes on --set may change "
                 "costs and schedules only"
             )
+        return bool(new)
 
     def _check_robot(self, saved: dict[str, Any]) -> None:
         """A checkpoint of before these were kept says nothing, and is taken."""

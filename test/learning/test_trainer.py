@@ -360,6 +360,24 @@ def test_costs_and_schedules_of_a_resumed_run_change_where_they_are_named(tmp_pa
     Trainer(pushed, tmp_path, resume=True)  # from then on they are the run's
 
 
+def test_the_best_of_before_count_until_what_is_wanted_changes(tmp_path: Path) -> None:
+    trainer = Trainer(small_config(), tmp_path)
+    trainer.selection.judge(trainer.agent.learned_skills(), 0)
+    trainer.save_checkpoint()
+    same = Trainer(
+        small_config(evaluate_every=500),
+        tmp_path,
+        resume=True,
+        renewed=["evaluate_every", "collect.push_mps"],
+    )
+    assert same.selection.best is not None
+    collect = small_config().collect.to_dict() | {"push_mps": [0.1, 0.2]}
+    pushed = Trainer(
+        small_config(collect=collect), tmp_path, resume=True, renewed=["collect.push_mps"]
+    )
+    assert pushed.selection.best is None
+
+
 def test_a_folder_with_a_run_is_not_overwritten_and_an_empty_one_not_resumed(
     tmp_path: Path,
 ) -> None:
