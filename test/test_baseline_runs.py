@@ -20,9 +20,7 @@ def stop(out: Path, config: BaselineConfig, seed: int) -> None:
     """Leave the checkpoint of a run that was stopped in its first step."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(STOP, "is_asked", True)
-        watch = Watch(
-            out, config, seed, what="nothing", step=0, num_steps=1, save=lambda folder: None
-        )
+        watch = Watch(out, config, seed, what="nothing", step=0, save=lambda folder: None)
         assert not watch.goes_on(1)
         watch.end(lambda folder: None)
 

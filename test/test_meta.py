@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from baselines import meta
+from baselines import meta, run
 from baselines.config import MetaConfig
 from baselines.meta import MetaAgent, SkillVecEnv, action_space, skills_of
 from baselines.run import Watch
@@ -147,7 +147,7 @@ def test_a_run_that_was_stopped_goes_on_with_the_goal_that_it_was_at(
             return super().goes_on(step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(meta, "Watch", Stopping)
+        patch.setattr(run, "Watch", Stopping)
         meta.train(config, 0, tmp_path)
     checkpoint = tmp_path / "checkpoint"
     kept = {path.relative_to(checkpoint): path.read_bytes() for path in policies(checkpoint)}

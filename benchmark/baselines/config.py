@@ -23,6 +23,11 @@ class BaselineConfig(Config):
     learning_starts: int = setting(10_000, min=0, help="Control steps with random actions.")
     batch_size: int = setting(256, min=1, help="Transitions of an update.")
 
+    @property
+    def num_env_steps(self) -> int:
+        """Control steps of all robots together that end it."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True, kw_only=True)
 class CommandsConfig(BaselineConfig):

@@ -18,9 +18,9 @@ from stable_baselines3 import SAC, HerReplayBuffer
 from stable_baselines3.common.vec_env import VecNormalize
 
 from baselines.config import POLICY_FOLDER, GoalSacConfig
-from baselines.goal_env import Array, GoalFromHere, GoalVecEnv, observation_of
+from baselines.goal_env import Array, GoalVecEnv, observation_of
 from baselines.run import Watch, checkpoint_of, drive, main
-from baselines.sb3 import POLICY, TrainedPolicy, load_agent, save_agent, steps_made
+from baselines.sb3 import TrainedPolicy, load_agent, new_agent, save_agent, steps_made
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import VectorEnv
 from dads_ros.evaluation.goals import GoalMetrics
@@ -43,21 +43,15 @@ def train(config: GoalSacConfig, seed: int, out: Path) -> int:
     if checkpoint is not None:
         agent = load_agent(SAC, checkpoint, env)
     else:
-        agent = SAC(
-            POLICY,
+        agent = new_agent(
+            SAC,
             VecNormalize(env, norm_reward=False, norm_obs_keys=["observation"]),
+            config,
+            seed,
             replay_buffer_class=HerReplayBuffer if config.her else None,
-            learning_rate=config.learning_rate,
             buffer_size=config.replay_capacity,
             learning_starts=config.learning_starts,
-            batch_size=config.batch_size,
-            gamma=config.discount,
             gradient_steps=config.updates_per_vector_step,
-            policy_kwargs={
-                "features_extractor_class": GoalFromHere,
-                "net_arch": list(config.hidden),
-            },
-            seed=seed,
         )
 
     watch = Watch(
@@ -66,7 +60,6 @@ def train(config: GoalSacConfig, seed: int, out: Path) -> int:
         seed,
         what="goal-conditioned SAC",
         step=agent.num_timesteps,
-        num_steps=config.num_env_steps,
         save=lambda folder: save_agent(agent, folder),
     )
     left = config.num_env_steps - agent.num_timesteps

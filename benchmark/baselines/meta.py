@@ -11,6 +11,7 @@ from there.
 Shapes: N robots that learn, R that are measured, T steps, D skill dimensions, A actuators.
 """
 
+import copy
 import itertools
 import sys
 from collections.abc import Callable
@@ -24,9 +25,9 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
 from baselines.config import POLICY_FOLDER, MetaConfig
-from baselines.goal_env import Array, GoalFromHere, GoalVecEnv, observation_of
-from baselines.run import Watch, checkpoint_of, drive, main
-from baselines.sb3 import POLICY, TrainedPolicy, load_agent, save_agent, steps_made
+from baselines.goal_env import Array, GoalVecEnv, observation_of
+from baselines.run import Watch, begin, drive, main
+from baselines.sb3 import TrainedPolicy, load_agent, new_agent, save_agent, steps_made
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import VectorEnv
@@ -176,20 +177,7 @@ class Training:
                 "gradient_steps": -1,  # as many as there are new samples
             }
         env = VecNormalize(self._env(0), norm_obs_keys=["observation"], gamma=config.discount)
-        return kind(
-            POLICY,
-            env,
-            learning_rate=config.learning_rate,
-            batch_size=config.batch_size,
-            gamma=config.discount,
-            policy_kwargs={
-                "features_extractor_class": GoalFromHere,
-                "net_arch": list(config.hidden),
-            },
-            seed=self._seed,
-            device="cpu",
-            **own,
-        )
+        return new_agent(kind, env, config, self._seed, device="cpu", **own)
 
 
 def folder_of(folder: Path, goal: int, samples: int) -> Path:
@@ -199,18 +187,8 @@ def folder_of(folder: Path, goal: int, samples: int) -> Path:
 
 def train(config: MetaConfig, seed: int, out: Path) -> int:
     """Train to the end or until a signal. Returns: the exit code."""
-    training, checkpoint = Training(config, seed), checkpoint_of(out, config, seed)
-    if checkpoint is not None:
-        training.restore(checkpoint)
-    watch = Watch(
-        out,
-        config,
-        seed,
-        what=f"meta-controllers for {config.test_goals} goals",
-        step=training.num_env_steps,
-        num_steps=config.num_env_steps,
-        save=training.save,
-    )
+    training = Training(config, seed)
+    watch = begin(training, out, config, seed, f"meta-controllers for {config.test_goals} goals")
     while not (training.is_over or STOP.is_asked):
         training.learn(watch)
     return watch.end(training.keep)
@@ -234,7 +212,7 @@ class MetaAgent:
                 f"no policy was kept after {samples} samples; expected one of "
                 f"{', '.join(map(str, self._config.samples))}"
             )
-        earlier = MetaAgent(self._config, self._folder, self.training_commit)
+        earlier = copy.copy(self)
         earlier._samples = samples
         return earlier
 

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from baselines.config import POLICY_FOLDER, PetsConfig
-from baselines.run import Array, Watch, checkpoint_of, drive, main
+from baselines.run import Array, begin, drive, main
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import VectorEnv
 from dads_ros.evaluation.goals import GoalMetrics, sample_goals
@@ -365,22 +365,11 @@ class Training:
 def train(config: PetsConfig, seed: int, out: Path) -> int:
     """Train to the end or until a signal. Returns: the exit code."""
     training = Training(config, seed)
-    checkpoint = checkpoint_of(out, config, seed)
-    if checkpoint is not None:
-        training.restore(checkpoint)
+    watch = begin(training, out, config, seed, f"PETS ({config.kind.replace('_', ' ')})")
 
     def keep(folder: Path) -> None:
         torch.save(training.model.state_dict(), folder / MODEL_FILE)
 
-    watch = Watch(
-        out,
-        config,
-        seed,
-        what=f"PETS ({config.kind.replace('_', ' ')})",
-        step=training.num_env_steps,
-        num_steps=config.num_env_steps,
-        save=training.save,
-    )
     with one_thread():
         while not training.is_over:
             training.step()

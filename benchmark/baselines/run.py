@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,20 @@ SETTINGS_FILE = "settings.json"
 LINE_S, CHECKPOINT_S = 10.0, 300.0
 
 
+class Training(Protocol):
+    """What can be stopped, and go on."""
+
+    @property
+    def num_env_steps(self) -> int:
+        """Control steps of all robots so far."""
+
+    def save(self, folder: Path) -> None:
+        """Write everything that ``restore`` needs."""
+
+    def restore(self, folder: Path) -> None:
+        """Go on from what ``save`` left. Raises: DadsError."""
+
+
 class Watch:
     """Says how far a training is, saves it now and then, and tells when a signal ends it."""
 
@@ -47,7 +61,6 @@ class Watch:
         *,
         what: str,
         step: int,
-        num_steps: int,
         save: Write,
     ) -> None:
         """Say what begins or goes on.
@@ -58,13 +71,14 @@ class Watch:
             seed: of it.
             what: is trained.
             step: control steps made, of all robots together.
-            num_steps: to be made.
             save: writes a checkpoint.
         """
-        self._out, self._step, self._num_steps, self._save_to = out, step, num_steps, save
+        self._out, self._step, self._save_to = out, step, save
+        self._num_steps = config.num_env_steps
         self._settings = _settings(config, seed)
         self._said = self._saved = time.monotonic()
-        _say(f"training {what} in '{out}', {num_steps - step} of {num_steps} steps left")
+        left = self._num_steps - step
+        _say(f"training {what} in '{out}', {left} of {self._num_steps} steps left")
 
     def goes_on(self, step: int) -> bool:
         """To be asked after every step."""
@@ -93,6 +107,14 @@ class Watch:
             self._save_to(temporary)
             text = json.dumps(self._settings, indent=1)
             (temporary / SETTINGS_FILE).write_text(text, encoding="utf-8")
+
+
+def begin(training: Training, out: Path, config: BaselineConfig, seed: int, what: str) -> Watch:
+    """Let a training go on from its checkpoint, if there is one. Raises: DadsError."""
+    checkpoint = checkpoint_of(out, config, seed)
+    if checkpoint is not None:
+        training.restore(checkpoint)
+    return Watch(out, config, seed, what=what, step=training.num_env_steps, save=training.save)
 
 
 def checkpoint_of(out: Path, config: BaselineConfig, seed: int) -> Path | None:

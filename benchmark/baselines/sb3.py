@@ -5,7 +5,7 @@ import io
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -14,11 +14,35 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.vec_env import VecNormalize
 
-from baselines.goal_env import Array, GoalVecEnv, Observation
+from baselines.config import GoalSacConfig, MetaConfig
+from baselines.goal_env import Array, GoalFromHere, GoalVecEnv, Observation
 
 POLICY = "MultiInputPolicy"
 NORMALIZER_FILE, POLICY_FILE = "normalizer.pkl", "policy.pt"
 AGENT_FILE, REPLAY_FILE = "agent.zip", "replay.pkl"  # of a checkpoint
+
+
+def new_agent(
+    kind: type[BaseAlgorithm],
+    env: VecNormalize,
+    config: GoalSacConfig | MetaConfig,
+    seed: int,
+    **own: Any,  # noqa: ANN401
+) -> BaseAlgorithm:
+    """An agent that sees its goal from where it is; ``own``: settings of its algorithm."""
+    return kind(
+        POLICY,
+        env,
+        learning_rate=config.learning_rate,
+        batch_size=config.batch_size,
+        gamma=config.discount,
+        policy_kwargs={
+            "features_extractor_class": GoalFromHere,
+            "net_arch": list(config.hidden),
+        },
+        seed=seed,
+        **own,
+    )
 
 
 def save_agent(agent: BaseAlgorithm, folder: Path) -> None:
