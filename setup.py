@@ -45,6 +45,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+    package_data={PACKAGE: ["nodes/*.xml"]},
     data_files=data_files(),
     zip_safe=True,
     install_requires=["numpy", "onnxruntime", "pyyaml", "scipy"],

@@ -56,6 +56,7 @@ def test_pip_installs_code_share_files_and_command(source: Path, tmp_path: Path)
     assert Path(share) == tmp_path / "venv" / "share" / "dads_ros"
     assert Path(package) == site_packages / "dads_ros"
     assert _files(Path(share)) == _files(source, SHARED) | {"package.xml"}
+    assert _files(Path(package)) == _files(source / "dads_ros")
     for command in ([python, "-m", "dads_ros"], [python.with_name("dads-ros")]):
         assert "evaluate" in _run([*command, "--help"], environment, cwd=tmp_path)
 

@@ -8,6 +8,10 @@ it may change. Where the planner's promise runs out, because it was killed, stop
 holds its interpreter, the guard sends the safe command, or a step on the way there, again and
 again. Before the first command of a led robot it sends nothing.
 
+It uses none of the shared memory of Fast DDS: a process that is stopped while it hands a message
+over there keeps the lock of the receiver's port, through which nobody then reaches the receiver
+for a second or two.
+
 Once the planner's process has ended without releasing the robot, the guard stays until somebody
 else sends commands, nobody is there to hear them, or it gets SIGTERM.
 """
@@ -21,6 +25,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import rclpy
@@ -40,6 +45,10 @@ ALONE_S = 10.0
 """An orphan ends when nobody has listened to the commands for so long."""
 RELIEVED = 3
 """So many commands of somebody else relieve an orphan: a new planner has a guard of its own."""
+PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+"""Of Fast DDS 2, as in Jazzy, and of Fast DDS 3."""
+LOCALHOST_PROFILE = Path(__file__).with_name("guard_localhost.xml")
+"""What rmw_fastrtps makes of the discovery range LOCALHOST, but for the shared memory."""
 LABEL = "guard"
 """Of the second dimension of the guard's commands; the frame of its trajectories."""
 
@@ -50,6 +59,7 @@ def main() -> int:
         signal.signal(number, signal.SIG_IGN)  # it ends after the planner, not with it
     descriptor, planner, settings = int(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
     with mmap.mmap(descriptor, 0) as page, memoryview(page).cast("d") as shared:
+        _avoid_shared_memory_of_dds()
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
         node = Node(settings["name"], namespace=settings["namespace"], use_global_arguments=False)
         guard = _Guard(node, settings, shared)
@@ -138,6 +148,19 @@ def is_by_guard(message: Float64MultiArray | JointTrajectory) -> bool:
         return bool(message.header.frame_id == LABEL)
     dimensions = message.layout.dim
     return len(dimensions) > 1 and bool(dimensions[1].label == LABEL)
+
+
+def _avoid_shared_memory_of_dds() -> None:
+    """Where nobody has chosen its transports; before the first node. See the top of this file."""
+    is_fast_dds = rclpy.get_rmw_implementation_identifier().startswith("rmw_fastrtps")
+    if not is_fast_dds or any(name in os.environ for name in PROFILE_VARIABLES):
+        return
+    os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
+    is_local = os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE") == "LOCALHOST"
+    is_local |= os.environ.pop("ROS_LOCALHOST_ONLY", "0") == "1"  # the former name
+    if is_local and not os.environ.get("ROS_STATIC_PEERS"):  # to which UDPv4 is no obstacle
+        os.environ |= dict.fromkeys(PROFILE_VARIABLES, str(LOCALHOST_PROFILE))
+        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "SYSTEM_DEFAULT"
 
 
 def _labelled_array(settings: dict[str, Any]) -> Float64MultiArray:

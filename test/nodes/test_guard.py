@@ -29,6 +29,7 @@ from ros_graph import (
     start_robot,
 )
 
+SHARED = "/dev/shm/fastrtps_"
 Start = Callable[..., NodeProcess]
 
 
@@ -200,6 +201,29 @@ def test_output_that_nobody_reads_does_not_hold_up_the_guard(probe: Probe) -> No
         os.kill(int(child), signal.SIGKILL)
     os.close(reader)
     os.close(writer)
+
+
+@pytest.mark.parametrize("discovery_range", ["LOCALHOST", "SUBNET"])
+def test_a_planner_that_stops_within_dds_does_not_silence_its_guard(
+    probe: Probe, monkeypatch: pytest.MonkeyPatch, discovery_range: str
+) -> None:
+    """It would keep the locks that it holds in shared memory: so the guard needs none of them."""
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", discovery_range)
+    monkeypatch.delenv("FASTDDS_BUILTIN_TRANSPORTS")
+    probe.listen(Float64MultiArray, "joint_commands")
+    planner = subprocess.Popen([sys.executable, "-c", HELD], cwd=ROOT)
+    try:
+        probe.wait_for(lambda: len(by_guard(probe)) > 3, 60.0)
+        [guard] = Path(f"/proc/{planner.pid}/task/{planner.pid}/children").read_text().split()
+        assert SHARED not in Path(f"/proc/{guard}/maps").read_text()
+        assert SHARED in Path("/proc/self/maps").read_text()  # as there is of others
+        multicast = f":{7400 + 250 * int(os.environ['ROS_DOMAIN_ID']):04X} "
+        listens_to_network = multicast in Path("/proc/net/udp").read_text()
+        assert listens_to_network == (discovery_range == "SUBNET")
+    finally:
+        planner.kill()
+        planner.wait()
+        os.kill(int(guard), signal.SIGKILL)
 
 
 def test_a_first_command_that_was_noted_by_half_is_held(probe: Probe) -> None:
