@@ -21,6 +21,7 @@ from dads_ros.cli.findings import read_model
 from dads_ros.cli.main import VERBS, main
 from dads_ros.envs.model import RobotModel
 from dads_ros.files import sha256, share_folder
+from dads_ros.learning.config import TrainConfig
 from dads_ros.process import SIGNALS
 from legged import legged_spec
 
@@ -332,6 +333,20 @@ class TestRun:
         monkeypatch.chdir(tmp_path)
         assert main(["train", "--resume", "--out", str(run_folder / "run")]) == 0
         assert "1 of 1 iterations are done already" in capsys.readouterr().err
+
+    def test_a_schedule_that_is_named_changes_in_a_run_that_goes_on(
+        self, run_folder: Path, refused: Refused, tmp_path: Path
+    ) -> None:
+        shutil.copytree(run_folder, tmp_path / "copy")
+        out = tmp_path / "copy" / "run"
+        command = ("train", "--resume", "--out", str(out), "--iterations", "2", "--set")
+        refused(
+            *command,
+            "reward.num_alt_skills=7",
+            words=("num_alt_skills", "--set: reward.fall_cost"),
+        )
+        assert main([*command, "collect.push_mps=[0.0, 0.1]"]) == 0
+        assert TrainConfig.from_yaml(out / "config.yaml").collect.push_mps == (0.0, 0.1)
 
     def test_resume_from_another_config(
         self, refused: Refused, run_folder: Path, tmp_path: Path

@@ -4,7 +4,7 @@ import itertools
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from dads_ros.config import REQUIRED, Config, setting
+from dads_ros.config import REQUIRED, Config, PlannerConfig, setting
 from dads_ros.errors import ConfigError
 
 PetsKind = Literal["random", "weak_oracle", "strong_oracle"]
@@ -117,6 +117,12 @@ class MetaConfig(BaselineConfig, TestedConfig):
         help="Control steps for a goal after which its policy is kept; the last ends it.",
     )
     skill_steps: int = setting(10, min=1, help="Control steps that a skill is held.")
+    skill_range: float = setting(
+        PlannerConfig().skill_range,
+        min=0.01,
+        max=1.0,
+        help="Part of a continuous prior that is picked from; by default as planners do.",
+    )
     num_envs: int = setting(10, min=1, help="Robots.")
     learning_starts: int = setting(2000, min=0, help="SAC: control steps with random skills.")
     rollout_skills: int = setting(25, min=2, help="PPO: skills of each robot between updates.")
@@ -138,7 +144,7 @@ class MetaConfig(BaselineConfig, TestedConfig):
         if not self.samples or any(b <= a or b % rollout for a, b in pairs):
             raise ConfigError(
                 f"'samples' is {list(self.samples)}; expected growing multiples of {rollout}, "
-                "which is num_envs x rollout_skills x skill_steps: policies change only then"
+                "which is num_envs x rollout_skills x skill_steps: those of PPO change only then"
             )
 
     @property

@@ -45,7 +45,7 @@ class SkillVecEnv(GoalVecEnv):
 
     def __init__(self, bundle: SkillBundle, config: MetaConfig, goal: Array, *, seed: int) -> None:
         """Start all; ``goal`` is x, y in the world frame, m."""
-        self._bundle, self._goal = bundle, goal
+        self._bundle, self._config, self._goal = bundle, config, goal
         super().__init__(
             RobotModel(bundle.robot),
             config.num_envs,
@@ -54,29 +54,30 @@ class SkillVecEnv(GoalVecEnv):
             episode_steps=config.episode_steps,
             action_steps=config.skill_steps,
         )
-        self.action_space = action_space(bundle.skill_space)
+        self._skills = bundle.skill_space
+        self.action_space = action_space(self._skills, config.skill_range)
 
     def _command(self) -> Array:
-        skills = skills_of(self._bundle.skill_space, self._actions)
+        skills = skills_of(self._skills, self._actions, self._config.skill_range)
         return self._bundle.command(self._observation()["observation"], skills)
 
     def _draw(self, num: int) -> Array:
         return np.tile(self._goal, (num, 1))
 
 
-def action_space(skills: SkillSpace) -> spaces.Space:
-    """What is chosen from: numbers of skills, or the box around all of them."""
+def action_space(skills: SkillSpace, part: float) -> spaces.Space:
+    """What is picked from: numbers of skills, or the box around this part of the prior."""
     if skills.config.kind == "discrete":
         return spaces.Discrete(skills.dim)
-    reach = np.diag(skills.clip(1e6 * np.eye(skills.dim)))
+    reach = np.diag(skills.clip(1e6 * np.eye(skills.dim), part))
     return spaces.Box(-reach, reach, dtype=np.float32)
 
 
-def skills_of(skills: SkillSpace, actions: Array) -> Float32:
-    """The skills that are meant; outside the support of the prior the nearest. Shape (N, D)."""
+def skills_of(skills: SkillSpace, actions: Array, part: float) -> Float32:
+    """The skills that are meant; outside this part of the prior the nearest. Shape (N, D)."""
     if skills.config.kind == "discrete":
         return skills.grid(skills.dim)[actions]
-    return skills.clip(actions)
+    return skills.clip(actions, part)
 
 
 def load_skills(config: MetaConfig) -> SkillBundle:
@@ -96,7 +97,7 @@ def goals_of_test(config: MetaConfig, bundle: SkillBundle) -> NDArray[np.float64
 
 
 def algorithm(skills: SkillSpace) -> type[BaseAlgorithm]:
-    """That of the paper."""
+    """PPO where skills are discrete, which SAC cannot pick."""
     return PPO if skills.config.kind == "discrete" else SAC
 
 
@@ -163,9 +164,13 @@ class Training:
 
     def _env(self, steps: int) -> SkillVecEnv:
         """Robots that go to today's goal; not from the starts again that were seen."""
-        entropy = [self._seed, self._goal, steps]
-        seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
-        return SkillVecEnv(self._bundle, self._config, self._goals[self._goal], seed=seed)
+        goal, seed = self._goals[self._goal], self._drawn(steps)
+        return SkillVecEnv(self._bundle, self._config, goal, seed=seed)
+
+    def _drawn(self, *entropy: int) -> int:
+        """A seed, of today's goal alone."""
+        sequence = np.random.SeedSequence([self._seed, self._goal, *entropy])
+        return int(sequence.generate_state(1)[0])
 
     def _new_agent(self) -> BaseAlgorithm:
         config, kind = self._config, algorithm(self._bundle.skill_space)
@@ -177,7 +182,7 @@ class Training:
                 "gradient_steps": -1,  # as many as there are new samples
             }
         env = VecNormalize(self._env(0), norm_obs_keys=["observation"], gamma=config.discount)
-        return new_agent(kind, env, config, self._seed, device="cpu", **own)
+        return new_agent(kind, env, config, self._drawn(), **own)
 
 
 def folder_of(folder: Path, goal: int, samples: int) -> Path:
@@ -246,7 +251,9 @@ class MetaAgent:
                 for goal, policy in policies.items():
                     rows = trained_for == goal
                     actions = policy.act({name: part[rows] for name, part in seen.items()})
-                    skills[rows] = skills_of(self._bundle.skill_space, actions)
+                    skills[rows] = skills_of(
+                        self._bundle.skill_space, actions, self._config.skill_range
+                    )
             return self._bundle.command(seen["observation"], skills)
 
         return drive(self.model, command, goals, steps, seed=seed, progress=progress)

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.vec_env import VecNormalize
@@ -19,6 +20,8 @@ from baselines.goal_env import Array, GoalFromHere, GoalVecEnv, Observation
 
 POLICY = "MultiInputPolicy"
 NORMALIZER_FILE, POLICY_FILE = "normalizer.pkl", "policy.pt"
+DEVICE = "cpu"
+"""Networks this small are slower on a GPU, and results do not depend on there being one."""
 AGENT_FILE, REPLAY_FILE = "agent.zip", "replay.pkl"  # of a checkpoint
 
 
@@ -41,6 +44,7 @@ def new_agent(
             "net_arch": list(config.hidden),
         },
         seed=seed,
+        device=DEVICE,
         **own,
     )
 
@@ -59,9 +63,14 @@ def steps_made(folder: Path) -> int:
 
 
 def load_agent(kind: type[BaseAlgorithm], folder: Path, env: GoalVecEnv) -> BaseAlgorithm:
-    """The agent of a checkpoint, on other robots."""
+    """The agent of a checkpoint, on other robots.
+
+    Steps since the last update of PPO were not learned from, and are made again.
+    """
     normalized = VecNormalize.load(str(folder / NORMALIZER_FILE), env)
-    agent = kind.load(folder / AGENT_FILE, env=normalized)
+    agent = kind.load(folder / AGENT_FILE, env=normalized, device=DEVICE)
+    if isinstance(agent, OnPolicyAlgorithm):
+        agent.num_timesteps -= agent.num_timesteps % (agent.n_steps * agent.n_envs)
     if isinstance(agent, OffPolicyAlgorithm):
         agent.load_replay_buffer(folder / REPLAY_FILE)
     return agent

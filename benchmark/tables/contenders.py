@@ -114,7 +114,7 @@ class Learned(Protocol):
         """Control steps of training and of a refit, of all robots together."""
 
     def training(self, seed: int) -> str:
-        """Of what is trained first of all, a name: the same is never trained twice at a time."""
+        """Name of what is trained first: two of the same name are not trained at a time."""
 
     def train(self, seed: int, command: Command) -> None:
         """Train, or go on with it; nothing where that was done."""
@@ -290,8 +290,8 @@ class TrainingRun:
                 temporary.write_text(text, encoding="utf-8")
         elif not are_same(self._begun()["settings"], settings):
             raise ConfigError(
-                f"'{self.folder}' was begun with other defaults or another model of the robot "
-                "than today's; remove it to train anew"
+                f"'{self.folder}' was begun with other defaults, skills or another model of the "
+                "robot than today's; remove it to train anew"
             )
         config = self.folder.parent / "settings.yaml"
         with atomic_write(config) as temporary:
@@ -581,7 +581,9 @@ class Meta:
         """Train the skills, then the meta-controllers."""
         self.skills.train(seed, command)
         run, config = self._run(seed), self._config_of(seed)
-        run.train_baseline(command, "meta", config, self.settings(), seed)
+        skills = BundleManifest.load(self.skills.bundle(seed)).files  # they may be trained anew
+        settings = {**self.settings(), "skills": skills}
+        run.train_baseline(command, "meta", config, settings, seed)
 
     def train_s(self, seed: int) -> float | None:
         """Without the skills."""

@@ -418,7 +418,9 @@ TABLES = (
         "scratch for each of 16 goals, drawn from [-15, 15]², on that goal alone, paid minus the "
         "distance from it; samples are control steps of the robot for one goal. A fall in "
         "training neither ends an episode nor costs. Planning over the same skills needs no "
-        "sample of the goal, and is the same after any number. 'Training' has the samples for "
+        "sample of the goal, is the same after any number, and picks anew every "
+        f"{PlannerConfig().skill_duration_steps} control steps; a meta-controller, like the "
+        "paper's, every 10. 'Training' has the samples for "
         f"all goals with those of the skills. {DELTA} 16 goals, 16 starts for each, 200 steps.",
         LearningGoals(),
         {

@@ -105,10 +105,10 @@ class Trainer:
         """
         self.config, self.out = config, out
         saved = load_checkpoint(out) if resume else None
-        is_renewed = False
+        self._is_renewed = False
         if saved is not None:
             with _fitting(out):
-                is_renewed = self._check_config(saved["config"], renewed)
+                self._is_renewed = self._check_config(saved["config"], renewed)
         elif (out / CHECKPOINT_FILE).exists():
             raise CheckpointError(
                 f"'{out}' already holds a run; add --resume or choose another --out"
@@ -150,7 +150,7 @@ class Trainer:
         else:  # only reads: a run can be exported while it goes on elsewhere
             with _fitting(out):
                 self._restore(saved)
-            if is_renewed:  # scores of before say nothing about what is wanted now
+            if self._is_renewed:  # scores of before say nothing about what is wanted now
                 self.selection.best = None
 
     @property
@@ -167,6 +167,8 @@ class Trainer:
     def iterations(self) -> Generator[IterationMetrics, None, None]:
         """Train, and report after each iteration; a checkpoint follows the last one."""
         remove_leftovers(self.out)
+        if self._is_renewed:  # from now on these settings are the run's, even if it is killed
+            self.save_checkpoint()
         last_save = last_seen = time.monotonic()
         with one_thread(), ThreadPoolExecutor(1) as pool:
             while self.iteration < self.config.num_iterations:
@@ -314,8 +316,8 @@ class Trainer:
         if wrong:
             raise CheckpointError(
                 f"'{self.out}' was trained with other settings: {', '.join(wrong[:4])}; "
-                "use its config.yaml or another --out. Of a run that goes on --set may change "
-                "costs and schedules only"
+                "use its config.yaml or another --out. Costs and schedules of a run that goes on "
+                f"may be changed by --set: {', '.join(FREE_IF_NAMED)}"
             )
         return bool(new)
 

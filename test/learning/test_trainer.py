@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import subprocess
 from collections.abc import Mapping
@@ -351,13 +352,14 @@ def test_costs_and_schedules_of_a_resumed_run_change_where_they_are_named(tmp_pa
     collect = small_config().collect.to_dict() | {"push_mps": [0.1, 0.2]}
     pushed = small_config(collect=collect)
     larger = small_config(collect=collect | {"num_envs": 9})
-    with pytest.raises(CheckpointError, match=r"push_mps.*--set may change costs"):
+    with pytest.raises(CheckpointError, match=r"push_mps.*changed by --set: reward\.fall_cost"):
         Trainer(pushed, tmp_path, resume=True, renewed=["reward.tilt_cost"])
     with pytest.raises(CheckpointError, match=r"settings: collect\.num_envs"):
         Trainer(larger, tmp_path, resume=True, renewed=["collect.push_mps", "collect.num_envs"])
     resumed = Trainer(pushed, tmp_path, resume=True, renewed=["collect.push_mps"])
-    resumed.save_checkpoint()
-    Trainer(pushed, tmp_path, resume=True)  # from then on they are the run's
+    with contextlib.closing(resumed.iterations()) as iterations:
+        next(iterations)
+    assert Trainer(pushed, tmp_path, resume=True).iteration == 0, "the run's even if it is killed"
 
 
 def test_the_best_of_before_count_until_what_is_wanted_changes(tmp_path: Path) -> None:
