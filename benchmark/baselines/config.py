@@ -144,7 +144,7 @@ class MetaConfig(BaselineConfig, TestedConfig):
         if not self.samples or any(b <= a or b % rollout for a, b in pairs):
             raise ConfigError(
                 f"'samples' is {list(self.samples)}; expected growing multiples of {rollout}, "
-                "which is num_envs x rollout_skills x skill_steps: those of PPO change only then"
+                "which is num_envs x rollout_skills x skill_steps: PPO's policy changes only then"
             )
 
     @property

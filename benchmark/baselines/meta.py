@@ -164,11 +164,11 @@ class Training:
 
     def _env(self, steps: int) -> SkillVecEnv:
         """Robots that go to today's goal; not from the starts again that were seen."""
-        goal, seed = self._goals[self._goal], self._drawn(steps)
+        goal, seed = self._goals[self._goal], self._drawn(1, steps)
         return SkillVecEnv(self._bundle, self._config, goal, seed=seed)
 
     def _drawn(self, *entropy: int) -> int:
-        """A seed, of today's goal alone."""
+        """A seed, from that of the run, today's goal and these numbers."""
         sequence = np.random.SeedSequence([self._seed, self._goal, *entropy])
         return int(sequence.generate_state(1)[0])
 
@@ -182,7 +182,7 @@ class Training:
                 "gradient_steps": -1,  # as many as there are new samples
             }
         env = VecNormalize(self._env(0), norm_obs_keys=["observation"], gamma=config.discount)
-        return new_agent(kind, env, config, self._drawn(), **own)
+        return new_agent(kind, env, config, self._drawn(0), **own)
 
 
 def folder_of(folder: Path, goal: int, samples: int) -> Path:

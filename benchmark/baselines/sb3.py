@@ -21,7 +21,7 @@ from baselines.goal_env import Array, GoalFromHere, GoalVecEnv, Observation
 POLICY = "MultiInputPolicy"
 NORMALIZER_FILE, POLICY_FILE = "normalizer.pkl", "policy.pt"
 DEVICE = "cpu"
-"""Networks this small are slower on a GPU, and results do not depend on there being one."""
+"""What is learned and measured does not depend on there being a GPU."""
 AGENT_FILE, REPLAY_FILE = "agent.zip", "replay.pkl"  # of a checkpoint
 
 
@@ -70,7 +70,8 @@ def load_agent(kind: type[BaseAlgorithm], folder: Path, env: GoalVecEnv) -> Base
     normalized = VecNormalize.load(str(folder / NORMALIZER_FILE), env)
     agent = kind.load(folder / AGENT_FILE, env=normalized, device=DEVICE)
     if isinstance(agent, OnPolicyAlgorithm):
-        agent.num_timesteps -= agent.num_timesteps % (agent.n_steps * agent.n_envs)
+        num_rollouts = agent._n_updates // agent.n_epochs
+        agent.num_timesteps = num_rollouts * agent.n_steps * agent.n_envs
     if isinstance(agent, OffPolicyAlgorithm):
         agent.load_replay_buffer(folder / REPLAY_FILE)
     return agent
@@ -111,4 +112,4 @@ class TrainedPolicy:
 
     @functools.cached_property
     def _ready(self) -> tuple[BasePolicy, VecNormalize]:
-        return self.kind.load(io.BytesIO(self.policy)), pickle.loads(self.normalizer)
+        return self.kind.load(io.BytesIO(self.policy), DEVICE), pickle.loads(self.normalizer)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from baselines.config import GoalSacConfig, PetsConfig, PetsKind
+from baselines.config import GoalSacConfig, MetaConfig, PetsConfig, PetsKind
 
 from dads_ros.config import PlannerConfig
 from dads_ros.planning.skill_planner import PLANNER_PRESETS
@@ -420,7 +420,7 @@ TABLES = (
         "training neither ends an episode nor costs. Planning over the same skills needs no "
         "sample of the goal, is the same after any number, and picks anew every "
         f"{PlannerConfig().skill_duration_steps} control steps; a meta-controller, like the "
-        "paper's, every 10. 'Training' has the samples for "
+        f"paper's, every {MetaConfig.skill_steps}. 'Training' has the samples for "
         f"all goals with those of the skills. {DELTA} 16 goals, 16 starts for each, 200 steps.",
         LearningGoals(),
         {

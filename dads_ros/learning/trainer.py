@@ -167,7 +167,7 @@ class Trainer:
     def iterations(self) -> Generator[IterationMetrics, None, None]:
         """Train, and report after each iteration; a checkpoint follows the last one."""
         remove_leftovers(self.out)
-        if self._is_renewed:  # from now on these settings are the run's, even if it is killed
+        if self._is_renewed:  # these settings are the run's, also if it is killed from here on
             self.save_checkpoint()
         last_save = last_seen = time.monotonic()
         with one_thread(), ThreadPoolExecutor(1) as pool:

@@ -8,9 +8,9 @@ it may change. Where the planner's promise runs out, because it was killed, stop
 holds its interpreter, the guard sends the safe command, or a step on the way there, again and
 again. Before the first command of a led robot it sends nothing.
 
-It uses none of the shared memory of Fast DDS: a process that is stopped while it hands a message
-over there keeps the lock of the receiver's port, through which nobody then reaches the receiver
-for a second or two.
+It keeps out of the shared memory of Fast DDS where it can: a process that is stopped while it
+hands a message over there keeps the lock of the receiver's port, through which nobody then reaches
+the receiver for a second or two.
 
 Once the planner's process has ended without releasing the robot, the guard stays until somebody
 else sends commands, nobody is there to hear them, or it gets SIGTERM.
@@ -45,10 +45,12 @@ ALONE_S = 10.0
 """An orphan ends when nobody has listened to the commands for so long."""
 RELIEVED = 3
 """So many commands of somebody else relieve an orphan: a new planner has a guard of its own."""
-PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-"""Of Fast DDS 2, as in Jazzy, and of Fast DDS 3."""
+RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
+OTHER_RANGES = ("", "OFF", "SUBNET", "SYSTEM_DEFAULT")
+"""All but LOCALHOST, for which rcl takes whatever else is set."""
+PROFILE, DEFAULT_PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE", "DEFAULT_FASTRTPS_PROFILES.xml"
+"""Where Fast DDS looks for a profile: a variable, the working folder."""
 LOCALHOST_PROFILE = Path(__file__).with_name("guard_localhost.xml")
-"""What rmw_fastrtps makes of the discovery range LOCALHOST, but for the shared memory."""
 LABEL = "guard"
 """Of the second dimension of the guard's commands; the frame of its trajectories."""
 
@@ -59,7 +61,7 @@ def main() -> int:
         signal.signal(number, signal.SIG_IGN)  # it ends after the planner, not with it
     descriptor, planner, settings = int(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
     with mmap.mmap(descriptor, 0) as page, memoryview(page).cast("d") as shared:
-        _avoid_shared_memory_of_dds()
+        _use_udp_alone()
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
         node = Node(settings["name"], namespace=settings["namespace"], use_global_arguments=False)
         guard = _Guard(node, settings, shared)
@@ -150,17 +152,20 @@ def is_by_guard(message: Float64MultiArray | JointTrajectory) -> bool:
     return len(dimensions) > 1 and bool(dimensions[1].label == LABEL)
 
 
-def _avoid_shared_memory_of_dds() -> None:
-    """Where nobody has chosen its transports; before the first node. See the top of this file."""
-    is_fast_dds = rclpy.get_rmw_implementation_identifier().startswith("rmw_fastrtps")
-    if not is_fast_dds or any(name in os.environ for name in PROFILE_VARIABLES):
+def _use_udp_alone() -> None:
+    """Unless the environment chooses transports; to be called before the first node."""
+    if not rclpy.get_rmw_implementation_identifier().startswith("rmw_fastrtps"):
         return
-    os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
-    is_local = os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE") == "LOCALHOST"
-    is_local |= os.environ.pop("ROS_LOCALHOST_ONLY", "0") == "1"  # the former name
-    if is_local and not os.environ.get("ROS_STATIC_PEERS"):  # to which UDPv4 is no obstacle
-        os.environ |= dict.fromkeys(PROFILE_VARIABLES, str(LOCALHOST_PROFILE))
-        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "SYSTEM_DEFAULT"
+    if not os.environ.get("FASTDDS_BUILTIN_TRANSPORTS"):
+        os.environ["FASTDDS_BUILTIN_TRANSPORTS"] = "UDPv4"  # transports of a profile win over it
+    # With LOCALHOST rmw_fastrtps adds shared memory itself, whatever that variable says.
+    is_former = os.environ.get("ROS_LOCALHOST_ONLY") == "1"  # wins, and ignores peers
+    is_local = is_former or os.environ.get(RANGE, "") not in OTHER_RANGES
+    has_peers = bool(os.environ.get("ROS_STATIC_PEERS")) and not is_former
+    has_profile = bool(os.environ.get(PROFILE)) or Path(DEFAULT_PROFILE).exists()
+    if is_local and not (has_peers or has_profile):  # with these it has to stay
+        os.environ |= {PROFILE: str(LOCALHOST_PROFILE), RANGE: "SYSTEM_DEFAULT"}
+        os.environ.pop("ROS_LOCALHOST_ONLY", None)
 
 
 def _labelled_array(settings: dict[str, Any]) -> Float64MultiArray:

@@ -192,38 +192,82 @@ def test_output_that_nobody_reads_does_not_hold_up_the_guard(probe: Probe) -> No
         [sys.executable, "-c", HELD], stdout=writer, stderr=writer, cwd=ROOT
     )
     probe.wait_for(lambda: len(by_guard(probe)) > 5, 60.0)
-    children = Path(f"/proc/{planner.pid}/task/{planner.pid}/children").read_text().split()
+    children = children_of(planner)
     planner.kill()
     planner.wait()
     count = len(by_guard(probe))
     probe.wait_for(lambda: len(by_guard(probe)) > count + 5)
     for child in children:
-        os.kill(int(child), signal.SIGKILL)
+        os.kill(child, signal.SIGKILL)
     os.close(reader)
     os.close(writer)
 
 
-@pytest.mark.parametrize("discovery_range", ["LOCALHOST", "SUBNET"])
-def test_a_planner_that_stops_within_dds_does_not_silence_its_guard(
-    probe: Probe, monkeypatch: pytest.MonkeyPatch, discovery_range: str
+NAMED_PROFILE = """\
+<?xml version="1.0" encoding="UTF-8"?>
+<dds xmlns="http://www.eprosima.com"><profiles>
+  <participant profile_name="mine" is_default_profile="true"><rtps><name>mine</name></rtps>
+  </participant>
+</profiles></dds>
+"""
+"""Says nothing about transports."""
+RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
+
+
+@pytest.mark.parametrize(
+    ("environment", "has_profile", "shares", "listens_to_network"),
+    [
+        ({RANGE: "LOCALHOST"}, False, False, False),
+        ({RANGE: "localhost"}, False, False, False),
+        ({"ROS_LOCALHOST_ONLY": "1", "ROS_STATIC_PEERS": "127.0.0.1"}, False, False, False),
+        ({RANGE: "LOCALHOST", "ROS_STATIC_PEERS": "127.0.0.1"}, False, True, False),
+        ({RANGE: "LOCALHOST"}, True, True, False),
+        ({RANGE: "SUBNET"}, False, False, True),
+        ({RANGE: "SUBNET"}, True, False, True),
+    ],
+)
+def test_the_guard_keeps_out_of_the_shared_memory_of_dds_and_in_its_discovery_range(
+    probe: Probe,
+    tmp_path: Path,
+    environment: dict[str, str],
+    has_profile: bool,
+    shares: bool,
+    listens_to_network: bool,
 ) -> None:
-    """It would keep the locks that it holds in shared memory: so the guard needs none of them."""
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", discovery_range)
-    monkeypatch.delenv("FASTDDS_BUILTIN_TRANSPORTS")
+    """A process that is stopped within that memory keeps its locks."""
     probe.listen(Float64MultiArray, "joint_commands")
-    planner = subprocess.Popen([sys.executable, "-c", HELD], cwd=ROOT)
+    if has_profile:
+        (tmp_path / "DEFAULT_FASTRTPS_PROFILES.xml").write_text(NAMED_PROFILE, encoding="utf-8")
+    chosen = (RANGE, "FASTDDS_BUILTIN_TRANSPORTS")
+    kept = {name: value for name, value in os.environ.items() if name not in chosen}
+    planner = subprocess.Popen(
+        [sys.executable, "-c", HELD],
+        cwd=tmp_path,
+        env=kept | {"PYTHONPATH": str(ROOT)} | environment,
+    )
     try:
         probe.wait_for(lambda: len(by_guard(probe)) > 3, 60.0)
-        [guard] = Path(f"/proc/{planner.pid}/task/{planner.pid}/children").read_text().split()
-        assert SHARED not in Path(f"/proc/{guard}/maps").read_text()
+        [guard] = children_of(planner)
+        assert (SHARED in Path(f"/proc/{guard}/maps").read_text()) == shares
         assert SHARED in Path("/proc/self/maps").read_text()  # as there is of others
         multicast = f":{7400 + 250 * int(os.environ['ROS_DOMAIN_ID']):04X} "
-        listens_to_network = multicast in Path("/proc/net/udp").read_text()
-        assert listens_to_network == (discovery_range == "SUBNET")
+        assert (multicast in Path("/proc/net/udp").read_text()) == listens_to_network
     finally:
-        planner.kill()
-        planner.wait()
-        os.kill(int(guard), signal.SIGKILL)
+        end(planner)
+
+
+def children_of(planner: subprocess.Popen) -> list[int]:
+    path = Path(f"/proc/{planner.pid}/task/{planner.pid}/children")
+    return [int(child) for child in path.read_text().split()]
+
+
+def end(planner: subprocess.Popen) -> None:
+    """With its guard."""
+    children = children_of(planner)
+    planner.kill()
+    planner.wait()
+    for child in children:
+        os.kill(child, signal.SIGKILL)
 
 
 def test_a_first_command_that_was_noted_by_half_is_held(probe: Probe) -> None:
@@ -236,11 +280,7 @@ def test_a_first_command_that_was_noted_by_half_is_held(probe: Probe) -> None:
         probe.wait_for(lambda: len(by_guard(probe)) > 3, 60.0)
         assert {tuple(message.data) for message in by_guard(probe)} == {(0.3,)}
     finally:
-        children = Path(f"/proc/{planner.pid}/task/{planner.pid}/children").read_text().split()
-        planner.kill()
-        planner.wait()
-        for child in children:
-            os.kill(int(child), signal.SIGKILL)
+        end(planner)
 
 
 BROKEN = """
