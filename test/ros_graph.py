@@ -99,11 +99,7 @@ class NodeProcess:
 
     def children(self) -> list[int]:
         """Processes that it started and that are still there."""
-        found: list[int] = []
-        for thread in Path(f"/proc/{self.process.pid}/task").glob("*"):
-            with contextlib.suppress(OSError):
-                found += map(int, (thread / "children").read_text().split())
-        return sorted(found)
+        return children_of(self.process)
 
     def kill(self) -> None:
         """End it the hard way."""
@@ -114,6 +110,15 @@ class NodeProcess:
     def said(self) -> str:
         """Everything that it wrote so far."""
         return self.log.read_text(errors="replace")
+
+
+def children_of(process: subprocess.Popen[bytes]) -> list[int]:
+    """Processes that it started and that are still there."""
+    found: list[int] = []
+    for thread in Path(f"/proc/{process.pid}/task").glob("*"):
+        with contextlib.suppress(OSError):
+            found += map(int, (thread / "children").read_text().split())
+    return sorted(found)
 
 
 SHORT_RUN = """

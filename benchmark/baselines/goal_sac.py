@@ -19,7 +19,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from baselines.config import POLICY_FOLDER, GoalSacConfig
 from baselines.goal_env import Array, GoalVecEnv, observation_of
-from baselines.run import Watch, checkpoint_of, drive, main
+from baselines.run import Watch, checkpoint_of, drive, main, seed_of
 from baselines.sb3 import TrainedPolicy, load_agent, new_agent, save_agent, steps_made
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import VectorEnv
@@ -35,7 +35,7 @@ def train(config: GoalSacConfig, seed: int, out: Path) -> int:
         model,
         config.num_envs,
         # Not from the start again: the goals there were seen.
-        seed=int(np.random.SeedSequence([seed, steps]).generate_state(1)[0]),
+        seed=seed_of(seed, steps),
         is_sparse=config.sparse,
         range_m=config.goal_range_m,
         episode_steps=config.episode_steps,

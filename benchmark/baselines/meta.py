@@ -26,7 +26,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from baselines.config import POLICY_FOLDER, MetaConfig
 from baselines.goal_env import Array, GoalVecEnv, observation_of
-from baselines.run import Watch, begin, drive, main
+from baselines.run import Watch, begin, drive, main, seed_of
 from baselines.sb3 import TrainedPolicy, load_agent, new_agent, save_agent, steps_made
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.envs.model import RobotModel
@@ -164,13 +164,8 @@ class Training:
 
     def _env(self, steps: int) -> SkillVecEnv:
         """Robots that go to today's goal; not from the starts again that were seen."""
-        goal, seed = self._goals[self._goal], self._drawn(1, steps)
+        goal, seed = self._goals[self._goal], seed_of(self._seed, self._goal, 1, steps)
         return SkillVecEnv(self._bundle, self._config, goal, seed=seed)
-
-    def _drawn(self, *entropy: int) -> int:
-        """A seed, from that of the run, today's goal and these numbers."""
-        sequence = np.random.SeedSequence([self._seed, self._goal, *entropy])
-        return int(sequence.generate_state(1)[0])
 
     def _new_agent(self) -> BaseAlgorithm:
         config, kind = self._config, algorithm(self._bundle.skill_space)
@@ -182,7 +177,7 @@ class Training:
                 "gradient_steps": -1,  # as many as there are new samples
             }
         env = VecNormalize(self._env(0), norm_obs_keys=["observation"], gamma=config.discount)
-        return new_agent(kind, env, config, self._drawn(0), **own)
+        return new_agent(kind, env, config, seed_of(self._seed, self._goal, 0), **own)
 
 
 def folder_of(folder: Path, goal: int, samples: int) -> Path:

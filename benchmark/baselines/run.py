@@ -149,6 +149,11 @@ def checkpoint_of(out: Path, config: BaselineConfig, seed: int) -> Path | None:
     return folder
 
 
+def seed_of(*numbers: int) -> int:
+    """A seed that no other numbers, as many, are likely to give."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
 def _settings(config: BaselineConfig, seed: int) -> dict[str, Any]:
     """As JSON has them."""
     return {"seed": seed, **config.to_dict()}

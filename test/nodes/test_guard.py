@@ -22,6 +22,7 @@ from ros_graph import (
     NodeProcess,
     Probe,
     Robot,
+    children_of,
     guard_of,
     health,
     is_moving,
@@ -254,11 +255,6 @@ def test_the_guard_keeps_out_of_the_shared_memory_of_dds_and_in_its_discovery_ra
         assert (multicast in Path("/proc/net/udp").read_text()) == listens_to_network
     finally:
         end(planner)
-
-
-def children_of(planner: subprocess.Popen) -> list[int]:
-    path = Path(f"/proc/{planner.pid}/task/{planner.pid}/children")
-    return [int(child) for child in path.read_text().split()]
 
 
 def end(planner: subprocess.Popen) -> None:
