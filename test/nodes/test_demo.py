@@ -109,6 +109,7 @@ def test_a_click_takes_over_and_on_a_terminal_it_goes_on_until_ctrl_c(
 ) -> None:
     ours, theirs = pty.openpty()
     arguments = ["--bundle", str(point_mass_bundle), "--goals", "90,0", "--time-limit", "600"]
+    arguments += ["--speed", "1"]  # the page is open long before the robot is there
     demo = subprocess.Popen(
         [*COMMAND, *arguments],
         cwd=ROOT,
@@ -129,7 +130,7 @@ def test_a_click_takes_over_and_on_a_terminal_it_goes_on_until_ctrl_c(
         assert f"ROS_DOMAIN_ID={ROBOTS_DOMAIN}" not in settings  # no robot of others is driven
         said = read_until(ours, "Ctrl-C ends it")
         assert "the robot is yours" in said and f"go on at http://127.0.0.1:{port}" in said
-        page.wait_for(lambda: "goal reached" in page.text(), 60.0)
+        page.wait_for(lambda: "goal reached" in page.text(), 120.0)  # and back as far as it came
     demo.send_signal(signal.SIGINT)
     assert demo.wait(20) == 0
     assert not nodes_of(demo)
