@@ -312,18 +312,19 @@ class SkillPlannerNode(SteadyLifecycleNode):
 
         Returns: whether it was sent.
         """
-        has_stood_in, robot, controller = self._relieve(), self._loader.robot, self._controller
+        robot, controller = self._loader.robot, self._controller
         assert robot is not None and controller is not None
-        if result is None or has_stood_in:
-            if self._is_active:
-                self._promise()
-            return False
-        command = result.command[0]
-        command_type = self._settings.config.command_type
-        self._last_message = command_message(robot, command, stamp_ns, command_type)
-        self._lookout.note(command, controller.blind_rates[0])
-        self._publish(self._last_message)
-        return True
+        if result is not None:
+            command, command_type = result.command[0], self._settings.config.command_type
+            message = command_message(robot, command, stamp_ns, command_type)
+            if not self._relieve():  # looked at last: of a stop after this nobody would know
+                self._last_message = message
+                self._lookout.note(command, controller.blind_rates[0])
+                self._publish(message)
+                return True
+        if self._is_active:
+            self._promise()
+        return False
 
     def _publish(self, message: Float64MultiArray | JointTrajectory) -> None:
         if self._command_publisher is not None:
