@@ -5,6 +5,7 @@ Shapes: B batch, O policy_obs, D skill dimensions, A actuators, S numbers of a b
 
 import copy
 import math
+from collections import defaultdict
 from typing import Any
 
 import numpy as np
@@ -244,13 +245,13 @@ class Agent:
         batch, reward_metrics = self._prepare(transition, progress)
         shape = (num_steps, 2, batch_size, self.robot.command_dim)
         noise = torch.randn(shape, generator=self._generator, dtype=FLOAT).to(self.device)
-        sums: dict[str, Tensor] = {}
+        seen: dict[str, list[Tensor]] = defaultdict(list)
         for step in range(num_steps):
             rows = slice(step * batch_size, (step + 1) * batch_size)
             update = self.sac.update(SacBatch(*(array[rows] for array in batch)), noise[step])
             for name, value in update.items():
-                sums[name] = sums.get(name, 0.0) + value
-        metrics = {name: float(value) / num_steps for name, value in sums.items()}
+                seen[name].append(value)
+        metrics = {name: float(torch.stack(values).mean()) for name, values in seen.items()}
         temperature = float(self.sac.log_alpha.detach().exp())
         return metrics | reward_metrics | {"temperature": temperature}
 

@@ -221,6 +221,13 @@ class SacConfig(Config):
     batch_size: int = setting(256, min=1, max=65536, help="Transitions per gradient step.")
     gradient_steps: int = setting(64, min=1, max=10000, help="Gradient steps per iteration.")
     discount: float = setting(0.99, min=0.0, max=1.0, help="Discount per control step.")
+    actor_period: int = setting(
+        1,
+        min=1,
+        max=1000,
+        help="Gradient steps of the critic for one of actor and temperature, which is half of the "
+        "cost of a step (arXiv:1802.09477); 1 is the paper.",
+    )
     tau: float = setting(0.005, min=0.0, max=1.0, help="Step of the target critic.")
     temperature: float = setting(0.1, min=1e-8, max=100.0, help="Weight of entropy at the start.")
     learn_temperature: bool = setting(

@@ -121,21 +121,24 @@ class Sac:
         self.target_entropy = per_action * self._action_dim
 
     def update(self, batch: SacBatch, noise: Tensor) -> dict[str, Tensor]:
-        """One gradient step of critic, actor and temperature.
+        """One gradient step of the critic and, every ``actor_period``, of actor and temperature.
 
         Args:
             batch: B transitions.
             noise: standard normal, for next and for current actions. Shape (2, B, A).
-        Returns: metrics, each a scalar.
+        Returns: metrics of what was updated, each a scalar.
         """
         temperature = self.log_alpha.detach().exp()
-        loss_of_critic, q = self._step("critic", batch, noise[0], temperature)
-        loss_of_actor, entropy = self._step("actor", batch, noise[1], temperature)
-        if self.config.learn_temperature:
-            # Differs from the paper of SAC: the gradient on log alpha is clamped to +-1, so that
-            # an actor far from the wanted entropy does not throw the temperature off.
-            self.log_alpha.grad = (entropy - self.target_entropy).clamp(-1.0, 1.0)
-            self.optimizers["temperature"].step()
+        metrics = {}
+        metrics["critic_loss"], metrics["q"] = self._step("critic", batch, noise[0], temperature)
+        if self.num_updates % self.config.actor_period == 0:
+            loss_of_actor, entropy = self._step("actor", batch, noise[1], temperature)
+            metrics |= {"actor_loss": loss_of_actor, "entropy": entropy}
+            if self.config.learn_temperature:
+                # Differs from the paper of SAC: the gradient on log alpha is clamped to +-1, so
+                # that an actor far from the wanted entropy does not throw the temperature off.
+                self.log_alpha.grad = (entropy - self.target_entropy).clamp(-1.0, 1.0)
+                self.optimizers["temperature"].step()
         with torch.no_grad():
             torch._foreach_lerp_(*self._target_pairs, self.config.tau)
             if self.config.policy_average > 0.0:
@@ -144,12 +147,7 @@ class Sac:
                 factor = min(self.config.policy_average, young)
                 torch._foreach_lerp_(*self._average_pairs, 1.0 - factor)
         self.num_updates += 1
-        return {
-            "critic_loss": loss_of_critic,
-            "actor_loss": loss_of_actor,
-            "q": q,
-            "entropy": entropy,
-        }
+        return metrics
 
     @property
     def export_actor(self) -> Actor:

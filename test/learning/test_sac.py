@@ -204,3 +204,15 @@ def test_without_a_compiler_it_warns_and_goes_on(caplog: pytest.LogCaptureFixtur
     eager.update(data, noise)
     for mine, theirs in zip(eager.actor.parameters(), compiled.actor.parameters(), strict=True):
         assert torch.equal(mine, theirs)
+
+
+def test_the_actor_waits_for_its_period() -> None:
+    sac, moved = make(actor_period=3), []
+    for _ in range(6):
+        before = [p.clone() for p in sac.actor.parameters()]
+        metrics = sac.update(batch(), torch.randn(2, 32, 2))
+        pairs = zip(before, sac.actor.parameters(), strict=True)
+        moved.append(not all(torch.equal(a, b) for a, b in pairs))
+        assert ("entropy" in metrics) == moved[-1]
+        assert "critic_loss" in metrics
+    assert moved == [True, False, False, True, False, False]
