@@ -35,7 +35,7 @@ demo: $(VENV)/.run-time
 	  $(if $(SPEED),--speed="$(SPEED)") $(if $(SEED),--seed="$(SEED)") \
 	  $(if $(BUNDLE),--bundle="$(BUNDLE)") $(if $(filter 0,$(VIEW)),--no-view)
 
-# Three processes: the tests of nodes, which mostly wait, in one, the others in two.
+# Three processes, for many tests mostly wait; loadgroup hands tests out one by one, not in chunks.
 test: $(VENV)/.complete
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 3 --dist loadgroup --durations=40 --durations-min=4
 

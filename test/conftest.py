@@ -27,13 +27,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Robots that drive in real time do so one after the other ('pytest -n 3')."""
-    for item in items:
-        if item.path.parent.name in ("nodes", "faults"):
-            item.add_marker(pytest.mark.xdist_group("nodes"))
-
-
 @pytest.fixture(scope="session")
 def point_mass_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a hand-written bundle whose skills are velocities of the point mass."""
