@@ -130,7 +130,7 @@ def test_a_file_like_none_that_there_is_is_refused(tmp_path: Path, like: str, wo
 def test_an_unknown_robot_is_refused_with_those_that_are_known() -> None:
     with pytest.raises(
         ConfigError,
-        match=r"'and_roid' was not found.*ant, go2, half_cheetah, humanoid, point_mass",
+        match=r"'and_roid' was not found.*ant, ant_paper, go2, half_cheetah, humanoid, point_mass",
     ):
         RobotSpec.load("and_roid")
 

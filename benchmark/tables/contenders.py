@@ -334,9 +334,9 @@ def said(config: Config) -> Values:
 
 
 def _robot_file(name: str) -> Values:
-    """What it says."""
+    """What it says, and the one that it is like."""
     values: Values = read_yaml(find_file(name, folder="config/robots", suffix=".yaml"))
-    return values
+    return _robot_file(values["like"]) | values if "like" in values else values
 
 
 @functools.cache

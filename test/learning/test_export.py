@@ -27,7 +27,7 @@ from dads_ros.robot import RobotSpec
 def trainer(tmp_path_factory: pytest.TempPathFactory) -> Trainer:
     values = read_yaml(share_folder() / "config" / "train" / "ant.yaml")
     values["collect"] |= {"num_envs": 32, "warmup_steps": 512}
-    values["sac"] |= {"gradient_steps": 2}
+    values["sac"] |= {"gradient_steps": 2, "compile": False}
     values["skill_dynamics"] |= {"refit": False}
     values |= {"num_iterations": 8, "evaluate_every": 1000}
     made = Trainer(TrainConfig.from_dict(values), tmp_path_factory.mktemp("run"))
