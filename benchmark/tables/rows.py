@@ -209,8 +209,8 @@ PETS_KINDS: Mapping[PetsKind, str] = {
     "strong_oracle": "it learns from its own plans to one goal of the test, another for each "
     "training seed, and is tested on all 256",
 }
-ANT_MINUTES = 40.0
-"""Of one core: training and refit of an Ant take 20 minutes of two (README.md)."""
+ANT_MINUTES = 15.0
+"""Of one core, as training and refit of an Ant (docs/results.md)."""
 
 
 def _pets() -> tuple[Row, ...]:
