@@ -324,11 +324,16 @@ def test_baselines_get_the_control_steps_of_the_skills_and_their_refit() -> None
     assert Shipped("ant").num_env_steps() == steps
 
 
-def test_the_commit_of_a_bundle_names_that_of_its_refit() -> None:
+def test_the_commit_of_a_bundle_names_that_of_a_later_refit() -> None:
     agent = Dads(skills=Shipped("ant")).load(0)
     manifest = agent.bundle.manifest
-    assert manifest.refit_commit is not None
-    assert agent.training_commit == f"{manifest.commit} (refitted at {manifest.refit_commit})"
+    assert agent.training_commit == contenders.commit_of(manifest)
+    for refit, said in (
+        (None, manifest.commit),
+        (manifest.commit, manifest.commit),
+        ("abc", f"{manifest.commit} (refitted at abc)"),
+    ):
+        assert contenders.commit_of(dataclasses.replace(manifest, refit_commit=refit)) == said
 
 
 def test_normalised_distance_and_goals_by_distance() -> None:
