@@ -371,27 +371,8 @@ class RobotSpec(Config):
 
     @classmethod
     def load(cls, name: str) -> "RobotSpec":
-        """Read a robot file, by path or by the name of a shipped robot.
-
-        A relative ``mjcf`` is taken from the folder of the file that has it. A file with ``like``,
-        another robot file by name or as it lies from this one, says only what is different there:
-        keys, or keys of a key.
-        """
-        path = _robot_file(name)
-        values, source = _read_robot_file(path), path.name
-        if isinstance(values, dict) and "like" in values:
-            other = _other_file(values.pop("like"), path)
-            source = f"{path.name}, like {other.name}"
-            common = _read_robot_file(other)
-            if not isinstance(common, dict) or "like" in common:
-                raise ConfigError(
-                    f"{source}: expected there a robot file that has no 'like' of its own"
-                )
-            for key, value in values.items():
-                both = isinstance(value, dict) and isinstance(common.get(key), dict)
-                common[key] = common[key] | value if both else value
-            values = common
-        return cls.from_dict(values, source)
+        """Read a robot file, as ``read_robot_file`` finds it. Raises: ConfigError."""
+        return cls.from_dict(*read_robot_file(name))
 
     @property
     def is_home_known(self) -> bool:
@@ -460,11 +441,35 @@ class RobotSpec(Config):
         return np.array(self.command_low), np.array(self.command_high)
 
 
+def read_robot_file(name: str) -> tuple[Any, str]:
+    """What a robot file says, by path or by the name of a shipped robot, and how messages call it.
+
+    A relative ``mjcf`` is taken from the folder of the file that has it. A file with ``like``,
+    another robot file by name or as it lies from this one, says only what is different there:
+    keys, or keys of a key. Raises: ConfigError.
+    """
+    path = _robot_file(name)
+    values, source = _read_one(path), path.name
+    if isinstance(values, dict) and "like" in values:
+        other = _other_file(values.pop("like"), path)
+        source = f"{path.name}, like {other.name}"
+        common = _read_one(other)
+        if not isinstance(common, dict) or "like" in common:
+            raise ConfigError(
+                f"{source}: expected there a robot file that has no 'like' of its own"
+            )
+        for key, value in values.items():
+            both = isinstance(value, dict) and isinstance(common.get(key), dict)
+            common[key] = common[key] | value if both else value
+        values = common
+    return values, source
+
+
 def _robot_file(name: str) -> Path:
     return find_file(name, folder="config/robots", suffix=".yaml")
 
 
-def _read_robot_file(path: Path) -> Any:  # noqa: ANN401
+def _read_one(path: Path) -> Any:  # noqa: ANN401
     """Its content, with a relative ``mjcf`` taken from its folder unless it is a shipped one."""
     values = read_yaml(path)
     shipped = path.parent == share_folder() / "config" / "robots"

@@ -38,7 +38,7 @@ from dads_ros.learning.config import TrainConfig
 from dads_ros.planning.costs import Candidates, Cost, distance_from
 from dads_ros.planning.tasks import Task
 from dads_ros.prediction import PredictionSpec
-from dads_ros.robot import RobotSpec
+from dads_ros.robot import RobotSpec, read_robot_file
 
 Values = dict[str, Any]
 Command = Callable[[Sequence[str]], None]
@@ -251,7 +251,7 @@ class Trained:
 
     def _run(self, seed: int) -> "TrainingRun":
         values = self._values()
-        return TrainingRun.of(self.config, [values, _robot_file(values["robot"])], seed)
+        return TrainingRun.of(self.config, [values, read_robot_file(values["robot"])[0]], seed)
 
 
 @dataclass(frozen=True)
@@ -331,12 +331,6 @@ def said(config: Config) -> Values:
     defaults = {each.name: each.default for each in dataclasses.fields(config)}  # type: ignore[arg-type]
     values = config.to_dict()
     return {k: v for k, v in values.items() if getattr(config, k) != defaults[k]}
-
-
-def _robot_file(name: str) -> Values:
-    """What it says, and the one that it is like."""
-    values: Values = read_yaml(find_file(name, folder="config/robots", suffix=".yaml"))
-    return _robot_file(values["like"]) | values if "like" in values else values
 
 
 @functools.cache
@@ -515,7 +509,7 @@ class Baseline:
 
     def _run(self, seed: int) -> TrainingRun:
         robot = self.config.robot
-        settings = [said(self.config), _robot_file(robot)]
+        settings = [said(self.config), read_robot_file(robot)[0]]
         return TrainingRun.of(f"{self.name}-{robot}", settings, seed)
 
 
