@@ -30,6 +30,7 @@ from dads_ros.nodes.conversions import Frames, goal_message, heading_to, labelle
 from dads_ros.nodes.parameters import NodeParameters
 from dads_ros.nodes.robot_sight import RobotSight
 from dads_ros.nodes.runner import (
+    LATCHED_QOS,
     OK,
     RELIABLE_QOS,
     STEADY,
@@ -40,12 +41,16 @@ from dads_ros.nodes.runner import (
     watch_parent,
 )
 from dads_ros.nodes.settings import SimulatorConfig, ViewConfig
+from dads_ros.nodes.state_age import under_way_s
 from dads_ros.robot import RobotSpec
 from dads_ros.view.page import Ask, Page
 from dads_ros.view.panel import StatusLine
 from dads_ros.view.server import is_local
 
 FRAME_S, LOOK_AROUND_S, PLOT_S = 0.05, 1.0, 0.5
+CLICK_S, RESEND_S = 10.0, 1.0
+"""For so long a clicked goal is sent, every so often, until a planner takes a goal. After that it
+is dropped: a robot that starts later must not set off by itself."""
 NICENESS = 10
 """Of this process: pictures give way to whatever drives a robot on the same machine."""
 MAX_ROBOTS = 16
@@ -74,12 +79,39 @@ class Robot:
             return node.create_client(kind, f"{prefix}{service}")
 
         self.name, self.sight = name, sight
-        self.goals = publisher(PoseStamped, "goal_pose")
+        self.clicked: PoseStamped | None = None
+        """A goal that no planner has taken yet."""
+        self._clicked_s = self._sent_s = -math.inf
+        self._goals = publisher(PoseStamped, "goal_pose")
+        answer = f"{prefix}skill_planner/goal"
+        node.create_subscription(PoseStamped, answer, self._take_answer, LATCHED_QOS)
         self.pushes = publisher(Wrench, "simulator/push")
         self.skills = publisher(Float64MultiArray, "skill_planner/skill_by_hand")
         self.cancel = client(Trigger, "skill_planner/cancel")
         self.reset = client(Trigger, "simulator/reset_world")
         self.pause = client(SetBool, "simulator/set_pause")
+
+    def click(self, goal: PoseStamped) -> None:
+        """Send this goal, and no longer the one before."""
+        self.clicked, self._clicked_s, self._sent_s = goal, time.monotonic(), -math.inf
+
+    def send(self) -> bool:
+        """What was clicked, until a planner has taken it. Returns: False where none did."""
+        now = time.monotonic()
+        if self.clicked is None:
+            return True
+        if now - self._clicked_s > CLICK_S:
+            self.clicked = None
+            return False
+        if now - self._sent_s > RESEND_S and self._goals.get_subscription_count() > 0:
+            self._sent_s = now
+            self._goals.publish(self.clicked)
+        return True
+
+    def _take_answer(self, _: PoseStamped, info: Mapping[str, int]) -> None:
+        """A goal that a planner took; one of before, which is latched, is no answer."""
+        if time.monotonic() - under_way_s(info) > self._sent_s > -math.inf:
+            self.clicked = None
 
 
 class ViewNode(Node):
@@ -124,6 +156,11 @@ class ViewNode(Node):
         begin = time.monotonic()
         for ask in self._page.asks():
             self._do(ask)
+        for robot in self._robots.values():
+            if not robot.send():
+                self.get_logger().warning(
+                    f"no planner took the clicked goal within {CLICK_S:g} s: it is dropped"
+                )
         if begin - self._around_time >= LOOK_AROUND_S:
             self._around_time = begin
             self._look_around()
@@ -186,6 +223,8 @@ class ViewNode(Node):
         if now - robot.sight.seen_since > SILENT_S and not robot.sight.has_model:
             text = "it is not known what the robot looks like; give the parameter 'robot'"
             lines.append(StatusLine("view", WARN, text))
+        if robot.clicked is not None:
+            lines.append(StatusLine("view", WARN, "the clicked goal waits for a planner"))
         if robot.sight.remark:
             lines.append(StatusLine("view", WARN, robot.sight.remark))
         return lines
@@ -268,6 +307,8 @@ class ViewNode(Node):
         robot = self._robots.get(ask.robot) if ask.robot else self._chosen
         if robot is None:
             return
+        if ask.what in ("skill", "cancel"):
+            robot.clicked = None
         actions: dict[str, Callable[..., object]] = {
             "goal": functools.partial(self._send_goal, robot),
             "skill": functools.partial(self._send_skill, robot),
@@ -282,7 +323,7 @@ class ViewNode(Node):
         """With the heading of the way there."""
         now, goal, frames = self.get_clock().now(), np.array([x, y]), Frames(robot.sight.frame, "")
         heading = heading_to(goal, robot.sight.position)
-        robot.goals.publish(goal_message(goal, heading, now.to_msg(), frames))
+        robot.click(goal_message(goal, heading, now.to_msg(), frames))
         self.get_logger().info(f"goal by a click: x {x:.2f} m, y {y:.2f} m")
 
     def _send_skill(self, robot: Robot, *skill: float) -> None:

@@ -62,15 +62,11 @@ def place(goal: PoseStamped) -> np.ndarray:
 
 
 def click(page: PageClient, probe: Probe, topic: str, x: float, y: float) -> PoseStamped:
-    """The goal that comes of it; the first clicks may find nobody who listens yet."""
+    """The goal that comes of it."""
     goals = probe.messages[topic]
     before = len(goals)
-
-    def has_come() -> bool:
-        page.click(x, y)
-        return len(goals) > before
-
-    probe.wait_for(has_come)
+    page.click(x, y)
+    probe.wait_for(lambda: len(goals) > before)
     return goals[before]
 
 
@@ -217,6 +213,27 @@ def test_robots_in_namespaces_share_one_page(
         page.set("Robot", "robot2")
         sent = click(page, probe, "/robot2/goal_pose", 2.0, 0.0)
         assert sent.header.frame_id == "robot2/odom"
+
+
+def test_a_click_waits_for_the_planner_but_not_for_long(
+    start: Callable[..., NodeProcess], probe: Probe, point_mass_bundle: Path
+) -> None:
+    alone = {"namespace": "alone"}
+    start("simulator", robot="point_mass", publish_clock=False, **alone)
+    view = start("view", **alone)
+    with PageClient(port_of(view, probe)) as page:
+        probe.wait_for(lambda: page.named("/world/robot/body1"))
+        page.click(1.5, -1.0)
+        probe.wait_for(lambda: "the clicked goal waits for a planner" in page.text())
+        probe.wait_for(lambda: "clicked goal within 10 s: it is dropped" in view.said())
+        probe.wait_for(lambda: "waits for a planner" not in page.text())
+        page.click(2.0, 1.0)
+        probe.wait_for(lambda: "waits for a planner" in page.text())
+        start("skill_planner", bundle=point_mass_bundle, **alone)
+        probe.listen(PoseStamped, "/alone/skill_planner/goal", LATCHED)
+        taken = probe.wait_for_next("/alone/skill_planner/goal")
+        np.testing.assert_allclose(place(taken), [2.0, 1.0], atol=0.05)
+        probe.wait_for(lambda: "waits for a planner" not in page.text())
 
 
 @pytest.mark.slow
