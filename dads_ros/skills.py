@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from dads_ros.config import SkillPriorConfig
 
 FloatArray = NDArray[np.floating]
+NEARBY_STD = 0.3
+"""Of each dimension of a skill near another: planning mostly changes skills by so little."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,12 @@ class SkillSpace:
         direction /= np.linalg.norm(direction, axis=1, keepdims=True) + 1e-12
         radius = rng.uniform(0.0, 1.0, (num, 1)) ** (1.0 / self.dim)
         return (radius * direction).astype(np.float32)
+
+    def sample_nearby(
+        self, skills: NDArray[np.float32], rng: np.random.Generator
+    ) -> NDArray[np.float32]:
+        """Draw a skill near each; not of a discrete prior. Shape (B, D)."""
+        return self.clip(skills + NEARBY_STD * rng.standard_normal(skills.shape))
 
     def clip(self, skills: FloatArray, part: float = 1.0) -> NDArray[np.float32]:
         """The nearest skills inside the support, or in the ``part`` of it around 0. (..., D).

@@ -279,6 +279,13 @@ class CollectConfig(Config):
         help="Chance per control step of a new skill inside an episode, in the first half of the "
         "run and, after a linear change, at its end; 0 is the paper.",
     )
+    nearby_skill_fraction: float = setting(
+        0.0,
+        min=0.0,
+        max=0.95,
+        help="Part of the new skills inside an episode that are near the last one instead of one "
+        "of the prior: most changes that planning makes are such. 0 is the paper.",
+    )
     noise_scale: tuple[float, float] = setting(
         (1.0, 1.0),
         min=0.0,
@@ -466,11 +473,12 @@ class TrainConfig(Config):
                 "'skill_dynamics.importance_clip' needs 'symmetry.mirror: false': no policy took "
                 "the actions of a mirror image"
             )
-        if self.collect.zero_skill_fraction > 0.0 and self.skill_prior.kind == "discrete":
-            raise ConfigError(
-                "'collect.zero_skill_fraction' needs a continuous 'skill_prior.kind': a discrete "
-                "one has no zero skill"
-            )
+        for name in ("zero_skill_fraction", "nearby_skill_fraction"):
+            if getattr(self.collect, name) > 0.0 and self.skill_prior.kind == "discrete":
+                raise ConfigError(
+                    f"'collect.{name}' needs a continuous 'skill_prior.kind': a discrete one has "
+                    "no zero skill and none that is near another"
+                )
         if self.sac.final_target_entropy_per_action is not None and not self.sac.learn_temperature:
             raise ConfigError(
                 "'sac.final_target_entropy_per_action' needs 'sac.learn_temperature: true': a "

@@ -50,7 +50,6 @@ CHANGE_PROBABILITY = (0.1, 0.6)
 """Of the skill after each ``HELD_STEPS``: the first robot's to the last one's."""
 NEARBY, STILL = 0.4, 0.1
 """Parts of the changes to a skill near the last one, and to the one that stands."""
-NEARBY_STD = 0.3
 HIDDEN, HIDDEN_HEADING = (64,), (128,)
 """Layers in the world frame and, where what is predicted turns as well, in the heading frame."""
 EPOCHS, BATCH, LEARNING_RATE = 40, 512, 2e-3
@@ -376,5 +375,5 @@ def _next_skills(
     if space.config.kind == "discrete":
         return fresh
     kind = rng.random((num, 1))
-    near = space.clip(skills + NEARBY_STD * rng.standard_normal(skills.shape))
+    near = space.sample_nearby(skills, rng)
     return np.select([kind < NEARBY, kind < NEARBY + STILL], [near, np.zeros_like(fresh)], fresh)

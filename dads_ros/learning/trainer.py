@@ -48,6 +48,7 @@ FREE_IF_NAMED = (
     "sac.final_target_entropy_per_action",
     "sac.learning_rate",
     "sac.target_entropy_per_action",
+    "collect.nearby_skill_fraction",
     "collect.push_mps",
     "collect.skill_switch_probability",
     "collect.zero_skill_fraction",
@@ -289,6 +290,7 @@ class Trainer:
             self._rngs["skill"],
             min_hold_steps=self.config.prediction.steps,
             zero_fraction=collect.zero_skill_fraction,
+            nearby_fraction=collect.nearby_skill_fraction,
         )
 
     def _make_replay(self, first: Chunk) -> ReplayBuffer:

@@ -696,6 +696,18 @@ def test_a_fall_costs_as_much_as_limits_that_are_exceeded_for_good(tmp_path: Pat
     assert torch.allclose(paid[0] - paid[1], wanted, rtol=1e-3)
 
 
+@pytest.mark.parametrize(("part", "num_small"), [(0.0, 0.3), (0.7, 0.7)])
+def test_a_part_of_the_new_skills_inside_an_episode_is_near_the_last(
+    tmp_path: Path, part: float, num_small: float
+) -> None:
+    collect = {"num_envs": 64, "steps_per_iteration": 400, "episode_steps": 400}
+    collect |= {"skill_switch_probability": (1.0, 1.0), "nearby_skill_fraction": part}
+    chunk = collect_chunk(Trainer(small_config(collect=collect), tmp_path), explore=True)
+    change = np.linalg.norm(np.diff(chunk.skill, axis=0), axis=2)[chunk.skill_age[1:] == 0]
+    # 0.86 of the nearby ones are that small, and 0.3 of two that are drawn from the disc
+    assert (change < 0.6).mean() == pytest.approx(num_small, abs=0.05)
+
+
 def test_moving_under_a_zero_skill_costs(tmp_path: Path) -> None:
     trainer = explorer(tmp_path, "ant", collect={"zero_skill_fraction": 0.3})
     assert trainer.replay is not None
@@ -776,8 +788,9 @@ def test_symmetries_need_what_they_are_built_on(tmp_path: Path) -> None:
             skill_prior={"kind": "disc", "dim": 3},
             skill_dynamics={"linear": True},
         )
-    with pytest.raises(ConfigError, match="a discrete one has no zero skill"):
-        small_config(skill_prior={"kind": "discrete"}, collect={"zero_skill_fraction": 0.1})
+    for name in ("zero_skill_fraction", "nearby_skill_fraction"):
+        with pytest.raises(ConfigError, match=f"{name}.*a discrete one has no zero skill"):
+            small_config(skill_prior={"kind": "discrete"}, collect={name: 0.1})
     with pytest.raises(ConfigError, match="it is the cost of moving under a zero skill"):
         small_config(reward={"motion_cost": (0.0, 0.1)})
     with pytest.raises(ConfigError, match=r"needs 'sac\.learn_temperature: true'"):
