@@ -62,6 +62,7 @@ VARIANTS: dict[str, Callable[[Values], Values]] = {
         changed("reward", motion_cost=[0.0, 0.0])(settings)
     ),
     "without pushes": changed("collect", push_mps=[0.0, 0.0]),
+    "new skills anywhere": changed("collect", nearby_skill_fraction=0.0),
 }
 TASKS = ("waypoints", "velocity", "stand")
 FIGURES = {

@@ -24,17 +24,17 @@ from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.trainer import Trainer
 
 TARGETS = {
-    "ant": {"sectors_3m": 12, "mean_displacement_m": 7.0, "flip_fraction": 0.05},
-    "half_cheetah": {"min_x_m": -20.0, "max_x_m": 20.0, "flip_fraction": 0.05},
+    "ant": {"sectors_3m": 12, "mean_displacement_m": 7.0, "skill_fall_fraction": 0.05},
+    "half_cheetah": {"min_x_m": -20.0, "max_x_m": 20.0, "skill_fall_fraction": 0.05},
 }
 CHECK_EVERY, CHECKED_SKILLS = 25, 256
-AT_MOST = ("min_x_m", "flip_fraction")
+AT_MOST = ("min_x_m", "skill_fall_fraction")
 FIGURES = (
     "sectors_3m",
     "mean_displacement_m",
     "min_x_m",
     "max_x_m",
-    "flip_fraction",
+    "skill_fall_fraction",
     "prediction_error",
 )
 

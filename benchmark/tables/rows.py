@@ -93,9 +93,9 @@ DISCRETE = {
     **UNDIRECTED,
     "skill_prior": {"kind": "discrete", "dim": 20},
     "reward": {"motion_cost": [0.0, 0.0]},
-    "collect": {"zero_skill_fraction": 0.0},
+    "collect": {"zero_skill_fraction": 0.0, "nearby_skill_fraction": 0.0},
 }
-"""What a prior without directions and without a zero skill does not go with."""
+"""What a prior without directions, a zero skill and neighbours does not go with."""
 
 
 def _rival(objective: str, changes: Values, state_fields: Sequence[str] = ("x", "y")) -> Values:
