@@ -487,7 +487,7 @@ def test_a_baseline_that_was_stopped_goes_on_and_does_so_alike(
     for _ in range(2):
         rival.train(0, here)
         said = capsys.readouterr().err
-        assert " of 1600 steps left" in said and " 1600 of 1600" not in said
+        assert " of 1600 steps left" in said and " 1600 of 1600 steps left" not in said
         rival.train(0, refused)
         assert not (folder / "checkpoint").exists()
         agent = rival.load(0)
