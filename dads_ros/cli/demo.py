@@ -40,7 +40,6 @@ from dads_ros.files import find_file, share_folder
 from dads_ros.isolation import import_path
 from dads_ros.nodes.conversions import MAX_GOAL_M, Frames, goal_message, heading_to, to_ns
 from dads_ros.nodes.runner import LATCHED_QOS, RELIABLE_QOS, STATE_QOS, beginning, ros
-from dads_ros.nodes.settings import ViewConfig
 from dads_ros.planning.controller import BY_HAND
 from dads_ros.process import PARENT_PID, STOP
 from dads_ros.robot import RobotSpec
@@ -54,7 +53,6 @@ START_TIMEOUT_S = 60.0
 SILENCE_TIMEOUT_S = 10.0
 TROUBLE_TIMEOUT_S = 10.0
 END_TIMEOUT_S = 3.0  # after a signal; it must be less than STOP allows
-NUM_PORTS = 100
 MAX_GOALS = 1000
 SAID_BYTES = 4000
 
@@ -120,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
     page = None if args.no_view or not can_view() else DemoPage()
     print(
         f"{robot.name} with bundle {bundle}, {len(goals)} goals, speed {args.speed:g}\n"
-        f"{how_to_look_on(os.environ['ROS_DOMAIN_ID'], page)}",
+        f"{how_to_look_on(os.environ['ROS_DOMAIN_ID'])}",
         flush=True,
     )
     results: list[GoalResult] = []
@@ -143,7 +141,7 @@ def run(args: argparse.Namespace) -> int:
         if results:
             print(table(results), flush=True)
         is_over = True
-        if page is not None and sys.stdin.isatty() and sys.stdout.isatty():
+        if page is not None and page.address and sys.stdin.isatty() and sys.stdout.isatty():
             print(f"go on at {page.address} as long as you like; Ctrl-C ends it", flush=True)
             client.stay()
     if STOP.is_asked and not is_over:
@@ -156,13 +154,11 @@ def can_view() -> bool:
     return importlib.util.find_spec("viser") is not None
 
 
-def how_to_look_on(domain: str, page: "DemoPage | None" = None) -> str:
-    """The page's address; the command that starts RViz, and what it says that is no fault."""
+def how_to_look_on(domain: str) -> str:
+    """The command that starts RViz, what it says that is no fault, what the page needs."""
     view = shlex.quote(str(share_folder() / "config" / "dads.rviz"))
     text = f"to look on, with ROS 2 installed: ROS_DOMAIN_ID={domain} rviz2 -d {view}"
-    if page is not None:
-        text = f"look on and click goals at {page.address}\n{text}"
-    elif not can_view():
+    if not can_view():
         text = f"to look on in a browser, {how_to_install('view')}\n{text}"
     if importlib.util.find_spec("tf2_msgs") is None:
         text += (
@@ -235,45 +231,35 @@ def table(results: Sequence[GoalResult]) -> str:
 
 
 class DemoPage:
-    """Where the view serves its page: known before it is there."""
+    """The page that the view serves, on a port of its own choice."""
 
     def __init__(self) -> None:
-        """Take the first port that is free now."""
-        first = ViewConfig().port
-        ports = range(first, first + NUM_PORTS)
-        self.port = next((port for port in ports if self._is_free(port)), first)
+        """Of a view that is still to be started."""
         self.process: NodeProcess | None = None
-        self._is_open = False
+        self.address = ""
+        """For the browser, as the view says; empty until it is served."""
 
     @property
-    def address(self) -> str:
-        """For the browser."""
-        return f"http://{ViewConfig().host}:{self.port}"
+    def is_coming(self) -> bool:
+        """It is not served yet, but will be."""
+        return self.process is not None and not self.address
+
+    def take_address(self, address: str) -> None:
+        """Say where it is, and open it on a desktop."""
+        if not self.address:
+            self.address = address
+            print(f"look on and click goals at {address}", flush=True)
+            if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+                webbrowser.open(address)
 
     def look_after(self) -> None:
-        """Open it on a desktop, as soon as it is served; where it ends, the robot goes on."""
+        """Where its view has ended, the robot goes on."""
         if self.process is not None:
             try:
                 self.process.check()
             except DadsError as error:
                 print(f"without the page: {error}", file=sys.stderr, flush=True)
                 self.process = None
-        if self._is_open or not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-            return
-        with (
-            contextlib.suppress(OSError),
-            socket.create_connection((ViewConfig().host, self.port), timeout=0.1),
-        ):
-            self._is_open = True
-            webbrowser.open(self.address)
-
-    @staticmethod
-    def _is_free(port: int) -> bool:
-        try:
-            with socket.create_server((ViewConfig().host, port)):
-                return True
-        except OSError:
-            return False
 
 
 class DemoClient:
@@ -304,13 +290,22 @@ class DemoClient:
         )
 
     def wait_until_ready(self) -> None:
-        """Until states come and the planner answers them. Raises: DadsError after a while."""
+        """Until states come, the planner answers them and the page is there to see it.
+
+        Raises: DadsError after a while without states or planner.
+        """
         deadline = time.monotonic() + START_TIMEOUT_S
-        while self._position is None or not self._is_answered:
+        while not self._can_begin() or (self._page is not None and self._page.is_coming):
             if time.monotonic() > deadline:
+                if self._can_begin():
+                    print(f"without the page: not there within {START_TIMEOUT_S:g} s", flush=True)
+                    return
                 missing = "state" if self._position is None else "planner"
                 raise DadsError(f"no {missing} within {START_TIMEOUT_S:g} s; is the machine busy?")
             self._spin()
+
+    def _can_begin(self) -> bool:
+        return self._position is not None and self._is_answered
 
     def drive_to(self, goal: Array, name: str, time_limit_s: float) -> GoalResult:
         """Publish a goal and watch until the robot has stayed there, or the time is over.
@@ -400,6 +395,8 @@ class DemoClient:
                 if not self._trouble:
                     self._trouble_since_s = self._stamp_s
                 self._trouble = trouble
+            elif status.name == "view: page" and self._page is not None:
+                self._page.take_address({x.key: x.value for x in status.values}["address"])
             elif status.name.startswith("simulator") and status.message == "paused":
                 self._received = time.monotonic()  # on purpose
 
@@ -508,7 +505,7 @@ def running_nodes(
             processes.append(NodeProcess(verb, common | parameters))
         nodes = tuple(processes)
         if page is not None:
-            page.process = NodeProcess("view", {"robot": args.robot, "port": page.port})
+            page.process = NodeProcess("view", {"robot": args.robot})
             processes.append(page.process)
         yield nodes
     finally:
@@ -525,10 +522,28 @@ def silence_timeout_s(robot: RobotSpec, speed: float) -> float:
 
 
 def free_domain() -> int:
-    """A ROS domain that nobody on this machine uses, judged by its UDP ports."""
+    """A ROS domain that nobody on this machine uses, judged by its UDP ports.
+
+    It is this process's until that ends: another call, here or elsewhere, gets another one.
+    """
     domains = list(range(1, 102))  # above, ports meet those that the system gives out
     random.shuffle(domains)
-    return next((domain for domain in domains if _is_free(domain)), domains[0])
+    return next((x for x in domains if _is_free(x) and _has_taken(x)), domains[0])
+
+
+_taken: list[socket.socket] = []
+
+
+def _has_taken(domain: int) -> bool:
+    """Nobody else has, whose nodes may not be there yet."""
+    name = socket.socket(socket.AF_UNIX)
+    try:
+        name.bind(f"\0dads_ros domain {domain}")  # of no file; it is gone with the process
+    except OSError:
+        name.close()
+        return False
+    _taken.append(name)
+    return True
 
 
 def _is_free(domain: int) -> bool:

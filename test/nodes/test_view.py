@@ -219,7 +219,7 @@ def test_a_click_waits_for_the_planner_but_not_for_long(
     start: Callable[..., NodeProcess], probe: Probe, point_mass_bundle: Path
 ) -> None:
     alone = {"namespace": "alone"}
-    start("simulator", robot="point_mass", publish_clock=False, **alone)
+    start("simulator", robot="point_mass", **alone)
     view = start("view", **alone)
     with PageClient(port_of(view, probe)) as page:
         probe.wait_for(lambda: page.named("/world/robot/body1"))
@@ -233,7 +233,7 @@ def test_a_click_waits_for_the_planner_but_not_for_long(
 
         def is_taken() -> bool:
             nonlocal num_clicks
-            if view.said().count("it is dropped") == num_clicks:  # a planner that starts slowly
+            if view.said().count("it is dropped") >= num_clicks:  # a planner that starts slowly
                 num_clicks += 1
                 page.click(2.0, 1.0)
             return bool(taken)
