@@ -95,18 +95,18 @@ class Robot:
         """Send this goal, and no longer the one before."""
         self.clicked, self._clicked_s, self._sent_s = goal, time.monotonic(), -math.inf
 
-    def send(self) -> bool:
-        """What was clicked, until a planner has taken it. Returns: False where none did."""
-        now = time.monotonic()
-        if self.clicked is None:
-            return True
+    def send(self) -> PoseStamped | None:
+        """What was clicked, until a planner has taken it. Returns: it, once, where none did."""
+        now, goal = time.monotonic(), self.clicked
+        if goal is None:
+            return None
         if now - self._clicked_s > CLICK_S:
             self.clicked = None
-            return False
+            return goal
         if now - self._sent_s > RESEND_S and self._goals.get_subscription_count() > 0:
             self._sent_s = now
-            self._goals.publish(self.clicked)
-        return True
+            self._goals.publish(goal)
+        return None
 
     def _take_answer(self, _: PoseStamped, info: Mapping[str, int]) -> None:
         """A goal that a planner took; one of before, which is latched, is no answer."""
@@ -157,9 +157,12 @@ class ViewNode(Node):
         for ask in self._page.asks():
             self._do(ask)
         for robot in self._robots.values():
-            if not robot.send():
+            dropped = robot.send()
+            if dropped is not None:
+                place = dropped.pose.position
                 self.get_logger().warning(
-                    f"no planner took the clicked goal within {CLICK_S:g} s: it is dropped"
+                    f"no planner{f' of {robot.name}' if robot.name else ''} took the clicked goal "
+                    f"x {place.x:.2f} m, y {place.y:.2f} m within {CLICK_S:g} s: it is dropped"
                 )
         if begin - self._around_time >= LOOK_AROUND_S:
             self._around_time = begin
