@@ -528,14 +528,14 @@ def free_domain() -> int:
     """
     domains = list(range(1, 102))  # above, ports meet those that the system gives out
     random.shuffle(domains)
-    return next((x for x in domains if _is_free(x) and _has_taken(x)), domains[0])
+    return next((x for x in domains if _is_free(x) and _take(x)), domains[0])
 
 
 _taken: list[socket.socket] = []
 
 
-def _has_taken(domain: int) -> bool:
-    """Nobody else has, whose nodes may not be there yet."""
+def _take(domain: int) -> bool:
+    """Make it this process's. Returns: False where another's nodes are still to come."""
     name = socket.socket(socket.AF_UNIX)
     try:
         name.bind(f"\0dads_ros domain {domain}")  # of no file; it is gone with the process
