@@ -114,7 +114,7 @@ def test_a_domain_is_taken_before_any_node_is_in_it() -> None:
 
 @pytest.mark.slow
 def test_a_click_takes_over_and_on_a_terminal_it_goes_on_until_ctrl_c(
-    point_mass_bundle: Path, tmp_path: Path
+    point_mass_bundle: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     ours, theirs = pty.openpty()
     arguments = ["--bundle", str(point_mass_bundle), "--goals", "90,0", "--time-limit", "600"]
@@ -128,6 +128,7 @@ def test_a_click_takes_over_and_on_a_terminal_it_goes_on_until_ctrl_c(
         stderr=theirs,
         start_new_session=True,
     )
+    request.addfinalizer(demo.kill)
     os.close(theirs)
     read_until(ours, "with bundle")  # its view is not there yet
     is_ours = False
