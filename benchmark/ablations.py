@@ -3,10 +3,9 @@
     python benchmark/ablations.py --out runs/ablations [--config ant] [--seeds 0 1 2]
                                   [--iterations 400] [--jobs 2] [--only NAME ...]
 
-Every run makes the same number of updates, and takes about the same time; one whose updates cost
-more makes fewer. Runs that are done are kept and not repeated, so that a stopped table goes on
-where it was. Prints a Markdown table: mean over the seeds and, in brackets, the lowest and highest
-one.
+Every run makes the same number of updates, but "the actor from every batch": it gets the same time
+instead. Runs that are done are kept and not repeated, so that a stopped table goes on where it
+was. Prints a Markdown table: mean over the seeds and, in brackets, the lowest and highest one.
 """
 
 import argparse
@@ -26,8 +25,8 @@ from dads_ros.files import atomic_write, find_file
 
 Values = dict[str, Any]
 EVERY_BATCH_COSTS = 1.15
-"""An iteration of the Ant whose actor learns from every batch, by one of those from every second:
-2.37 and 2.07 iterations a second, side by side, each on one core."""
+"""So much longer an iteration of the Ant takes when the actor learns from every batch instead of
+every second one: 2.07 instead of 2.37 iterations a second, side by side, each on one core."""
 
 
 def changed(part: str, **values: object) -> Callable[[Values], Values]:

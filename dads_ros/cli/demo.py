@@ -258,8 +258,12 @@ class DemoPage:
             try:
                 self.process.check()
             except DadsError as error:
-                print(f"without the page: {error}", file=sys.stderr, flush=True)
-                self.process = None
+                self.go_without(str(error))
+
+    def go_without(self, why: str) -> None:
+        """Wait for it no longer."""
+        print(f"without the page: {why}", file=sys.stderr, flush=True)
+        self.process = None
 
 
 class DemoClient:
@@ -297,9 +301,9 @@ class DemoClient:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._can_begin() or (self._page is not None and self._page.is_coming):
             if time.monotonic() > deadline:
-                if self._can_begin():
-                    print(f"without the page: not there within {START_TIMEOUT_S:g} s", flush=True)
-                    return
+                if self._page is not None and self._can_begin():
+                    self._page.go_without(f"not there within {START_TIMEOUT_S:g} s")
+                    break
                 missing = "state" if self._position is None else "planner"
                 raise DadsError(f"no {missing} within {START_TIMEOUT_S:g} s; is the machine busy?")
             self._spin()
