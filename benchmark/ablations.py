@@ -94,12 +94,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--config", default="ant")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--iterations", type=int, default=400)
+    parser.add_argument("--iterations", type=int, help="default: the config's")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     args = parser.parse_args()
     settings = read_yaml(find_file(args.config, folder="config/train", suffix=".yaml"))
-    settings |= {"num_iterations": args.iterations}
+    settings |= {"num_iterations": args.iterations or settings["num_iterations"]}
     jobs = [(name, seed) for seed in args.seeds for name in args.only]
     with ThreadPoolExecutor(args.jobs) as pool:
         futures = [
@@ -109,7 +109,7 @@ def main() -> None:
         for (name, seed), future in zip(jobs, futures, strict=True):
             future.result()
             print(f"{name}, seed {seed}: done", file=sys.stderr, flush=True)
-    print(f"| {args.config}, {args.iterations} iterations | {' | '.join(FIGURES)} |")
+    print(f"| {args.config}, {settings['num_iterations']} iterations | {' | '.join(FIGURES)} |")
     print("|---|" + "---|" * len(FIGURES))
     for name in args.only:
         reports = [read_report(args.out / f"{name}, seed {seed}") for seed in args.seeds]
@@ -127,7 +127,7 @@ def run(settings: Values, seed: int, folder: Path) -> None:
     command = ["train", "--config", str(config), "--seed", str(seed), "--out", str(folder / "run")]
     with (folder / "log.txt").open("a", encoding="utf-8") as log:
         call([*command, *resume], stdout=log, stderr=log)
-        evaluate = ["evaluate", str(folder / "run" / "bundle"), "--goals", "256", "--seed", "21"]
+        evaluate = ["evaluate", str(folder / "run" / "bundle"), "--goals", "128", "--seed", "21"]
         report = json.loads(call([*evaluate, "--json"], stdout=subprocess.PIPE, stderr=log))
         tasks = [*evaluate, "--task", *TASKS, "--json"]
         report |= json.loads(call(tasks, stdout=subprocess.PIPE, stderr=log))
