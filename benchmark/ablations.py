@@ -1,27 +1,32 @@
 """What each departure from the paper is worth: the shipped settings with one changed at a time.
 
-    python benchmark/ablations.py --out runs/ablations [--config ant] [--seeds 0 1 2]
-                                  [--iterations 400] [--jobs 2] [--only NAME ...]
+    python benchmark/ablations.py [--out runs/ablations] [--config ant] [--seeds 0 1 2]
+                                  [--iterations N] [--jobs 2] [--only NAME ...]
 
 Every run makes the same number of updates, but "the actor from every batch": it gets the same time
-instead. Runs that are done are kept and not repeated, so that a stopped table goes on where it
-was. Prints a Markdown table: mean over the seeds and, in brackets, the lowest and highest one.
+instead. The figures of each go to benchmark/results/ablations, with commit and settings; what is
+there with today's settings is not repeated, and a stopped run goes on where it was. Prints a
+Markdown table: mean over the seeds and, in brackets, the lowest and highest one.
 """
 
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from dads_ros.config import read_yaml
+from dads_ros.errors import ConfigError
 from dads_ros.files import atomic_write, find_file
+from dads_ros.learning.config import TrainConfig
 
 Values = dict[str, Any]
 EVERY_BATCH_COSTS = 1.15
@@ -49,7 +54,7 @@ VARIANTS: dict[str, Callable[[Values], Values]] = {
     "without body symmetry": changed("symmetry", body=False),
     "with mirror symmetry": changed("symmetry", mirror=True),
     "without symmetries": changed("symmetry", yaw=False, body=False),
-    "without warm start": changed("skill_dynamics", warm_start_steps=0),
+    "without warm start": changed("skill_dynamics", warm_start_steps=0, warm_start_m=0.0),
     "one step instead of k": one_step,
     "q starts from the body state": changed("prediction", body_state=True),
     "q of the reward not linear": changed("skill_dynamics", linear=False),
@@ -71,6 +76,7 @@ VARIANTS: dict[str, Callable[[Values], Values]] = {
     "without pushes": changed("collect", push_mps=[0.0, 0.0]),
     "new skills anywhere": changed("collect", nearby_skill_fraction=0.0),
 }
+MEASURED = ("--goals", "128", "--seed", "21", "--json")
 TASKS = ("waypoints", "velocity", "stand")
 FIGURES = {
     "sectors": "sectors_3m",
@@ -91,7 +97,7 @@ FIGURES = {
 def main() -> None:
     """Run what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("runs/ablations"))
     parser.add_argument("--config", default="ant")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--iterations", type=int, help="default: the config's")
@@ -100,39 +106,70 @@ def main() -> None:
     args = parser.parse_args()
     settings = read_yaml(find_file(args.config, folder="config/train", suffix=".yaml"))
     settings |= {"num_iterations": args.iterations or settings["num_iterations"]}
-    jobs = [(name, seed) for seed in args.seeds for name in args.only]
+    try:
+        variants = {name: VARIANTS[name](settings) for name in args.only}
+        for variant in variants.values():
+            TrainConfig.from_dict(variant)
+    except (ConfigError, KeyError, TypeError) as error:
+        parser.error(f"'{args.config}' lacks what a variant changes, leave it out: {error}")
+    runs = [Ablation(args.config, name, seed) for seed in args.seeds for name in args.only]
     with ThreadPoolExecutor(args.jobs) as pool:
-        futures = [
-            pool.submit(run, VARIANTS[name](settings), seed, args.out / f"{name}, seed {seed}")
-            for name, seed in jobs
-        ]
-        for (name, seed), future in zip(jobs, futures, strict=True):
+        futures = [pool.submit(run.make, variants[run.name], args.out) for run in runs]
+        for run, future in zip(runs, futures, strict=True):
             future.result()
-            print(f"{name}, seed {seed}: done", file=sys.stderr, flush=True)
+            print(f"{run}: done", file=sys.stderr, flush=True)
     print(f"| {args.config}, {settings['num_iterations']} iterations | {' | '.join(FIGURES)} |")
     print("|---|" + "---|" * len(FIGURES))
     for name in args.only:
-        reports = [read_report(args.out / f"{name}, seed {seed}") for seed in args.seeds]
+        reports = [Ablation(args.config, name, seed).read()["figures"] for seed in args.seeds]
         print(f"| {name} | {' | '.join(cell(reports, key) for key in FIGURES.values())} |")
 
 
-def run(settings: Values, seed: int, folder: Path) -> None:
-    """Train and evaluate, unless that was done."""
-    if (folder / "report.json").exists():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    config = folder / "settings.yaml"
-    config.write_text(yaml.safe_dump(settings), encoding="utf-8")
-    resume = ["--resume"] if (folder / "run" / "checkpoint.pt").exists() else []
-    command = ["train", "--config", str(config), "--seed", str(seed), "--out", str(folder / "run")]
-    with (folder / "log.txt").open("a", encoding="utf-8") as log:
-        call([*command, *resume], stdout=log, stderr=log)
-        evaluate = ["evaluate", str(folder / "run" / "bundle"), "--goals", "128", "--seed", "21"]
-        report = json.loads(call([*evaluate, "--json"], stdout=subprocess.PIPE, stderr=log))
-        tasks = [*evaluate, "--task", *TASKS, "--json"]
-        report |= json.loads(call(tasks, stdout=subprocess.PIPE, stderr=log))
-    with atomic_write(folder / "report.json") as temporary:
-        temporary.write_text(json.dumps(report), encoding="utf-8")
+@dataclass(frozen=True)
+class Ablation:
+    """A training seed of a variant."""
+
+    config: str
+    name: str
+    seed: int
+
+    def __str__(self) -> str:
+        """For people, and the name of its run."""
+        return f"{self.config}, {self.name}, seed {self.seed}"
+
+    @property
+    def path(self) -> Path:
+        """Of its figures."""
+        name = re.sub(r"[^a-z0-9]+", "-", str(self).lower())
+        return Path(__file__).resolve().parent / "results" / "ablations" / f"{name}.json"
+
+    def make(self, settings: Values, out: Path) -> None:
+        """Train and evaluate, unless that was done with these settings."""
+        made_with = {"settings": settings, "measured": [*MEASURED, *TASKS]}
+        if self.path.exists() and made_with.items() <= self.read().items():
+            return
+        folder = out / str(self)
+        folder.mkdir(parents=True, exist_ok=True)
+        config, run = folder / "settings.yaml", folder / "run"
+        config.write_text(yaml.safe_dump(settings), encoding="utf-8")
+        train = ["train", "--config", str(config), "--seed", str(self.seed), "--out", str(run)]
+        resume = ["--resume"] if (run / "checkpoint.pt").exists() else []
+        with (folder / "log.txt").open("a", encoding="utf-8") as log:
+            call([*train, *resume], stdout=log, stderr=log)
+            evaluate = ["evaluate", str(run / "bundle"), *MEASURED]
+            figures = json.loads(call(evaluate, stdout=subprocess.PIPE, stderr=log))
+            tasks = call([*evaluate, "--task", *TASKS], stdout=subprocess.PIPE, stderr=log)
+        figures |= json.loads(tasks)
+        kept = {key.split(".")[0]: figures[key.split(".")[0]] for key in FIGURES.values()}
+        found = {"commit": figures["bundle_commit"], **made_with, "figures": kept}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(self.path) as temporary:
+            temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+    def read(self) -> Values:
+        """Commit, settings and figures."""
+        found: Values = json.loads(self.path.read_text(encoding="utf-8"))
+        return found
 
 
 def call(arguments: list[str], **streams: Any) -> str:  # noqa: ANN401
@@ -141,12 +178,6 @@ def call(arguments: list[str], **streams: Any) -> str:  # noqa: ANN401
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, check=True, text=True, **streams)
     return str(done.stdout or "")
-
-
-def read_report(folder: Path) -> Values:
-    """Figures of a run."""
-    report: Values = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    return report
 
 
 def cell(reports: list[Values], key: str) -> str:

@@ -86,7 +86,7 @@ class Published:
 FIVE_SEEDS, THREE_SEEDS = (0, 1, 2, 3, 4), (0, 1, 2)
 UNDIRECTED = {
     "symmetry": {"yaw": False, "body": False},
-    "skill_dynamics": {"linear": False, "warm_start_steps": 0},
+    "skill_dynamics": {"linear": False, "warm_start_steps": 0, "warm_start_m": 0.0},
 }
 """Without what needs skills that are directions on the ground."""
 DISCRETE = {
@@ -328,7 +328,8 @@ TABLES = (
         "(`jaxgcrl/envs/ant.py`, commit 6dccab2): a goal on a circle of 10 m, near is within 0.5 "
         "m, 1000 steps of 0.05 s. There the body is simulated by Brax, starts upright at one yaw, "
         "and an episode ends when the torso is lower than 0.2 m or higher than 1 m; here the body "
-        "is MuJoCo's, starts at any yaw, and a fall is the torso upside down. Its two figures are "
+        "is MuJoCo's, starts at any yaw, and a fall is a torso that leans by more than 66 "
+        "degrees. Its two figures are "
         "`episode_success_any`, here 'ever near', and `episode_success`, the steps near the goal, "
         "here as a part of the 1000. 256 goals.",
         CircleGoals(),

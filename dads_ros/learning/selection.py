@@ -1,5 +1,6 @@
 """Selection: which of a run's skills are kept, and when the run has lost them."""
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -114,6 +115,11 @@ class Selection:
         if any(last > first for first, last in costs) and best.iteration < late <= now.iteration:
             return now.score >= LATE_WORTH * best.score
         return now.score > best.score
+
+    def outdate(self) -> None:
+        """What is wanted has changed: ``best`` stays only until the next skills are judged."""
+        if self.best is not None:
+            self.best = dataclasses.replace(self.best, score=-math.inf)
 
     def checkpoint(self) -> dict[str, Any] | None:
         """Everything that ``restore`` needs; None while there is no best."""

@@ -106,10 +106,11 @@ class Trainer:
         """
         self.config, self.out = config, out
         saved = load_checkpoint(out) if resume else None
-        self._is_renewed = False
+        self.is_renewed = False
+        """Whether it goes on with other settings than so far."""
         if saved is not None:
             with _fitting(out):
-                self._is_renewed = self._check_config(saved["config"], renewed)
+                self.is_renewed = self._check_config(saved["config"], renewed)
         elif (out / CHECKPOINT_FILE).exists():
             raise CheckpointError(
                 f"'{out}' already holds a run; add --resume or choose another --out"
@@ -151,8 +152,9 @@ class Trainer:
         else:  # only reads: a run can be exported while it goes on elsewhere
             with _fitting(out):
                 self._restore(saved)
-            if self._is_renewed:  # scores of before say nothing about what is wanted now
-                self.selection.best = None
+            if self.is_renewed:  # rewards and scores of before say nothing about what is wanted
+                self.selection.outdate()
+                self.collapse = CollapseDetector()
 
     @property
     def num_env_steps(self) -> int:
@@ -168,7 +170,7 @@ class Trainer:
     def iterations(self) -> Generator[IterationMetrics, None, None]:
         """Train, and report after each iteration; a checkpoint follows the last one."""
         remove_leftovers(self.out)
-        if self._is_renewed:  # these settings are the run's, also if it is killed from here on
+        if self.is_renewed:  # these settings are the run's, also if it is killed from here on
             self.save_checkpoint()
         last_save = last_seen = time.monotonic()
         with one_thread(), ThreadPoolExecutor(1) as pool:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from dads_ros.bundle.runtime import SkillBundle
+from dads_ros.cli.training import train
 from dads_ros.config import read_yaml
 from dads_ros.envs.model import RobotModel
 from dads_ros.errors import CheckpointError, ConfigError, StorageError, TrainingError
@@ -362,6 +363,17 @@ def test_costs_and_schedules_of_a_resumed_run_change_where_they_are_named(tmp_pa
     assert Trainer(pushed, tmp_path, resume=True).iteration == 0, "the run's even if it is killed"
 
 
+def test_a_run_that_ends_before_config_yaml_is_written_has_its_new_settings(
+    tmp_path: Path,
+) -> None:
+    Trainer(small_config(), tmp_path).save_checkpoint()
+    (tmp_path / "config.yaml").mkdir()  # so that it cannot be
+    pushed = small_config(collect=small_config().collect.to_dict() | {"push_mps": [0.1, 0.2]})
+    with pytest.raises(StorageError, match=r"config\.yaml"):
+        train(pushed, tmp_path, resume=True, renewed=["collect.push_mps"])
+    assert Trainer(pushed, tmp_path, resume=True).iteration == 0
+
+
 def test_the_best_of_before_count_until_what_is_wanted_changes(tmp_path: Path) -> None:
     trainer = Trainer(small_config(), tmp_path)
     trainer.selection.judge(trainer.agent.learned_skills(), 0)
@@ -377,7 +389,29 @@ def test_the_best_of_before_count_until_what_is_wanted_changes(tmp_path: Path) -
     pushed = Trainer(
         small_config(collect=collect), tmp_path, resume=True, renewed=["collect.push_mps"]
     )
-    assert pushed.selection.best is None
+    assert pushed.selection.best is not None, "until the next are judged, so that none is lost"
+    pushed.selection.judge(pushed.agent.learned_skills(), 1)
+    assert pushed.selection.best.iteration == 1
+
+
+def test_a_collapsed_run_goes_on_with_another_step_size_and_keeps_its_best_until_then(
+    tmp_path: Path,
+) -> None:
+    settings = {"evaluate_every": 5, "num_iterations": 20}
+    trainer = Trainer(small_config(**settings), tmp_path)
+    run(trainer, 12)
+    trainer.collapse = CollapseDetector(100.0, COLLAPSE_ITERATIONS - 1)
+    with pytest.raises(TrainingError, match=r"collapsed"):
+        run(trainer, 20)
+    slower = small_config(**settings).sac.to_dict() | {"learning_rate": 1e-4}
+    resumed = Trainer(
+        small_config(**settings, sac=slower), tmp_path, resume=True, renewed=["sac.learning_rate"]
+    )
+    run(resumed, 14)
+    assert resumed.selection.best is not None
+    assert resumed.selection.best.iteration == 10
+    run(resumed, 15)
+    assert resumed.selection.best.iteration == 15
 
 
 def test_a_folder_with_a_run_is_not_overwritten_and_an_empty_one_not_resumed(
