@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from ablations import VARIANTS, Ablation
 from baselines import goal_sac, pets
 from baselines.config import GoalSacConfig, PetsConfig
 from tables import contenders
@@ -47,9 +48,10 @@ from tables.rows import TABLES, WHOLE_STATE, Column, Row, Table
 from tables.work import run_all
 
 from dads_ros.cli import export
-from dads_ros.config import PlannerConfig, SkillPriorConfig
+from dads_ros.config import PlannerConfig, SkillPriorConfig, read_yaml
 from dads_ros.errors import ConfigError, TrainingError
 from dads_ros.evaluation.goals import GoalMetrics
+from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.selection import CollapseDetector
 from dads_ros.planning.skill_planner import PLANNER_PRESETS
 from dads_ros.robot import RobotSpec
@@ -84,7 +86,16 @@ def test_the_document_is_what_the_results_give() -> None:
 
 def test_every_result_belongs_to_a_run() -> None:
     paths = {run.path for run in all_runs(TABLES)}
+    paths |= {Ablation("ant", name, seed).path for name in VARIANTS for seed in range(3)}
     assert set((BENCHMARK / "results").rglob("*.json")) <= paths
+
+
+def test_every_variant_of_the_ablations_can_be_trained_and_differs() -> None:
+    settings = read_yaml(BENCHMARK.parent / "config" / "train" / "ant.yaml")
+    variants = {name: TrainConfig.from_dict(make(settings)) for name, make in VARIANTS.items()}
+    differs = {name for name, variant in variants.items() if variant != variants["as shipped"]}
+    assert differs == VARIANTS.keys() - {"as shipped"}
+    assert not any(variants["without warm start"].warm_start)
 
 
 def test_names_of_tables_and_of_files_are_unique() -> None:
