@@ -121,7 +121,7 @@ def main() -> None:
     print(f"| {args.config}, {settings['num_iterations']} iterations | {' | '.join(FIGURES)} |")
     print("|---|" + "---|" * len(FIGURES))
     for name in args.only:
-        reports = [Ablation(args.config, name, seed).read()["figures"] for seed in args.seeds]
+        reports = [run.read()["figures"] for run in runs if run.name == name]
         print(f"| {name} | {' | '.join(cell(reports, key) for key in FIGURES.values())} |")
 
 
@@ -160,7 +160,7 @@ class Ablation:
             figures = json.loads(call(evaluate, stdout=subprocess.PIPE, stderr=log))
             tasks = call([*evaluate, "--task", *TASKS], stdout=subprocess.PIPE, stderr=log)
         figures |= json.loads(tasks)
-        kept = {key.split(".")[0]: figures[key.split(".")[0]] for key in FIGURES.values()}
+        kept = {name: figures[name] for name in (key.split(".")[0] for key in FIGURES.values())}
         found = {"commit": figures["bundle_commit"], **made_with, "figures": kept}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(self.path) as temporary:

@@ -24,8 +24,6 @@ BAR_S = 1.0
 def train(config: TrainConfig, out: Path, *, resume: bool, renewed: Collection[str] = ()) -> int:
     """Train, and export; arguments of Trainer. Returns: the exit code. Raises: DadsError."""
     trainer = Trainer(config, out, resume=resume, renewed=renewed)
-    if trainer.is_renewed:  # before config.yaml, which it would not fit if it was killed here
-        trainer.save_checkpoint()
     with atomic_write(out / "config.yaml") as temporary:
         config.with_robot_from(out).to_yaml(temporary)
     STOP.catch_signals(is_command=True)  # first: whoever reads that it trains may send one

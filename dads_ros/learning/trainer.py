@@ -100,17 +100,16 @@ class Trainer:
             out: folder of the run.
             resume: continue.
             renewed: settings that the run may have had otherwise so far, if they are of
-                FREE_IF_NAMED.
+                FREE_IF_NAMED; they are the run's from then on.
         Raises: ConfigError, CheckpointError when the folder holds no run, another one, or, without
             ``resume``, any.
         """
         self.config, self.out = config, out
         saved = load_checkpoint(out) if resume else None
-        self.is_renewed = False
-        """Whether it goes on with other settings than so far."""
+        is_renewed = False
         if saved is not None:
             with _fitting(out):
-                self.is_renewed = self._check_config(saved["config"], renewed)
+                is_renewed = self._check_config(saved["config"], renewed)
         elif (out / CHECKPOINT_FILE).exists():
             raise CheckpointError(
                 f"'{out}' already holds a run; add --resume or choose another --out"
@@ -149,12 +148,13 @@ class Trainer:
         self.iteration = 0
         if saved is None:
             make_output_folder(out)
-        else:  # only reads: a run can be exported while it goes on elsewhere
+        else:  # only reads, unless renewed: a run can be exported while it goes on elsewhere
             with _fitting(out):
                 self._restore(saved)
-            if self.is_renewed:  # rewards and scores of before say nothing about what is wanted
+            if is_renewed:  # rewards and scores of before say nothing about what is wanted
                 self.selection.outdate()
                 self.collapse = CollapseDetector()
+                self.save_checkpoint()  # these settings are the run's, also if it is killed now
 
     @property
     def num_env_steps(self) -> int:
@@ -170,8 +170,6 @@ class Trainer:
     def iterations(self) -> Generator[IterationMetrics, None, None]:
         """Train, and report after each iteration; a checkpoint follows the last one."""
         remove_leftovers(self.out)
-        if self.is_renewed:  # these settings are the run's, also if it is killed from here on
-            self.save_checkpoint()
         last_save = last_seen = time.monotonic()
         with one_thread(), ThreadPoolExecutor(1) as pool:
             while self.iteration < self.config.num_iterations:
