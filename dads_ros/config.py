@@ -308,10 +308,10 @@ def _convert(value: Any, hint: Any, where: str) -> Any:  # noqa: ANN401
 class SkillPriorConfig(Config):
     """The skill prior p(z)."""
 
-    kind: Literal["box", "disc", "gaussian", "discrete"] = setting(
+    kind: Literal["box", "disc", "discrete"] = setting(
         "box",
-        help="box: uniform in [-1, 1]^D (the paper); disc: uniform in the unit ball; gaussian: "
-        "standard normal; discrete: D skills, one-hot (the paper).",
+        help="box: uniform in [-1, 1]^D (the paper); disc: uniform in the unit ball; discrete: D "
+        "skills, one-hot (the paper).",
     )
     dim: int = setting(
         2, min=1, max=64, help="Number of skill dimensions D; of skills, when discrete."

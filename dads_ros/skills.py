@@ -38,8 +38,6 @@ class SkillSpace:
         if self.config.kind == "discrete":
             return np.eye(self.dim, dtype=np.float32)[rng.integers(self.dim, size=num)]
         direction = rng.standard_normal((num, self.dim))
-        if self.config.kind == "gaussian":
-            return self.clip(direction)
         direction /= np.linalg.norm(direction, axis=1, keepdims=True) + 1e-12
         radius = rng.uniform(0.0, 1.0, (num, 1)) ** (1.0 / self.dim)
         return (radius * direction).astype(np.float32)
@@ -61,11 +59,10 @@ class SkillSpace:
             return np.eye(self.dim, dtype=np.float32)[np.argmax(skills, axis=-1)]
         if self.config.kind == "box":
             return np.clip(skills, -part, part).astype(np.float32)
-        limit = part * (self._gaussian_radius if self.config.kind == "gaussian" else 1.0)
         squares = skills * skills  # summed one axis after the other: faster along so short an axis
         square = functools.reduce(np.add, (squares[..., axis] for axis in range(self.dim)))
-        norm = np.sqrt(np.maximum(square, limit * limit))
-        return (skills * (limit / norm)[..., None]).astype(np.float32, copy=False)
+        norm = np.sqrt(np.maximum(square, part * part))
+        return (skills * (part / norm)[..., None]).astype(np.float32, copy=False)
 
     def grid(self, num: int) -> NDArray[np.float32]:
         """A fixed set of skills that covers p(z) evenly; the same at every call. Shape (num, D).
@@ -76,8 +73,6 @@ class SkillSpace:
         """
         if self.config.kind == "discrete":
             return np.eye(self.dim, dtype=np.float32)[np.arange(num) % self.dim]
-        if self.config.kind == "gaussian":
-            return self.sample(num, np.random.default_rng(0))
         if self.dim == 1:
             return np.linspace(-1.0, 1.0, num, dtype=np.float32)[:, None]
         side = round(num**0.5)
@@ -90,8 +85,3 @@ class SkillSpace:
             axis = (np.arange(side, dtype=np.float32) + 0.5) / side * 2.0 - 1.0
             return np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(num, 2)
         return self.sample(num, np.random.default_rng(0))
-
-    @property
-    def _gaussian_radius(self) -> float:
-        """Skills farther out than this are brought back to it: few samples, and never far."""
-        return 1.5 * self.dim**0.5 + 1.0

@@ -249,7 +249,7 @@ def hold(agent: DadsAgent, skills: NDArray[np.float32], steps: int, seed: int) -
 
 def longest(space: SkillSpace, skills: NDArray[np.float32]) -> NDArray[np.float32]:
     """The same directions, as far as the prior goes. Shape (N, D)."""
-    if space.config.kind in ("discrete", "gaussian"):  # all of one length; without an end
+    if space.config.kind == "discrete":  # all of one length
         return skills
     order = np.inf if space.config.kind == "box" else 2
     return skills / np.linalg.norm(skills, order, axis=1, keepdims=True)

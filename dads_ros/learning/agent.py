@@ -162,6 +162,15 @@ class Agent:
         metrics = self._fit_skill_dynamics(replay, progress)
         return metrics | self._improve_policy(replay, progress)
 
+    def broken(self) -> list[str]:
+        """Names of the networks with a weight that is not finite."""
+        networks = {"q": self._models, "actor": self.sac.actor, "critic": self.sac.critic}
+        return [
+            name
+            for name, network in networks.items()
+            if not all(weight.isfinite().all() for weight in network.parameters())
+        ]
+
     def checkpoint(self) -> dict[str, Any]:
         """Everything that ``restore`` needs, random generators not."""
         return {

@@ -261,6 +261,7 @@ class Trainer:
         assert self.replay is not None
         metrics = self.agent.learn(self.replay, self.progress)
         broken = [name for name, value in metrics.items() if not np.isfinite(value)]
+        broken += self.agent.broken()  # the last step shows in no metric yet
         if broken:
             raise TrainingError(
                 f"training diverged at iteration {self.iteration}: {', '.join(broken)} not "

@@ -107,7 +107,7 @@ OBSERVED = [name for name in RobotSpec.load("ant").observation if name != "orien
     "changes",
     [
         {"skill_prior": {"kind": "discrete", "dim": 5}, "symmetry": {"body": True}},
-        {"skill_prior": {"kind": "gaussian", "dim": 3}, "skill_dynamics": {"warm_start_m": 0.1}},
+        {"skill_prior": {"kind": "box", "dim": 3}, "skill_dynamics": {"warm_start_m": 0.1}},
         {"skill_prior": DISC, "symmetry": {"yaw": True, "body": True}},
         {"skill_prior": DISC, "symmetry": {"yaw": True, "mirror": True}, "robot": "humanoid"},
         {"skill_prior": {"kind": "box", "dim": 1}, "robot": "half_cheetah"},

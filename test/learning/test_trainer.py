@@ -122,7 +122,7 @@ def test_the_point_mass_learns_to_go_in_every_direction(tmp_path: Path) -> None:
     assert after["prediction_error"] < 0.4
 
 
-@pytest.mark.parametrize(("kind", "dim"), [("gaussian", 2), ("discrete", 6)])
+@pytest.mark.parametrize(("kind", "dim"), [("disc", 2), ("discrete", 6)])
 def test_other_priors_learn_skills_that_can_be_told_apart(
     tmp_path: Path, kind: str, dim: int
 ) -> None:
@@ -311,6 +311,24 @@ def test_a_run_that_diverges_says_what_is_not_finite_and_keeps_its_last_checkpoi
     sound = Trainer(small_config(checkpoint_period_s=0.0), tmp_path, resume=True)
     assert sound.iteration == 9  # the tenth was reported, and not yet saved
     assert all(torch.isfinite(value).all() for value in weights(sound))
+
+
+def test_what_breaks_in_the_last_step_of_an_iteration_is_not_saved_either(tmp_path: Path) -> None:
+    """No loss has seen it yet."""
+    trainer = Trainer(small_config(), tmp_path)
+    run(trainer, 10)
+    actor, left = trainer.agent.sac.actor, trainer.config.sac.gradient_steps
+
+    def break_last_step(*_: object) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            with torch.no_grad():
+                next(actor.parameters()).fill_(float("inf"))
+
+    trainer.agent.sac.optimizers["actor"].register_step_post_hook(break_last_step)
+    with pytest.raises(TrainingError, match=r"diverged at iteration 10: actor not finite"):
+        run(trainer, 11)
 
 
 def test_a_run_whose_skills_collapse_stops_and_its_best_skills_are_kept(tmp_path: Path) -> None:

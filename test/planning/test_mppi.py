@@ -35,16 +35,14 @@ def test_the_receding_horizon_reaches_the_goal_and_stays(preset: str) -> None:
     assert np.linalg.norm(planner.plan(pose, cost).skill) < 0.15
 
 
-@pytest.mark.parametrize("kind", ["gaussian", "discrete"])
+@pytest.mark.parametrize("kind", ["box", "discrete"])
 def test_plans_over_other_priors_reach_the_goal_with_skills_of_theirs(kind: str) -> None:
     """Discrete: skill i goes along x (0, 1) or y (2, 3), or stays (4)."""
-    space = SkillSpace(SkillPriorConfig(kind=kind, dim=2 if kind == "gaussian" else 5))
+    space = SkillSpace(SkillPriorConfig(kind=kind, dim=2 if kind == "box" else 5))
     moves = np.array([[1, 0], [-1, 0], [0, 1], [0, -1], [0, 0]], np.float32)
 
     def rollout(pose: Float32, skills: Float32, duration_steps: int) -> Float32:
-        return linear_rollout(
-            pose, skills if kind == "gaussian" else skills @ moves, duration_steps
-        )
+        return linear_rollout(pose, skills if kind == "box" else skills @ moves, duration_steps)
 
     config = PlannerConfig(skill_duration_steps=2)
     planner = SkillPlanner(Model(rollout, space), config, rngs=robot_rngs(0, 1))
