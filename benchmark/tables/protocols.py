@@ -7,7 +7,9 @@ same. Shapes: R robots, T steps, N skills.
 """
 
 import dataclasses
+import functools
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 
 from dads_ros.evaluation.driving import Array
 from dads_ros.evaluation.goals import GoalMetrics, sample_goals
+from dads_ros.evaluation.report import evaluate_bundle
 from dads_ros.evaluation.skills import SkillMetrics, count_xy_bins, evaluate_skills
 from dads_ros.observation import turned
 from dads_ros.skills import SkillSpace
@@ -229,6 +232,34 @@ class HeldSkills(Protocol):
             }
         progress(max(self.moments))
         return figures
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeReport(Protocol):
+    """All of ``dads-ros evaluate``, and some tasks; their figures are ``task.figure``."""
+
+    seed: int = 21
+    num: int = 128
+    """Goals, and robots of each task."""
+    tasks: tuple[str, ...] = ("waypoints", "velocity", "stand")
+
+    def measure(self, agent: Agent, progress: Progress) -> Figures:
+        """Every figure that is a number; NaN where no robot has it, as drift where all fell."""
+        assert isinstance(agent, DadsAgent)  # who has skills
+        evaluate = functools.partial(
+            evaluate_bundle,
+            agent.bundle,
+            agent.contender.planner,
+            seed=self.seed,
+            costs=agent.contender.costs(),
+            num_goals=self.num,
+            num_threads=1,
+            progress=lambda _, step: progress(step),
+        )
+        report, tasks = evaluate(), evaluate(tasks=self.tasks)
+        report |= {f"{name}.{key}": v for name in self.tasks for key, v in tasks[name].items()}
+        report = {name: math.nan if value is None else value for name, value in report.items()}
+        return {name: float(v) for name, v in report.items() if isinstance(v, float | int)}
 
 
 def hold(agent: DadsAgent, skills: NDArray[np.float32], steps: int, seed: int) -> SkillMetrics:
