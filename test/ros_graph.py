@@ -180,7 +180,7 @@ class Probe:
         """A publisher is known of a topic that was listened to."""
         return self._subscriptions[topic].get_publisher_count() > 0
 
-    def wait_for(self, claim: Callable[[], object], timeout_s: float = 60.0) -> None:
+    def wait_for(self, claim: Callable[[], object], timeout_s: float = 120.0) -> None:
         """Spin until the claim holds."""
         deadline = time.monotonic() + timeout_s
         while not claim():
