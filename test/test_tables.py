@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -93,6 +94,26 @@ def test_every_ablation_differs_from_what_is_shipped_in_what_it_says() -> None:
     assert shipped == Trained("ant", (0,)).settings()["training"]
     for settings, changes in zip(others, list(ABLATIONS.values())[1:], strict=True):
         assert {part for part in settings if settings[part] != shipped[part]} == changes.keys()
+
+
+@pytest.mark.parametrize(
+    ("rows", "chosen"),
+    [
+        ("DIAYN, 20 discrete skills", {"DIAYN, 20 discrete skills"}),
+        ("DIAYN", {"DIAYN, 20 discrete skills", "DIAYN, 20 discrete skills, whole state"}),
+    ],
+)
+def test_a_row_is_chosen_by_its_name_alone_and_several_by_a_word(
+    rows: str, chosen: set[str]
+) -> None:
+    listed = subprocess.run(
+        [sys.executable, "-m", "tables", "--list", "--tables", "coverage", "--rows", rows],
+        env=os.environ | {"PYTHONPATH": str(BENCHMARK)},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert set(re.findall(r"coverage: (.*), seed", listed)) == chosen
 
 
 def test_names_of_tables_and_of_files_are_unique() -> None:

@@ -24,7 +24,7 @@ def main() -> int:
     """Do it. Returns: the exit code; 1 when a run failed."""
     parser = argparse.ArgumentParser(prog="tables", description=__doc__.partition("\n")[0])
     parser.add_argument("--tables", nargs="+", choices=[table.name for table in TABLES])
-    parser.add_argument("--rows", nargs="+", help="rows with one of these words in their name")
+    parser.add_argument("--rows", nargs="+", help="rows of these names, or with these words in their name")
     parser.add_argument("--seeds", nargs="+", type=int, help="of training")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     what = parser.add_mutually_exclusive_group()
@@ -53,9 +53,14 @@ def main() -> int:
 
 
 def _is_chosen(run: Run, args: argparse.Namespace) -> bool:
+    names = {row.name for table in TABLES for row in table.rows}
+
+    def is_meant(text: str) -> bool:
+        return run.row.name == text or (text in run.row.name and text not in names)
+
     return (
         (args.tables is None or run.table.name in args.tables)
-        and (args.rows is None or any(word in run.row.name for word in args.rows))
+        and (args.rows is None or any(map(is_meant, args.rows)))
         and (args.seeds is None or run.seed in args.seeds)
     )
 
