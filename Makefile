@@ -37,10 +37,10 @@ demo: $(VENV)/.run-time
 
 # Three processes, for many tests mostly wait; one file's stay together, with what they share.
 test: $(VENV)/.complete
-	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 3 --dist loadscope --durations=40 --durations-min=4
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 3 --dist loadfile --durations=40 --durations-min=4
 
 test-fast: $(VENV)/.complete
-	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 3 --dist loadscope -m "not slow"
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 3 --dist loadfile -m "not slow"
 
 faults: $(VENV)/.complete
 	@PYTHONPATH=test $(RUN) -m faults $(if $(REPEAT),--repeat=$(REPEAT)) \

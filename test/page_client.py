@@ -13,6 +13,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
+from ros_graph import EVENT_S
+
 CAMERA = {
     "wxyz": (1.0, 0.0, 0.0, 0.0),
     "position": (0.0, 0.0, 5.0),
@@ -121,7 +123,7 @@ class PageClient:
                 texts[message["uuid"]] = content
         return "\n".join(texts.values())
 
-    def wait_for(self, claim: Callable[[], object], timeout_s: float = 60.0) -> None:
+    def wait_for(self, claim: Callable[[], object], timeout_s: float = EVENT_S) -> None:
         """For tests without a probe to spin."""
         deadline = time.monotonic() + timeout_s
         while not claim():

@@ -130,6 +130,8 @@ sac: {hidden: [16, 16], gradient_steps: 2}
 collect: {num_envs: 16, steps_per_iteration: 20, warmup_steps: 600, episode_steps: 50}
 """
 """Training settings of a run that takes next to nothing."""
+EVENT_S = 90.0
+"""An event may take so long on a busy machine; pytest ends a test after twice that."""
 GONE_S = 2.0
 """So long nodes may take to go; those that were killed are known for longer."""
 
@@ -180,7 +182,7 @@ class Probe:
         """A publisher is known of a topic that was listened to."""
         return self._subscriptions[topic].get_publisher_count() > 0
 
-    def wait_for(self, claim: Callable[[], object], timeout_s: float = 120.0) -> None:
+    def wait_for(self, claim: Callable[[], object], timeout_s: float = EVENT_S) -> None:
         """Spin until the claim holds."""
         deadline = time.monotonic() + timeout_s
         while not claim():
@@ -188,7 +190,7 @@ class Probe:
                 raise AssertionError(f"it did not happen in time; the planner: {health(self)}")
             self._executor.spin_once(timeout_sec=0.05)
 
-    def wait_for_next(self, topic: str, count: int = 1, timeout_s: float = 60.0) -> Any:  # noqa: ANN401
+    def wait_for_next(self, topic: str, count: int = 1, timeout_s: float = EVENT_S) -> Any:  # noqa: ANN401
         """The newest message after ``count`` more have come."""
         before = len(self.messages[topic])
         self.wait_for(lambda: len(self.messages[topic]) >= before + count, timeout_s)

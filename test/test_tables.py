@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import math
 import os
 import re
 import shutil
@@ -29,7 +30,7 @@ from tables.contenders import (
     Trained,
     TrainingRun,
 )
-from tables.document import PATH, document
+from tables.document import PATH, _cell, document
 from tables.protocols import (
     CircleGoals,
     Coverage,
@@ -91,7 +92,17 @@ def test_every_result_belongs_to_a_run() -> None:
 def test_every_ablation_differs_from_what_is_shipped_in_what_it_says() -> None:
     (table,) = (table for table in TABLES if table.name == "ablations")
     shipped, *others = (row.contender.settings()["training"] for row in table.rows)
-    assert shipped == Trained("ant", (0,)).settings()["training"]
+    ablations = dict(zip(list(ABLATIONS)[1:], others, strict=True))
+    assert ABLATIONS["as shipped"] == {}
+    iterations = ablations["the actor from every batch"]["num_iterations"]
+    assert iterations == round(shipped["num_iterations"] / 1.15)
+    late_cost = shipped["reward"]["fall_cost"][1]
+    early = ablations["the last fall cost from the start"]["reward"]["fall_cost"]
+    assert list(early) == [late_cost, late_cost]
+    one_step, steps = ablations["one step instead of k"], shipped["prediction"]["steps"]
+    for length in ("sigma_m", "min_sigma_m"):
+        expected = shipped["skill_dynamics"][length] / steps
+        assert one_step["skill_dynamics"][length] == pytest.approx(expected)
     for settings, changes in zip(others, list(ABLATIONS.values())[1:], strict=True):
         assert {part for part in settings if settings[part] != shipped[part]} == changes.keys()
 
@@ -116,6 +127,11 @@ def test_a_row_is_chosen_by_its_name_alone_and_several_by_a_word(
     assert set(re.findall(r"coverage: (.*), seed", listed)) == chosen
 
 
+def test_a_figure_that_a_seed_lacks_is_not_counted() -> None:
+    assert _cell([0.5, math.nan], ".1f") == "0.5"
+    assert _cell([math.nan], ".1f") == "-"
+
+
 def test_names_of_tables_and_of_files_are_unique() -> None:
     paths = [run.path for run in all_runs(TABLES)]
     assert len(set(paths)) == len(paths)
@@ -128,6 +144,14 @@ def test_settings_of_every_row_can_be_trained_with() -> None:
 
 def test_the_whole_state_is_what_policies_of_the_ant_see_but_for_the_last_command() -> None:
     assert {*WHOLE_STATE, "last_command"} == {"x", "y", *RobotSpec.load("ant").observation}
+
+
+def test_a_whole_report_has_every_figure_of_its_table() -> None:
+    (table,) = (table for table in TABLES if table.name == "ablations")
+    figures = measured(dataclasses.replace(table.protocol, num=2))
+    assert table.figures <= figures.keys() and "seed" not in figures
+    assert figures["goal_fraction_05m"] == 1.0 == figures["waypoints.waypoint_fraction"]
+    assert figures["stand.stand_fall_fraction"] == 0.0
 
 
 @pytest.mark.parametrize("name", ["coverage", "skills"])

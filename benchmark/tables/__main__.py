@@ -24,7 +24,9 @@ def main() -> int:
     """Do it. Returns: the exit code; 1 when a run failed."""
     parser = argparse.ArgumentParser(prog="tables", description=__doc__.partition("\n")[0])
     parser.add_argument("--tables", nargs="+", choices=[table.name for table in TABLES])
-    parser.add_argument("--rows", nargs="+", help="rows of these names, or with these words in their name")
+    parser.add_argument(
+        "--rows", nargs="+", help="rows of these names, or with these words in their name"
+    )
     parser.add_argument("--seeds", nargs="+", type=int, help="of training")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     what = parser.add_mutually_exclusive_group()

@@ -1,5 +1,6 @@
 """docs/comparisons.md, written from the files of results alone."""
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -87,6 +88,9 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _cell(values: Sequence[float], form: str) -> str:
+    values = [value for value in values if not math.isnan(value)]
+    if not values:
+        return "-"
     mean, half = mean_and_half_width(values)
     if half is None:
         return f"{mean:{form}}"

@@ -26,6 +26,7 @@ from dads_ros.skills import SkillSpace
 from tables.contenders import Agent, DadsAgent, LearningAgent
 
 Figures = dict[str, float]
+SETTINGS_OF_REPORTS = ("delay_ms", "goal_range_m", "goals", "seed", "steps")
 Progress = Callable[[int], None]
 """Called with the number of control steps made."""
 
@@ -259,7 +260,11 @@ class WholeReport(Protocol):
         report, tasks = evaluate(), evaluate(tasks=self.tasks)
         report |= {f"{name}.{key}": v for name in self.tasks for key, v in tasks[name].items()}
         report = {name: math.nan if value is None else value for name, value in report.items()}
-        return {name: float(v) for name, v in report.items() if isinstance(v, float | int)}
+        return {
+            name: float(value)
+            for name, value in report.items()
+            if isinstance(value, float | int) and name not in SETTINGS_OF_REPORTS
+        }
 
 
 def hold(agent: DadsAgent, skills: NDArray[np.float32], steps: int, seed: int) -> SkillMetrics:

@@ -476,9 +476,10 @@ TABLES = (
     Table(
         "ablations",
         "Ant: what each setting is worth",
-        "The Ant's settings with one changed at a time, 1000 iterations each, planned with as "
-        "always. Goals are those of `dads-ros evaluate`, within 15 m; 128 of them, 128 robots for "
-        "each task.",
+        "The Ant's settings with one changed at a time, planned with as always. All have the same "
+        "number of updates, but 'the actor from every batch': it has the same time. Goals and "
+        "tasks are those of `dads-ros evaluate`: 128 goals in [-15, 15]², 128 robots for each "
+        "task.",
         WholeReport(),
         {
             "Skills": (

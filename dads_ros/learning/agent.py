@@ -163,12 +163,18 @@ class Agent:
         return metrics | self._improve_policy(replay, progress)
 
     def broken(self) -> list[str]:
-        """Names of the networks with a weight that is not finite."""
-        networks = {"q": self._models, "actor": self.sac.actor, "critic": self.sac.critic}
+        """Names of what is saved that has a value which is not finite."""
+        parts = {
+            "q": self._qs,
+            "objective": [] if self.rival is None else [self.rival],
+            "actor": [self.sac.actor, self.sac.average_actor],
+            "critic": [self.sac.critic, self.sac.critic_target],
+            "normalizer": [self.normalizer],
+        }
         return [
             name
-            for name, network in networks.items()
-            if not all(weight.isfinite().all() for weight in network.parameters())
+            for name, modules in parts.items()
+            if not all(v.isfinite().all() for m in modules for v in m.state_dict().values())
         ]
 
     def checkpoint(self) -> dict[str, Any]:

@@ -180,6 +180,7 @@ class Trainer:
                 pending = pool.submit(self._collect, policy)
                 values = self._learn() if has_warmed_up else {}
                 values |= self._take_in(pending.result())
+                self._refuse(self.agent.broken())  # the last step shows in no metric yet
                 self.iteration += 1
                 seen: SkillMetrics | None = None
                 if self.iteration % self.config.evaluate_every == 0:
@@ -260,15 +261,17 @@ class Trainer:
     def _learn(self) -> dict[str, float]:
         assert self.replay is not None
         metrics = self.agent.learn(self.replay, self.progress)
-        broken = [name for name, value in metrics.items() if not np.isfinite(value)]
-        broken += self.agent.broken()  # the last step shows in no metric yet
+        self._refuse([name for name, value in metrics.items() if not np.isfinite(value)])
+        return metrics
+
+    def _refuse(self, broken: list[str]) -> None:
+        """Raises: TrainingError when something is not finite."""
         if broken:
             raise TrainingError(
                 f"training diverged at iteration {self.iteration}: {', '.join(broken)} not "
                 "finite; the last checkpoint is from before that: export its skills, or train "
                 "anew with a lower 'sac.learning_rate'"
             )
-        return metrics
 
     # --- making and restoring ------------------------------------------------------------------
 

@@ -315,7 +315,7 @@ def test_a_run_that_diverges_says_what_is_not_finite_and_keeps_its_last_checkpoi
 
 def test_what_breaks_in_the_last_step_of_an_iteration_is_not_saved_either(tmp_path: Path) -> None:
     """No loss has seen it yet."""
-    trainer = Trainer(small_config(), tmp_path)
+    trainer = Trainer(small_config(checkpoint_period_s=0.0), tmp_path)
     run(trainer, 10)
     actor, left = trainer.agent.sac.actor, trainer.config.sac.gradient_steps
 
@@ -329,6 +329,9 @@ def test_what_breaks_in_the_last_step_of_an_iteration_is_not_saved_either(tmp_pa
     trainer.agent.sac.optimizers["actor"].register_step_post_hook(break_last_step)
     with pytest.raises(TrainingError, match=r"diverged at iteration 10: actor not finite"):
         run(trainer, 11)
+    sound = Trainer(small_config(checkpoint_period_s=0.0), tmp_path, resume=True)
+    assert sound.iteration == 9
+    assert not sound.agent.broken()
 
 
 def test_a_run_whose_skills_collapse_stops_and_its_best_skills_are_kept(tmp_path: Path) -> None:
