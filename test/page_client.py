@@ -79,18 +79,16 @@ class PageClient:
 
     def uuid(self, label: str) -> str:
         """Of what has this label, or had it at first; waits until the page has said so."""
-        found: list[str] = []
 
-        def is_known() -> bool:
-            found.extend(
+        def known() -> list[str]:
+            return [
                 str(message["uuid"])
                 for message in list(self.messages)
                 if message.get("props", {}).get("label") == label
-            )
-            return bool(found)
+            ]
 
-        self.wait_for(is_known)
-        return found[-1]
+        self.wait_for(known)
+        return known()[-1]
 
     def has(self, label: str) -> bool:
         """There is something with this label, and it can be seen."""

@@ -100,8 +100,8 @@ def test_every_ablation_differs_from_what_is_shipped_in_what_it_says() -> None:
     early = ablations["the last fall cost from the start"]["reward"]["fall_cost"]
     assert list(early) == [late_cost, late_cost]
     one_step, steps = ablations["one step instead of k"], shipped["prediction"]["steps"]
-    for length in ("sigma_m", "min_sigma_m"):
-        expected = shipped["skill_dynamics"][length] / steps
+    for length in ("sigma_m", "min_sigma_m", "warm_start_m"):
+        expected = np.array(shipped["skill_dynamics"][length]) / steps
         assert one_step["skill_dynamics"][length] == pytest.approx(expected)
     for settings, changes in zip(others, list(ABLATIONS.values())[1:], strict=True):
         assert {part for part in settings if settings[part] != shipped[part]} == changes.keys()

@@ -19,6 +19,8 @@ from tables.results import Run, all_runs
 from tables.rows import TABLES
 from tables.work import run_all
 
+ROW_NAMES = {row.name for table in TABLES for row in table.rows}
+
 
 def main() -> int:
     """Do it. Returns: the exit code; 1 when a run failed."""
@@ -55,10 +57,8 @@ def main() -> int:
 
 
 def _is_chosen(run: Run, args: argparse.Namespace) -> bool:
-    names = {row.name for table in TABLES for row in table.rows}
-
     def is_meant(text: str) -> bool:
-        return run.row.name == text or (text in run.row.name and text not in names)
+        return run.row.name == text or (text in run.row.name and text not in ROW_NAMES)
 
     return (
         (args.tables is None or run.table.name in args.tables)

@@ -86,9 +86,11 @@ class Published:
 
 
 FIVE_SEEDS, THREE_SEEDS = (0, 1, 2, 3, 4), (0, 1, 2)
+NO_SYMMETRIES = {"yaw": False, "body": False}
+NO_WARM_START = {"warm_start_steps": 0, "warm_start_m": 0.0}
 UNDIRECTED = {
-    "symmetry": {"yaw": False, "body": False},
-    "skill_dynamics": {"linear": False, "warm_start_steps": 0, "warm_start_m": 0.0},
+    "symmetry": NO_SYMMETRIES,
+    "skill_dynamics": {"linear": False, **NO_WARM_START},
 }
 """Without what needs skills that are directions on the ground."""
 DISCRETE = {
@@ -280,8 +282,8 @@ ABLATIONS: Mapping[str, Values] = {
     "without yaw symmetry": {"symmetry": {"yaw": False}},
     "without body symmetry": {"symmetry": {"body": False}},
     "with mirror symmetry": {"symmetry": {"mirror": True}},
-    "without symmetries": {"symmetry": {"yaw": False, "body": False}},
-    "without warm start": {"skill_dynamics": {"warm_start_steps": 0, "warm_start_m": 0.0}},
+    "without symmetries": {"symmetry": NO_SYMMETRIES},
+    "without warm start": {"skill_dynamics": NO_WARM_START},
     "one step instead of k": {
         "prediction": {"steps": 1},
         "skill_dynamics": {"sigma_m": 0.04, "min_sigma_m": 0.03, "warm_start_m": 0.06},
