@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dads_ros.errors import ConfigError
 from dads_ros.files import find_file, only_trainer, user_path
-from dads_ros.learning.config import TrainConfig
+from dads_ros.learning.config import CONFIG_FILE, TrainConfig
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     if args.config is not None:
         path = find_file(args.config, folder="config/train", suffix=".yaml")
     elif args.resume and args.out is not None:
-        path = args.out / "config.yaml"
+        path = args.out / CONFIG_FILE
     else:
         raise ConfigError("--config is missing; give a path or the name of a robot, such as ant")
     config = TrainConfig.from_yaml(path)

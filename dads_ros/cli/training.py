@@ -9,7 +9,6 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from dads_ros.bundle.manifest import BUNDLE_FOLDER
-from dads_ros.files import atomic_write
 from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.export import export_bundle
 from dads_ros.learning.metrics import MetricsWriter, evaluation_line
@@ -24,8 +23,7 @@ BAR_S = 1.0
 def train(config: TrainConfig, out: Path, *, resume: bool, renewed: Collection[str] = ()) -> int:
     """Train, and export; arguments of Trainer. Returns: the exit code. Raises: DadsError."""
     trainer = Trainer(config, out, resume=resume, renewed=renewed)
-    with atomic_write(out / "config.yaml") as temporary:
-        config.with_robot_from(out).to_yaml(temporary)
+    config.save(out)
     STOP.catch_signals(is_command=True)  # first: whoever reads that it trains may send one
     _print(begin_line(trainer))
     with MetricsWriter(out, trainer.robot, first_iteration=trainer.iteration + 1) as writer:

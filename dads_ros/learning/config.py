@@ -15,9 +15,11 @@ from dads_ros.config import (
     shown,
 )
 from dads_ros.errors import ConfigError
-from dads_ros.files import user_path
+from dads_ros.files import atomic_write, user_path
 from dads_ros.prediction import PredictedField, PredictionSpec
 
+CONFIG_FILE = "config.yaml"
+"""Of a run's folder: what it is trained with."""
 MAX_LAYERS, MAX_ROWS, MAX_ALTERNATIVES = 16, 4_000_000, 100_000
 """Hidden layers; transitions sampled for one iteration; Gaussians compared in one reward."""
 
@@ -383,12 +385,12 @@ class TrainConfig(Config):
         path = folder / user_path(name)
         return dataclasses.replace(self, robot=str(path.resolve()) if path.is_file() else name)
 
-    def with_robot_from(self, folder: Path) -> Self:
-        """With the path of a robot file as it lies from this folder, as ``from_yaml`` reads it."""
+    def save(self, folder: Path) -> None:
+        """Write CONFIG_FILE of the run in this folder, from where a robot file is named."""
         path = Path(self.robot)
-        return dataclasses.replace(
-            self, robot=os.path.relpath(path, folder.resolve()) if path.is_file() else self.robot
-        )
+        robot = os.path.relpath(path, folder.resolve()) if path.is_file() else self.robot
+        with atomic_write(folder / CONFIG_FILE) as temporary:
+            dataclasses.replace(self, robot=robot).to_yaml(temporary)
 
     def __post_init__(self) -> None:
         """Check what spans several parts. Raises: ConfigError."""

@@ -21,7 +21,7 @@ from visualization_msgs.msg import MarkerArray
 
 from dads_ros.bundle.manifest import BUNDLE_FOLDER
 from dads_ros.errors import DadsError
-from dads_ros.files import atomic_write, find_file, only_trainer, user_path
+from dads_ros.files import find_file, only_trainer, user_path
 from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.export import export_bundle
 from dads_ros.learning.metrics import MetricsWriter, evaluation_line
@@ -146,8 +146,7 @@ class SkillTrainerNode(Node):
     def _train(self) -> None:
         """What ``dads-ros train`` does, then jobs until the end."""
         try:
-            with atomic_write(self._out / "config.yaml") as temporary:
-                self._trainer.config.with_robot_from(self._out).to_yaml(temporary)
+            self._trainer.config.save(self._out)
             first, robot = self._trainer.iteration + 1, self._trainer.robot
             self.get_logger().info(begin_line(self._trainer))
             with MetricsWriter(self._out, robot, first_iteration=first) as writer:
