@@ -1,8 +1,12 @@
 """Our robots as a goal-conditioned environment of stable-baselines3."""
 
+import dataclasses
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
-from baselines.goal_env import NEAR_M, GoalVecEnv
+import torch
+from baselines.goal_env import NEAR_M, GoalFromHere, GoalVecEnv, observation_of
 from baselines.run import drive
 
 from dads_ros.bundle.runtime import SkillBundle
@@ -10,6 +14,7 @@ from dads_ros.envs.model import RobotModel
 from dads_ros.evaluation.driving import Driver
 from dads_ros.evaluation.goals import evaluate_goals
 from dads_ros.files import find_file
+from dads_ros.observation import build_policy_obs, turned
 from dads_ros.robot import RobotSpec
 
 
@@ -61,16 +66,64 @@ def test_an_episode_ends_by_its_length_and_the_next_begins_at_once() -> None:
     assert not done.any()
 
 
-def test_a_fall_does_not_end_an_episode() -> None:
+def test_one_that_falls_stays_there_until_its_episode_ends() -> None:
     """The Half-Cheetah turns over under full torques, which ends episodes of its skills."""
     env = make("half_cheetah", episode_steps=200)
-    env.reset()
-    has_fallen, rng = np.zeros(3, bool), np.random.default_rng(0)
-    for _ in range(150):
-        _, _, done, _ = env.step(np.sign(rng.standard_normal(still(env).shape)))
-        has_fallen |= env._env.fallen
+    before, rng = env.reset(), np.random.default_rng(0)
+    paid, has_fallen = np.zeros(3), np.zeros(3, bool)
+    for _ in range(199):
+        seen, reward, done, _ = env.step(np.sign(rng.standard_normal(still(env).shape)))
         assert not done.any()
+        for name, part in seen.items():
+            np.testing.assert_array_equal(part[has_fallen], before[name][has_fallen])
+        np.testing.assert_array_equal(reward[has_fallen], paid[has_fallen])
+        moved = (seen["observation"] != before["observation"]).any(axis=1)
+        assert (moved == ~has_fallen).all()
+        has_fallen |= env._env.fallen
+        before, paid = seen, reward
     assert has_fallen.any()
+    _, _, done, _ = env.step(still(env))
+    before = env._observation()
+    seen, _, _, _ = env.step(still(env))
+    assert done.all() and (seen["observation"] != before["observation"]).any(axis=1).all()
+
+
+def test_from_the_heading_the_ground_looks_the_same_at_any_yaw() -> None:
+    """The same robot with its goal, turned together: what networks see does not change."""
+    env = make("ant", from_heading=True)
+    env.reset()
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        env.step(rng.uniform(-0.5, 0.5, still(env).shape))
+    extract = GoalFromHere(env.observation_space)
+    state, seen = env._env.state, []
+    for angle in (0.0, 1.0, 2.5, 4.0):
+        turn = np.array([np.cos(angle / 2.0), 0.0, 0.0, np.sin(angle / 2.0)])
+        turned_state = dataclasses.replace(
+            state,
+            position=np.append(turned(state.position[:, :2], angle), state.position[:, 2:], 1),
+            orientation=product(turn, state.orientation),
+        )
+        robots = SimpleNamespace(
+            spec=env._env.spec,
+            state=turned_state,
+            policy_obs=lambda of=turned_state: build_policy_obs(
+                env._env.spec, of, env._env.last_command
+            ),
+        )
+        given = observation_of(robots, turned(env._goals, angle), from_heading=True)
+        assert env.observation_space.contains({name: part[0] for name, part in given.items()})
+        with torch.no_grad():
+            seen.append(extract({name: torch.from_numpy(part) for name, part in given.items()}))
+    for each in seen[1:]:
+        torch.testing.assert_close(each, seen[0], atol=1e-5, rtol=1e-5)
+    assert (seen[0][0] - seen[0][1]).abs().max() > 0.1
+
+
+def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Of quaternions (w, x, y, z): first b, then a. Shapes (4,), (N, 4) -> (N, 4)."""
+    real = a[0] * b[:, :1] - b[:, 1:] @ a[1:, None]
+    return np.append(real, a[0] * b[:, 1:] + b[:, :1] * a[1:] + np.cross(a[1:], b[:, 1:]), axis=1)
 
 
 def test_robots_start_move_and_fall_as_those_that_plan() -> None:

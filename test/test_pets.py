@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 import torch
 from baselines.config import PetsConfig
-from baselines.pets import Ensemble, Planner, Training, Transitions, columns_of, state_of
-from tables.protocols import RandomGoals
+from baselines.pets import (
+    Ensemble,
+    Planner,
+    Training,
+    Transitions,
+    columns_of,
+    own_goal,
+    state_of,
+)
+from tables.protocols import OwnGoals
 
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import VectorEnv
@@ -161,22 +169,29 @@ def goals_of(training: Training, steps: int) -> set[tuple[float, ...]]:
     return seen
 
 
-def test_a_strong_oracles_data_has_just_its_one_goal() -> None:
+def test_a_strong_oracle_learns_one_goal_of_the_test_and_is_measured_on_that_alone() -> None:
     settings = dataclasses.replace(CONFIG, kind="strong_oracle", learning_starts=10**6)
-    protocol = RandomGoals()
     goals: list[np.ndarray] = []
 
     class Seen:
-        model = RobotModel(POINT_MASS)
+        model, training_commit = RobotModel(POINT_MASS), ""
+
+        def __init__(self, seed: int | None) -> None:
+            kind = "strong_oracle" if seed is not None else "weak_oracle"
+            config = dataclasses.replace(CONFIG, kind=kind)
+            self.own_goal = own_goal(config, POINT_MASS, seed or 0)
 
         def go(self, given: np.ndarray, *rest: object, **others: object) -> None:
             goals.append(given)
             raise InterruptedError
 
-    with pytest.raises(InterruptedError):
-        protocol.measure(Seen(), lambda step: None)
+    for seed in (None, 0, 1):
+        with pytest.raises(InterruptedError):
+            OwnGoals(starts=2).measure(Seen(seed), lambda step: None)
+    every, *own = goals
     for seed in (0, 1):
-        assert goals_of(Training(settings, seed), 60) == {tuple(goals[0][seed])}
+        assert goals_of(Training(settings, seed), 60) == {tuple(every[2 * seed])}
+        np.testing.assert_array_equal(own[seed], every[2 * seed : 2 * seed + 2])
 
 
 def test_a_weak_oracle_has_another_goal_in_each_episode_as_far_as_the_tests() -> None:

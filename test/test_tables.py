@@ -163,7 +163,39 @@ def test_metra_stands_beside_skills_of_dads_that_differ_by_the_reward_alone(name
         for of in ("DADS, continuous, without directions", "METRA, continuous")
     )
     dads["skill_dynamics"]["stretch"] = 1.0  # of the reward of DADS
+    for name, value in (("skill_switch_probability", (0.0, 0.0)), ("nearby_skill_fraction", 0.0)):
+        dads["collect"][name] = metra["collect"][name]  # one skill per episode, as its paper's
+        assert metra["collect"][name] == pytest.approx(value)
     assert {part for part in dads if dads[part] != metra[part]} == {"reward"}
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        ("DADS, 20 discrete skills", math.log(20)),
+        ("DIAYN, 20 discrete skills", math.log(20)),
+        ("METRA, continuous", 1.0),
+    ],
+)
+def test_costs_are_the_same_part_of_the_most_that_a_step_can_be_paid(
+    name: str, most: float
+) -> None:
+    (table,) = (table for table in TABLES if table.name == "coverage")
+    settings = {row.name: row.contender.settings()["training"]["reward"] for row in table.rows[1:]}
+    ours, theirs = settings["DADS, continuous"], settings[name]
+    for cost in ("fall_cost", "tilt_cost"):
+        part = np.array(theirs[cost]) / most
+        np.testing.assert_allclose(part, np.array(ours[cost]) / math.log(101), rtol=1e-3)
+
+
+def test_the_papers_planners_plan_for_the_distance_or_the_time_alone() -> None:
+    for row in (row for table in TABLES for row in table.rows if isinstance(row.contender, Dads)):
+        is_papers = row.contender.planner in (
+            PLANNER_PRESETS["paper_dense"],
+            PLANNER_PRESETS["paper_sparse"],
+        )
+        costs = row.contender.costs
+        assert (costs.skill_change == 0.0 == costs.fall) == is_papers, row.name
 
 
 def test_a_run_is_made_once_and_its_result_says_what_it_was_made_with(tmp_path: Path) -> None:

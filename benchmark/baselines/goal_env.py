@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import VectorEnv
-from dads_ros.observation import policy_obs_dim
+from dads_ros.observation import observation_slices, policy_obs_dim, turned
 
 Array = NDArray[np.floating]
 Observation = dict[str, NDArray[np.float32]]
@@ -28,8 +28,8 @@ class GoalVecEnv(VecEnv):
 
     Observations are those of the ``GoalEnv`` of gymnasium-robotics, which HER expects: what the
     policies of skills see, the place, the goal (x, y, world frame, m). An episode ends by its
-    length only: a robot on its back may try to get up, and falling is no way out of a reward below
-    0.
+    length only, so that falling is no way out of a reward below 0: a robot that falls stays there,
+    as it does when it is measured, and sees and is paid the same until its episode ends.
     """
 
     render_mode = None
@@ -44,6 +44,7 @@ class GoalVecEnv(VecEnv):
         range_m: float = 10.0,
         episode_steps: int = 200,
         action_steps: int = 1,
+        from_heading: bool = False,
     ) -> None:
         """Start all.
 
@@ -57,27 +58,29 @@ class GoalVecEnv(VecEnv):
             episode_steps: control steps.
             action_steps: control steps that an action lasts, a divisor of these; its reward is
                 their mean.
+            from_heading: as for ``observation_of``.
         """
         spec = model.spec
         never = dataclasses.replace(spec.fallen, ends_episode=False)
         self._is_sparse, self._range_m, self._action_steps = is_sparse, range_m, action_steps
-        self._rng = np.random.default_rng((seed, num_envs))
+        self._from_heading, self._rng = from_heading, np.random.default_rng((seed, num_envs))
         self._env = VectorEnv(
             RobotModel(dataclasses.replace(spec, fallen=never)),
             num_envs,
             rng=np.random.default_rng(seed),
             episode_steps=episode_steps,
         )
-        self._goals = self._draw(num_envs)
+        self._goals, self._fell = self._draw(num_envs), np.zeros(num_envs, bool)
+        self._seen: Observation = {}
+        """Last, in which those that fell stay."""
         self._actions: Array = np.zeros((num_envs, spec.command_dim))
         low, high = (np.asarray(limit, np.float32) for limit in spec.command_limits)
         place = spaces.Box(-np.inf, np.inf, (2,), np.float32)
         observation = spaces.Box(-np.inf, np.inf, (policy_obs_dim(spec),), np.float32)
+        seen = {"observation": observation, "achieved_goal": place, "desired_goal": place}
         super().__init__(
             num_envs,
-            spaces.Dict(
-                {"observation": observation, "achieved_goal": place, "desired_goal": place}
-            ),
+            spaces.Dict(seen | ({"heading": place} if from_heading else {})),
             spaces.Box(low, high, dtype=np.float32),
         )
 
@@ -85,7 +88,7 @@ class GoalVecEnv(VecEnv):
         """Start all anew."""
         every = np.ones(self.num_envs, bool)
         self._env.reset(every)
-        self._goals = self._draw(self.num_envs)
+        self._goals, self._fell[:] = self._draw(self.num_envs), False
         return self._observation()
 
     def step_async(self, actions: Array) -> None:
@@ -102,6 +105,7 @@ class GoalVecEnv(VecEnv):
             places = observation["achieved_goal"], observation["desired_goal"]
             reward += self.compute_reward(*places, None) / self._action_steps
             diverged |= env.diverged
+            self._fell |= env.fallen
         done = env.needs_reset | diverged
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         for index in np.flatnonzero(done):
@@ -111,7 +115,7 @@ class GoalVecEnv(VecEnv):
             }
         if done.any():
             env.reset(done)
-            env.terminated[done] = False
+            env.terminated[done] = self._fell[done] = False
             self._goals[done] = self._draw(int(done.sum()))
             observation = self._observation()
         return observation, reward, done, infos
@@ -127,7 +131,11 @@ class GoalVecEnv(VecEnv):
         return self._actions
 
     def _observation(self) -> Observation:
-        return observation_of(self._env, self._goals)
+        seen, fell = observation_of(self._env, self._goals, self._from_heading), self._fell
+        for name, part in self._seen.items():
+            seen[name][fell] = part[fell]
+        self._seen = seen
+        return seen
 
     def _draw(self, num: int) -> Array:
         """Goals of robots that start. Shape (num, 2)."""
@@ -163,18 +171,38 @@ class GoalVecEnv(VecEnv):
         return [None] * self.num_envs
 
 
-def observation_of(env: VectorEnv, goals: Array) -> Observation:
-    """What robots with goals (N, 2) see."""
+def observation_of(env: VectorEnv, goals: Array, from_heading: bool = False) -> Observation:
+    """What robots with goals (N, 2) see.
+
+    Args:
+        env: the robots.
+        goals: world frame, m. Shape (N, 2).
+        from_heading: orientations are relative to the heading, of which 'heading' has cosine and
+            sine: so the flat ground looks the same at any yaw.
+    """
     # The state of a robot whose physics broke down means nothing.
-    return {
-        "observation": np.nan_to_num(env.policy_obs()),
+    obs = np.nan_to_num(env.policy_obs())
+    seen = {
+        "observation": obs,
         "achieved_goal": np.nan_to_num(env.state.position[:, :2].astype(np.float32)),
         "desired_goal": goals.astype(np.float32),
     }
+    if from_heading:
+        yaw = np.nan_to_num(env.state.yaw())
+        seen["heading"] = np.stack([np.cos(yaw), np.sin(yaw)], axis=1, dtype=np.float32)
+        if (part := observation_slices(env.spec).get("orientation")) is not None:
+            w, x, y, z = range(part.start, part.stop)
+            for pair in ([w, z], [x, y]):
+                obs[:, pair] = turned(obs[:, pair], -yaw / 2.0)
+            obs[:, part] *= np.where(obs[:, [w]] < 0.0, -1.0, 1.0)  # q and -q are the same
+    return seen
 
 
 class GoalFromHere(BaseFeaturesExtractor):
-    """What the policy and the critics see: the robot, and the goal as seen from its place."""
+    """What the policy and the critics see: the robot, and the goal as seen from its place.
+
+    Along the axes of the world, or of the heading where that is known.
+    """
 
     def __init__(self, observation_space: spaces.Dict) -> None:
         """Take the spaces of GoalVecEnv."""
@@ -183,4 +211,7 @@ class GoalFromHere(BaseFeaturesExtractor):
     def forward(self, observation: dict[str, torch.Tensor]) -> torch.Tensor:
         """Shape (B, O + 2)."""
         way = (observation["desired_goal"] - observation["achieved_goal"]) / GOAL_SCALE_M
+        if (heading := observation.get("heading")) is not None:
+            (cos, sin), (x, y) = heading.unbind(1), way.unbind(1)
+            way = torch.stack([cos * x + sin * y, cos * y - sin * x], dim=1)
         return torch.cat([observation["observation"], way], dim=1)

@@ -4,8 +4,8 @@
 
 A run that was stopped goes on from its last checkpoint, with other goals than it would have had,
 and with the same ones whenever it goes on from there.
-The policy sees what those of skills see and where its goal lies from it, along the axes of the
-world. Shapes: R robots, T steps.
+The policy sees what those of skills see and where its goal lies, both from its heading: as with
+DADS' yaw symmetry the flat ground is the same at any yaw. Shapes: R robots, T steps.
 """
 
 import sys
@@ -39,6 +39,7 @@ def train(config: GoalSacConfig, seed: int, out: Path) -> int:
         is_sparse=config.sparse,
         range_m=config.goal_range_m,
         episode_steps=config.episode_steps,
+        from_heading=True,
     )
     if checkpoint is not None:
         agent = load_agent(SAC, checkpoint, env)
@@ -91,7 +92,7 @@ class GoalSacAgent:
         goals = np.asarray(goals, float)
 
         def command(env: VectorEnv) -> Array:
-            return self._policy.act(observation_of(env, goals))
+            return self._policy.act(observation_of(env, goals, from_heading=True))
 
         return drive(self.model, command, goals, steps, seed=seed, progress=progress)
 

@@ -59,7 +59,7 @@ class SkillVecEnv(GoalVecEnv):
 
     def _command(self) -> Array:
         skills = skills_of(self._skills, self._actions, self._config.skill_range)
-        return self._bundle.command(self._observation()["observation"], skills)
+        return self._bundle.command(np.nan_to_num(self._env.policy_obs()), skills)
 
     def _draw(self, num: int) -> Array:
         return np.tile(self._goal, (num, 1))

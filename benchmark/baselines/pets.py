@@ -254,6 +254,17 @@ class Transitions:
         self._inputs[: len(self)], self._changes[: len(self)] = saved["inputs"], saved["changes"]
 
 
+def own_goal(config: PetsConfig, spec: RobotSpec, seed: int) -> Array | None:
+    """The goal of the test that a strong oracle learns, another for each training seed.
+
+    World frame, m. Shape (2,).
+    """
+    if config.kind != "strong_oracle":
+        return None
+    goals = sample_goals(spec, config.test_goals, config.test_range_m, config.test_seed)
+    return goals[seed % len(goals)]
+
+
 class Training:
     """Collects and learns in turn, with R robots."""
 
@@ -267,12 +278,7 @@ class Training:
             model, config.num_envs, rng=self._rng, episode_steps=config.episode_steps
         )
         self.goals: Array = np.zeros((config.num_envs, 2))
-        self._only_goal: Array | None = None
-        if config.kind == "strong_oracle":
-            goals = sample_goals(
-                model.spec, config.test_goals, config.test_range_m, config.test_seed
-            )
-            self._only_goal = goals[seed % len(goals)]
+        self._only_goal = own_goal(config, model.spec, seed)
         state_dim, command_dim = state_of(self.env).shape[1], model.spec.command_dim
         self.model = Ensemble(state_dim, command_dim, config, self._generator)
         self._optimizer = torch.optim.Adam(self.model.parameters(), config.learning_rate)
@@ -381,10 +387,11 @@ def train(config: PetsConfig, seed: int, out: Path) -> int:
 class PetsAgent:
     """Goes to goals by planning commands with an ensemble that was trained."""
 
-    def __init__(self, config: PetsConfig, folder: Path, training_commit: str) -> None:
+    def __init__(self, config: PetsConfig, seed: int, folder: Path, training_commit: str) -> None:
         """Load it from the folder of its run."""
         self._config, self.training_commit = config, training_commit
         self.model = RobotModel(RobotSpec.load(config.robot))
+        self.own_goal = own_goal(config, self.model.spec, seed)
         state = torch.load(folder / POLICY_FOLDER / MODEL_FILE, weights_only=True)
         self._ensemble = Ensemble(
             len(state["low"]), self.model.spec.command_dim, config, torch.Generator()

@@ -96,6 +96,14 @@ class LearningAgent(Agent, Protocol):
         """As it was after so many control steps for each goal."""
 
 
+@runtime_checkable
+class OracleAgent(Agent, Protocol):
+    """One that may have learned a single goal of the test."""
+
+    own_goal: Array | None
+    """World frame, m. Shape (2,); None: it has learned others."""
+
+
 class Learned(Protocol):
     """What has training seeds."""
 
@@ -375,9 +383,9 @@ class Dads:
 
     skills: Skills
     planner: PlannerConfig = field(default_factory=PlannerConfig)
+    costs: CostsConfig = field(default_factory=CostsConfig)
     sparse_radius_m: float | None = None
-    """What is planned for is time within so many metres of the goal, and nothing else; None:
-    the distance from it."""
+    """What is planned for is time within so many metres of it; None: the distance from it."""
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -392,7 +400,7 @@ class Dads:
     def settings(self) -> Values:
         """What results depend on, as plain data."""
         plans = {"planner": self.planner.to_dict(), "sparse_radius_m": self.sparse_radius_m}
-        return {**self.skills.settings(), **plans, "costs": self.costs().to_dict()}
+        return {**self.skills.settings(), **plans, "costs": self.costs.to_dict()}
 
     def num_env_steps(self) -> int:
         """Of the skills."""
@@ -413,12 +421,6 @@ class Dads:
     def load(self, seed: int) -> "DadsAgent":
         """Of a seed that was trained."""
         return DadsAgent(self, SkillBundle(self.skills.bundle(seed)))
-
-    def costs(self) -> CostsConfig:
-        """Weights of the planner's costs."""
-        # A cost in metres beside one that is at most 1 would decide alone.
-        is_sparse = self.sparse_radius_m is not None
-        return CostsConfig(skill_change=0.0) if is_sparse else CostsConfig()
 
 
 class DadsAgent:
@@ -444,7 +446,7 @@ class DadsAgent:
             policy=self.bundle.command,
             skills=self.bundle,
             planner=contender.planner,
-            costs=contender.costs(),
+            costs=contender.costs,
             seed=seed,
             progress=progress,
         )
@@ -542,7 +544,7 @@ class Pets(Baseline):
         from baselines.pets import PetsAgent  # takes seconds: torch
 
         run = self._run(seed)
-        return PetsAgent(self.config, run.folder, run.commit)
+        return PetsAgent(self.config, seed, run.folder, run.commit)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,11 @@ HEAD = (
     "yaw; a robot that falls stays where it fell. A training run of ours whose skills collapse "
     "counts with the best that it had before. 'Training' is the control steps of all robots "
     "together, in millions, with those of a refit, or the wall time that ended it; evaluations "
-    "while training do not count.\n\n"
+    "while training do not count, of which ours chooses its best iteration by (0.04 million steps "
+    "each). Rows of one name may be of several runs with the same settings, as their commits say; "
+    "'-dirty' is a commit with changes that were not committed. Training minutes depend on what "
+    "else a machine did. The Ant has half of the torque of gym's, but where a row says otherwise."
+    "\n\n"
     "`make tables` runs what is missing, which takes days; stopped, it goes on where it was. "
     '`make tables TABLES="goals circle" ROWS=continuous SEEDS="0 1" JOBS=2` runs a part of it, '
     "with training in `runs/tables`.\n"
@@ -101,11 +105,11 @@ def _about(row: Row, results: Sequence[Result]) -> str:
     """What a row is, and which code made it."""
     trained = _commits(result.training_commit for result in results)
     measured = _commits(result.commit for result in results)
-    training = [result.train_s for result in results if result.train_s is not None]
+    minutes = [round(result.train_s / 60.0) for result in results if result.train_s is not None]
     took = ""
-    if training:
-        minutes = round(sum(training) / len(training) / 60.0)
-        took = f", {minutes} minute{'' if minutes == 1 else 's'} a seed"
+    if len(minutes) == len(results):
+        low, high = min(minutes), max(minutes)
+        took = f", {low if low == high else f'{low} to {high}'} min a seed"
     seeds = ", ".join(str(result.seed) for result in results)
     return (
         f"- {row.name}: {row.note} Training seed {seeds}; trained at {trained}{took}, measured "

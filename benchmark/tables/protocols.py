@@ -23,7 +23,7 @@ from dads_ros.evaluation.report import evaluate_bundle
 from dads_ros.evaluation.skills import SkillMetrics, count_xy_bins, evaluate_skills
 from dads_ros.observation import turned
 from dads_ros.skills import SkillSpace
-from tables.contenders import Agent, DadsAgent, LearningAgent
+from tables.contenders import Agent, DadsAgent, LearningAgent, OracleAgent
 
 Figures = dict[str, float]
 SETTINGS_OF_REPORTS = ("delay_ms", "goal_range_m", "goals", "seed", "steps")
@@ -59,7 +59,7 @@ class RandomGoals(Protocol):
 
     def measure(self, agent: Agent, progress: Progress) -> Figures:
         """Normalised distance, goals reached at the end, falls."""
-        goals = sample_goals(agent.model.spec, self.num, self.range_m, self.seed)
+        goals = self._goals(agent)
         driven = agent.go(goals, self.steps, seed=self.seed, progress=progress)
         values = driven.values
         names = [
@@ -69,6 +69,26 @@ class RandomGoals(Protocol):
         ]
         names += ["goal_fraction_1m", "goal_fraction_05m", "fall_fraction"]
         return {name: float(np.mean(values[name])) for name in names}  # type: ignore[arg-type]
+
+    def _goals(self, agent: Agent) -> Array:
+        """World frame, m. Shape (R, 2)."""
+        return sample_goals(agent.model.spec, self.num, self.range_m, self.seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnGoals(RandomGoals):
+    """To the first of those goals; who has learned one of them goes to that alone."""
+
+    first: int = 3
+    """As many as strong oracles have training seeds."""
+    starts: int = 64
+    """For each goal."""
+
+    def _goals(self, agent: Agent) -> Array:
+        goals = super()._goals(agent)[: self.first]
+        if isinstance(agent, OracleAgent) and agent.own_goal is not None:
+            goals = agent.own_goal[None]
+        return np.repeat(goals, self.starts, axis=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,12 +235,15 @@ class HeldSkills(Protocol):
         mean square distance of a skill's robots from their mean place.
         """
         assert isinstance(agent, DadsAgent)  # who has skills
-        skills = np.repeat(agent.bundle.skill_space.grid(self.num), self.starts, axis=0)
+        space, num = agent.bundle.skill_space, self.num
+        if space.config.kind == "discrete":  # each of them
+            num = space.dim
+        skills = np.repeat(space.grid(num), self.starts, axis=0)
         found = hold(agent, skills, max(self.moments), self.seed)
         figures: Figures = {}
         for steps in self.moments:
             displacement = found.tracks[:, steps] - found.tracks[:, 0]
-            places = displacement.reshape(self.num, self.starts, 2)
+            places = displacement.reshape(num, self.starts, 2)
             distance = np.linalg.norm(places - places.mean(axis=1, keepdims=True), axis=2)
             spread = np.sqrt(np.square(distance).mean(axis=1)).mean()
             moved = np.linalg.norm(displacement, axis=1).mean()
@@ -252,7 +275,7 @@ class WholeReport(Protocol):
             agent.bundle,
             agent.contender.planner,
             seed=self.seed,
-            costs=agent.contender.costs(),
+            costs=agent.contender.costs,
             num_goals=self.num,
             num_threads=1,
             progress=lambda _, step: progress(step),

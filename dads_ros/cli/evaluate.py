@@ -16,7 +16,7 @@ from dads_ros.evaluation.perturbations import PERTURBATIONS, perturbations_of
 from dads_ros.evaluation.report import evaluate_bundle
 from dads_ros.evaluation.tasks import TASKS
 from dads_ros.files import find_file, make_output_folder, user_path
-from dads_ros.planning.skill_planner import PLANNER_PRESETS
+from dads_ros.planning.skill_planner import PAPER_COSTS, PLANNER_PRESETS
 from dads_ros.robot import RobotSpec
 
 PROGRESS_STEPS = 100
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     config = PLANNER_PRESETS[args.preset]
     if args.planner is not None:
         config = PlannerConfig.from_yaml(user_path(args.planner))
-    costs = CostsConfig()
+    costs = CostsConfig() if args.preset == "fast" else PAPER_COSTS
     if args.costs is not None:
         costs = CostsConfig.from_yaml(user_path(args.costs))
 

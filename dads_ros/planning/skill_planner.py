@@ -6,12 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dads_ros.config import PlannerConfig
+from dads_ros.config import CostsConfig, PlannerConfig
 from dads_ros.errors import PlanningError
 from dads_ros.planning.costs import Cost, WeightedCosts
 from dads_ros.planning.mppi import Array, Float32, Mppi, Plan, SkillModel
 
-__all__ = ["PLANNER_PRESETS", "Plan", "SkillPlanner", "robot_rngs"]
+__all__ = ["PAPER_COSTS", "PLANNER_PRESETS", "Plan", "SkillPlanner", "robot_rngs"]
 
 # The paper weighs with exp(gamma * sum of rewards over the H_P * H_Z control steps of a plan).
 # Here a cost is their mean, so temperature = 1 / (gamma * H_P * H_Z), with gamma = 10. Covariance
@@ -43,6 +43,9 @@ PLANNER_PRESETS = {
         smoothing=0.9,
     ),
 }
+
+PAPER_COSTS = CostsConfig(skill_change=0.0, fall=0.0)
+"""Of the presets of the paper, which plans for what it is given and for nothing else."""
 
 _STUCK_RATIO = 3.0  # stuck: the prediction went this many times further than kick_distance_m
 

@@ -13,6 +13,7 @@ from matplotlib import image
 from dads_ros.bundle.manifest import BundleManifest
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.cli.main import main
+from dads_ros.planning.skill_planner import PLANNER_PRESETS
 
 KEYS = {
     "goal_fraction_1m",
@@ -74,6 +75,22 @@ def test_without_json_the_figures_are_a_table(
     assert any(line.split() == ["normalised_distance_400", "-"] for line in lines)
     assert "docs/dads.md" in lines[-1]
     assert any(line.startswith("mean_displacement_m") and "[" in line for line in lines)
+
+
+def test_the_papers_preset_plans_for_the_goal_alone(
+    point_mass_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def report(*arguments: str) -> dict[str, object]:
+        given = ["--goals", "4", "--steps", "60", "--json", *arguments]
+        assert main(["evaluate", str(point_mass_bundle), *given]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    planner, costs = tmp_path / "planner.yaml", tmp_path / "costs.yaml"
+    PLANNER_PRESETS["paper_dense"].to_yaml(planner)
+    costs.write_text("{skill_change: 0.0, fall: 0.0}")
+    preset = report("--preset", "paper_dense")
+    assert preset == report("--planner", str(planner), "--costs", str(costs))
+    assert preset != report("--planner", str(planner))
 
 
 def test_saved_figures_are_in_the_manifest_and_the_bundle_still_loads(
