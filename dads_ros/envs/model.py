@@ -12,7 +12,7 @@ import os
 import stat
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import mujoco
 import numpy as np
@@ -48,6 +48,13 @@ MAX_OUTSIDE_RAD, MAX_OUTSIDE_M, MAX_BELOW_M = 0.05, 0.005, 0.02
 """By which a start pose may be outside of a joint's range, and below the ground."""
 GROUND, GROUND_M, GROUND_CELL_M = "uneven_ground", 15.0, 0.15
 """Name of a height field, half its length, and the distance of its points."""
+TOUCH = (
+    *("contype", "conaffinity", "condim", "priority"),
+    *("friction", "solmix", "solref", "solimp", "margin", "gap"),
+)
+"""What a geom has that says how it touches others."""
+ALL_GEOMS = 2**31 - 1
+"""A bit mask that fits every geom that touches any."""
 CONTACT_PREFIX = "touches_ground:"
 """Of the names of sensors of contact with the ground."""
 
@@ -668,7 +675,8 @@ def _add(path: str, additions: Additions) -> mujoco.MjModel:
     """The model of an MJCF file with what it lacks."""
     spec = mujoco.MjSpec.from_file(path)
     if additions.floor:
-        spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0.0, 0.0, 1.0])
+        plane, touch = mujoco.mjtGeom.mjGEOM_PLANE, _touch_of_ground(spec)
+        spec.worldbody.add_geom(type=plane, size=[0.0, 0.0, 1.0], **touch)
     if additions.ground:
         num = 2 * round(GROUND_M / GROUND_CELL_M)
         spec.add_hfield(
@@ -683,6 +691,7 @@ def _add(path: str, additions: Additions) -> mujoco.MjModel:
             type=mujoco.mjtGeom.mjGEOM_HFIELD,
             hfieldname=GROUND,
             pos=[0.0, 0.0, -GROUND_M],
+            **_touch_of_ground(spec),
         )
     for joint, position in additions.held.items():
         spec.add_equality(
@@ -708,6 +717,20 @@ def _add(path: str, additions: Additions) -> mujoco.MjModel:
                 intprm=[1 << int(mujoco.mjtConDataField.mjCONDATA_FOUND), 0, 1],
             )
     return spec.compile()
+
+
+def _touch_of_ground(spec: mujoco.MjSpec) -> dict[str, Any]:
+    """How ground that is added touches: as the MJCF's own does, or whatever can be touched.
+
+    By itself it would be as the MJCF's defaults say, which are often those of a robot that does
+    not touch itself: it would not touch such ground either.
+    """
+    bodies = [spec.body(name) for name in _grounds(spec.worldbody)]
+    own = [geom for body in bodies for geom in body.geoms if geom.contype or geom.conaffinity]
+    if not own:
+        return {"contype": ALL_GEOMS, "conaffinity": ALL_GEOMS, "condim": 3}
+    floor = min(own, key=lambda geom: geom.type != mujoco.mjtGeom.mjGEOM_PLANE)
+    return {name: getattr(floor, name) for name in TOUCH}
 
 
 def _grounds(body: mujoco.MjsBody) -> list[str]:

@@ -102,13 +102,13 @@ def with_noise(state: RobotState, scale: float, rng: np.random.Generator) -> Rob
 def _raise_bumps(
     model: mujoco.MjModel, index: int, height_m: float, rng: np.random.Generator
 ) -> None:
-    """Smooth random heights between 0 and this of one height field."""
+    """Smooth random heights of one height field, as many of each between 0 and this."""
     rows, columns = int(model.hfield_nrow[index]), int(model.hfield_ncol[index])
     heights = rng.uniform(0.0, 1.0, (rows, columns))
     for axis in (0, 1):  # of two cells each, so that bumps are as wide as a foot's step
         back, ahead = np.roll(heights, 1, axis), np.roll(heights, -1, axis)
         heights = 0.25 * back + 0.5 * heights + 0.25 * ahead
-    heights = (heights - heights.min()) / (heights.max() - heights.min())
-    first = int(model.hfield_adr[index])
-    model.hfield_data[first : first + rows * columns] = heights.ravel()
+    first, num = int(model.hfield_adr[index]), rows * columns
+    ranks = heights.ravel().argsort().argsort()
+    model.hfield_data[first : first + num] = ranks / (num - 1)
     model.hfield_size[index, 2] = height_m

@@ -134,6 +134,8 @@ class Step(NamedTuple):
     """The goal is reached with this state."""
     is_silent: bool = False
     """A velocity or a skill by hand was dropped with this state: nobody sends it any longer."""
+    is_given_up: bool = False
+    """The task was dropped with this state: the robots have been down for too long."""
     skill: NDArray[np.float32] | None = None
     """That the policy made the command for; None of a standing or safe command. Shape (R, D)."""
 
@@ -191,6 +193,7 @@ class SkillController:
         self._cost_terms: dict[str, float] = {}
         self._last_command = np.tile(np.array(loop.robot.safe_command), (loop.num_robots, 1))
         self._last_result: GateResult | None = None
+        self._were_down, self._down_since = np.zeros(loop.num_robots, bool), np.inf
         self._step_time = self._state_time = self._sent_time = -np.inf
         self._periods: deque[float] = deque(maxlen=STATISTICS_LENGTH)
         self._step_times: deque[float] = deque(maxlen=STATISTICS_LENGTH)
@@ -412,7 +415,9 @@ class SkillController:
         last = self._last_result
         are_stopped = np.zeros(loop.num_robots, bool) if last is None else last.is_safe_stop
         part = self._ramp_part(config)
-        self._last_command = self._ramp.step(state, self._last_command, part, are_stopped)
+        self._last_command = self._ramp.step(
+            state, self._last_command, part, are_stopped, self._were_down
+        )
         are_led = self._ramp.leads
         errand, request, plan, is_reached = self._errand, None, None, False
         is_silent = errand is not None and errand.is_silent(now, config)
@@ -422,14 +427,37 @@ class SkillController:
             is_reached = errand.update(state, stamp_ns, config)
             if errand.is_ready:
                 request, plan = self._follow(errand, loop, state, stamp_ns, config)
-        has_fallen = state.has_fallen(loop.robot)
+        self._were_down = has_fallen = state.has_fallen(loop.robot)
+        is_given_up = self._gives_up(has_fallen, now, config)
         command = loop.command(state, self._last_command, has_fallen, stands=are_led)
         result = self._judge(
             command, is_state_finite=is_finite, has_fallen=has_fallen, state=measured
         )
         assert result is not None  # the joints are known
         skill = None if result.reason or are_led.any() else loop.asked_skill
-        return Step(result, request, plan, is_reached=is_reached, is_silent=is_silent, skill=skill)
+        return Step(
+            result,
+            None if is_given_up else request,
+            plan,
+            is_reached=is_reached,
+            is_silent=is_silent,
+            is_given_up=is_given_up,
+            skill=skill,
+        )
+
+    def _gives_up(self, has_fallen: NDArray[np.bool_], now: float, config: ControlConfig) -> bool:
+        """Drop the task of robots that have been down for longer than a state may be old.
+
+        Whoever stands one up is not to hold one that sets off. In lock step nobody does.
+        """
+        if config.lock_step or not has_fallen.all():
+            self._down_since = np.inf
+            return False
+        self._down_since = min(self._down_since, now)
+        if self._errand is None or now - self._down_since <= config.state_timeout_s:
+            return False
+        self.turn_to(None)
+        return True
 
     def _ramp_part(self, config: ControlConfig) -> float:
         """Of ``start_ramp_s`` since the last command, one control step of it at most."""

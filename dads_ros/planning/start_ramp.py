@@ -77,18 +77,24 @@ class StartRamp:
         return self._part[:, 0] < 1.0 - _ROUNDING
 
     def step(
-        self, state: RobotState, last: Array, part: float, stopped: NDArray[np.bool_]
+        self,
+        state: RobotState,
+        last: Array,
+        part: float,
+        stopped: NDArray[np.bool_],
+        were_down: NDArray[np.bool_] | bool = False,
     ) -> Array:
         """A control step on.
 
-        A robot that was stopped on its way, that is beyond its limits, or that may have sunk,
-        begins anew, from what was sent last.
+        A robot that was stopped on its way, that is beyond its limits, that may have sunk, or that
+        was stood up, begins anew, from what was sent last.
 
         Args:
             state: of all robots; at the first step finite.
             last: what was sent last, and before the first step by whoever drove before. (R, A).
             part: of ``start_ramp_s``.
             stopped: robots whose last command was the safe one. Shape (R,).
+            were_down: those that had fallen at the step before. Shape (R,).
         Returns: what counts as sent last from now on. Shape (R, A).
         """
         if self._columns is None:
@@ -104,6 +110,8 @@ class StartRamp:
             return self._start
         beyond = (last < self._low - _ROUNDING) | (last > self._high + _ROUNDING)
         is_away = self.leads | beyond.any(axis=1) | (self._mode == "damp")
+        if math.isfinite(part):
+            is_away |= were_down
         anew = (stopped & is_away)[:, None]
         self._start = np.where(anew, last, self._start)
         self._part = np.where(anew, 0.0, np.minimum(1.0, self._part + part))

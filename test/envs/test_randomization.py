@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dads_ros.config import DomainRandomization
-from dads_ros.envs.model import RobotModel
+from dads_ros.envs.model import GROUND, RobotModel
 from dads_ros.envs.randomization import varied_models, with_noise
 from dads_ros.envs.vector_env import Physics, VectorEnv
 from dads_ros.errors import ConfigError
@@ -139,6 +139,30 @@ def test_on_uneven_ground_robots_stand_at_different_heights(model: RobotModel) -
     uneven = stand(model, DomainRandomization(ground_m=0.04)).state.position[:, 2]
     assert np.ptp(even) < 1e-3 and np.ptp(uneven) > 0.01
     assert np.abs(uneven - even).max() < 0.06
+
+
+@pytest.mark.parametrize("robot", ["go2", "ant", "humanoid"])
+def test_bumps_bear_every_robot_as_its_own_floor_does(robot: str) -> None:
+    """Geoms of a Go2 and an Ant touch only what their MJCF says, a Humanoid's without friction."""
+    model = RobotModel(RobotSpec.load(robot))
+    heights = [
+        stand(model, DomainRandomization(ground_m=ground_m)).state.position[:, 2]
+        for ground_m in (0.0, 0.04)
+    ]
+    assert np.ptp(heights[1] - heights[0]) > 0.02
+    uneven = RobotModel(model.spec, uneven_ground=True).mj_model
+    floor, field = uneven.geom("floor"), uneven.geom(GROUND)
+    for name in ("contype", "conaffinity", "condim", "friction", "solref", "margin"):
+        np.testing.assert_array_equal(getattr(field, name), getattr(floor, name), name)
+
+
+def test_half_of_the_ground_is_beyond_half_of_the_height_of_bumps(model: RobotModel) -> None:
+    ranges = DomainRandomization(ground_m=0.04)
+    (own,) = varied_models(model, ranges, 1, np.random.default_rng(0))
+    field = own.geom(GROUND)
+    heights = field.pos[2] + own.hfield_size[0, 2] * own.hfield_data
+    assert np.abs(heights).max() == pytest.approx(0.04)
+    assert (np.abs(heights) > 0.02).mean() == pytest.approx(0.5, abs=0.01)
 
 
 def test_sensors_have_noise_and_the_robot_has_none(model: RobotModel) -> None:

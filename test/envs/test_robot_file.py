@@ -89,6 +89,15 @@ def test_joints_left_out_are_held_at_the_keyframe() -> None:
         env.step(np.tile(HOME, (2, 1)))
 
 
+def test_a_floor_that_is_added_bears_a_robot_that_does_not_touch_itself() -> None:
+    default = '<default><geom contype="1" conaffinity="0"/></default>'
+    model = RobotModel(legged_spec(LEGGED.replace("<worldbody>", f"{default}<worldbody>")))
+    env = VectorEnv(model, 1, rng=np.random.default_rng(0), episode_steps=500)
+    for _ in range(50):
+        env.step(np.array([model.spec.safe_command]))
+    assert env.state.position[0, 2] > 0.1
+
+
 def test_a_floor_is_added_where_there_is_none() -> None:
     def planes(mjcf: str) -> int:
         model = RobotModel(legged_spec(mjcf)).mj_model

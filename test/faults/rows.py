@@ -150,6 +150,12 @@ def clean_states(stage: Stage) -> None:
     stage.states.tamper, stage.states.late_ns = lambda *both: both, 0
 
 
+def stand_up(stage: Stage) -> None:
+    """And send the goal again, which a robot that is down loses."""
+    clean_states(stage)
+    stage.drive()
+
+
 def late(seconds: float) -> Action:
     def fault(stage: Stage) -> None:
         stage.states.late_ns = round(seconds * 1e9)
@@ -712,7 +718,9 @@ AGES = [
 ]
 
 STATES = [
-    replace(row, fast=True, setup=MADE, repair=clean_states)
+    replace(
+        row, fast=True, setup=MADE, repair=clean_states if row.repair is nothing else row.repair
+    )
     for row in (
         Row(
             "NaN and infinity in each field of a state",
@@ -790,6 +798,7 @@ STATES = [
             states(fields("odometry.pose.pose.orientation", w=0.0, x=1.0)),
             STOP,
             says="fallen",
+            repair=stand_up,
         ),
     )
 ]

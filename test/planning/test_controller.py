@@ -437,6 +437,20 @@ def test_deactivated_it_sends_the_safe_command_and_forgets_the_task(bench: Bench
     assert bench.tick().result.command.tolist() == [[0.0, 0.0]]
 
 
+@pytest.mark.parametrize("states", [1, 30])
+def test_a_robot_that_stays_down_loses_its_task_and_one_wrong_state_takes_none(
+    bench: Bench, states: int
+) -> None:
+    """30 states are longer than one may be old."""
+    driving(bench)
+    on_its_back = dataclasses.replace(state_at(), orientation=np.array([[0.0, 1.0, 0.0, 0.0]]))
+    given_up = [bench.tick(on_its_back).is_given_up for _ in range(states)]
+    stays_down = states > 1
+    assert sum(given_up) == stays_down and (bench.control.errand is None) == stays_down
+    stood_up = bench.tick()
+    assert bench.is_driving(stood_up) != stays_down and not stood_up.result.reason
+
+
 def test_a_velocity_that_nobody_repeats_is_dropped(bench: Bench) -> None:
     bench.control.turn_to(Errand(Task(velocities=np.array([[1.0, 0.0]])), received=bench.now))
     for _ in range(5):

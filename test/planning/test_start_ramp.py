@@ -235,6 +235,19 @@ def test_a_robot_that_has_fallen_gets_to_its_safe_pose_and_stays(after: int) -> 
     assert bench.rates().max() > 0.0
 
 
+def test_a_robot_that_is_stood_up_is_led_to_standing_anew() -> None:
+    bench = Bench(positional(), start_ramp_s=1.0)
+    bench.go()
+    bench.ticks(60)
+    np.testing.assert_array_equal(bench.sent[-1][0], WALKING)
+    bench.ticks(60, joints=LYING, orientation=ON_ITS_BACK)
+    for step in bench.ticks(49, joints=LYING):
+        assert step.skill is None and not step.result.reason
+    np.testing.assert_array_equal(bench.sent[-1][0], HOME)
+    bench.ticks(2)
+    np.testing.assert_array_equal(bench.sent[-1][0], WALKING)
+
+
 def test_a_robot_that_was_stopped_while_it_walked_goes_on_without_a_ramp() -> None:
     bench = Bench(positional(), start_ramp_s=1.0)
     bench.go()
