@@ -531,7 +531,7 @@ class SkillController:
             is_active=self.is_active,
             is_state_finite=is_state_finite,
             has_fallen=has_fallen,
-            error=standing or error or self._plan_error,
+            error=standing or error,
         )
         before = "" if self._last_result is None else self._last_result.reason
         if self.is_active and result.reason and not before:
@@ -552,8 +552,8 @@ class SkillController:
     def plan(self, request: PlanRequest) -> Plan | None:
         """Make one plan and hand its skill over, from whichever thread.
 
-        Returns: None when it failed (then the safe command is sent, and ``status`` says why), and
-            when what it was made for has changed meanwhile (then it is dropped).
+        Returns: None when it failed (then the robots stand until one is made, and ``status`` says
+            why), and when what it was made for has changed meanwhile (then it is dropped).
         """
         begin, loop, config = self._clock(), request.loop, self._read_config()
         try:
@@ -572,14 +572,17 @@ class SkillController:
             )
             plan = loop.planner.plan(start, cost)
             terms = loop.planner.cost_terms(plan, cost)
-        except Exception as error:  # whatever it is, the robots must stop
+        except Exception as error:  # whatever it is, the robots must come to a stand
             known = isinstance(error, PlanningError)
             text = str(error) if known else f"planning failed: {error!r}"
             if self._custom is not None:
                 text += f"; 'costs.custom' is {config.costs.custom}"
             with self._lock:
-                if self._wants(request):
-                    self._plan_error = text
+                if not self._wants(request):
+                    return None
+                is_new, self._plan_error, loop.skill = text != self._plan_error, text, None
+            if is_new:
+                self._say(f"{text}: standing command")
             return None
         with self._lock:
             if not self._wants(request):
@@ -643,6 +646,8 @@ class SkillController:
 
     def _activity(self, errand: Errand | None) -> tuple[int, str]:
         """Level, and what is going on while commands pass."""
+        if self._plan_error:
+            return ERROR, f"{self._plan_error}: standing command"
         if self._ramp.leads.any():
             return OK, STARTING
         if self._is_late:

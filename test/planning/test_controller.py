@@ -155,7 +155,7 @@ def test_a_plan_that_fails_for_a_dropped_task_stops_nobody(bench: Bench) -> None
     assert bench.tick().result.reason == ""
 
 
-def test_a_cost_that_raises_is_named_and_stops_the_robot_until_a_plan_is_made(
+def test_a_cost_that_raises_is_named_and_the_robot_stands_until_a_plan_is_made(
     bench: Bench,
 ) -> None:
     costs = dataclasses.replace(bench.settings.costs, custom="mine:Far")
@@ -170,11 +170,15 @@ def test_a_cost_that_raises_is_named_and_stops_the_robot_until_a_plan_is_made(
     bench.control = bench.make(custom)
     bench.control.activate()
     bench.go()
-    request = bench.tick().request
-    assert request is not None and bench.control.plan(request) is None
-    assert "mine:Far" in bench.tick().result.reason
+    for _ in range(2):
+        while (request := bench.tick().request) is None:
+            pass
+        assert bench.control.plan(request) is None
+    step = bench.tick()
+    assert not (step.result.reason or bench.is_driving(step)) and step.skill is None
     level, text, _ = bench.control.status()
     assert level == ERROR and "RuntimeError" in text and "mine:Far" in text
+    assert bench.said == [text] and text.endswith("standing command")
     fails[0] = False
     while (request := bench.tick().request) is None:
         pass

@@ -264,7 +264,7 @@ def test_a_robot_that_was_stopped_while_it_walked_goes_on_without_a_ramp() -> No
 
 
 @pytest.mark.parametrize("when", [0, 60])
-def test_a_plan_that_fails_stops_the_robot_until_one_is_made(when: int) -> None:
+def test_while_plans_fail_a_robot_stands_as_it_does_without_a_task(when: int) -> None:
     fails = [when == 0]
 
     def custom(plans: Any) -> Array:  # noqa: ANN401
@@ -272,15 +272,19 @@ def test_a_plan_that_fails_stops_the_robot_until_one_is_made(when: int) -> None:
             raise RuntimeError("lost")
         return np.zeros(plans.skills.shape[:2])
 
-    bench = Bench(positional(), custom=custom, start_ramp_s=0.5)
+    bench = Bench(positional(standing_command=None), custom=custom, start_ramp_s=0.5)
     bench.go()
     bench.ticks(when)
     fails[0] = True
-    reasons = [step.result.reason for step in bench.ticks(10)]
-    assert "lost" in reasons[-1]
+    steps = bench.ticks(30)
+    assert not any(step.result.reason for step in steps)
+    level, text, _ = bench.control.status()
+    assert level == ERROR and "lost" in text
+    np.testing.assert_allclose(bench.sent[-1][0], HOME, atol=0.01)
+    np.testing.assert_allclose(np.linalg.norm(steps[-1].skill), 0.0, atol=1e-3)
     fails[0] = False
     steps = bench.ticks(60)
-    assert "lost" not in steps[10].result.reason and steps[-1].skill is not None
+    np.testing.assert_array_equal(bench.sent[-1][0], WALKING)
     assert bench.control.status()[:2] == (OK, "on the way")
 
 
