@@ -53,7 +53,7 @@ from dads_ros.config import PlannerConfig, SkillPriorConfig
 from dads_ros.errors import ConfigError, TrainingError
 from dads_ros.evaluation.goals import GoalMetrics
 from dads_ros.learning.selection import CollapseDetector
-from dads_ros.planning.skill_planner import PLANNER_PRESETS
+from dads_ros.planning.skill_planner import PAPER_COSTS, PLANNER_PRESETS
 from dads_ros.robot import RobotSpec
 from dads_ros.skills import SkillSpace
 
@@ -255,7 +255,7 @@ def test_an_interval_stands_only_where_there_are_several_seeds(tmp_path: Path) -
     text = document([several], tmp_path)
     assert "| 2 of 3 | 0.1 | 0.600 [-0.671, 1.871] | 0.0% [0.0%, 0.0%] |" in text
     trained = "0123456 (refitted at 0123456)"
-    assert f"Training seed 0, 1; trained at {trained}, 1 minute a seed, measured at" in text
+    assert f"Training seed 0, 1; trained at {trained}, 1 min a seed, measured at" in text
 
 
 def test_results_of_other_settings_are_left_out_and_named(tmp_path: Path) -> None:
@@ -475,7 +475,10 @@ def test_longest_skills_keep_their_direction_and_end_where_the_prior_does(kind: 
 
 def test_planning_for_a_sparse_goal_sees_only_as_far_as_its_plans() -> None:
     sparse = dataclasses.replace(
-        POINT_MASS, planner=PLANNER_PRESETS["paper_sparse"], sparse_radius_m=0.5
+        POINT_MASS,
+        planner=PLANNER_PRESETS["paper_sparse"],
+        costs=PAPER_COSTS,
+        sparse_radius_m=0.5,
     )
     figures = measured(Distances(num=8, distances_m=(2.0, 50.0), steps=120), sparse)
     assert figures["goal_fraction_05m_2m"] > 0.7

@@ -15,6 +15,7 @@ from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import VectorEnv
 from dads_ros.files import share_folder
 from dads_ros.learning import refit
+from dads_ros.nodes.settings import SkillPlannerConfig
 from dads_ros.robot import RobotSpec
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -55,7 +56,13 @@ def test_what_the_page_shows_is_in_the_robot_file() -> None:
     page = (DOCS / "bring_your_robot.md").read_text()
     robot = read_yaml(ROBOT_FILE)
     for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL):
-        for key, shown in yaml.safe_load(block.replace(", ...", "")).items():
+        values = yaml.safe_load(block.replace(", ...", ""))
+        if (parameters := values.get("/**")) is not None:
+            given = parameters["ros__parameters"]
+            assert given.pop("use_sim_time") is False
+            SkillPlannerConfig.from_dict(given)  # raises where one is none of them
+            continue
+        for key, shown in values.items():
             given = robot[key]
             if isinstance(shown, list):
                 assert shown == given[: len(shown)]
