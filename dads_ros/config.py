@@ -513,7 +513,7 @@ class ControlConfig(Config):
         min=0.01,
         max=60.0,
         help="Without a state for this long (wall clock), or where the newest one is older, the "
-        "safe command is sent.",
+        "safe command is sent; a robot that has been down for longer loses its task.",
     )
     skill_timeout_s: float = setting(
         1.0,

@@ -67,7 +67,10 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401
         "--planner", metavar="FILE", help="YAML file of its settings: num_samples: 128"
     )
     parser.add_argument(
-        "--costs", metavar="FILE", help="YAML file of their weights: goal: 2.0, custom: mine:Cost"
+        "--costs",
+        metavar="FILE",
+        help="YAML file of their weights, instead of those of the preset: goal: 2.0, custom: "
+        "mine:Cost",
     )
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object and nothing else"

@@ -291,7 +291,7 @@ class SkillPlannerNode(SteadyLifecycleNode):
         if step.is_given_up:
             self._inbox.cancel()
             text = "the robot is down: its task is dropped; send it another once it stands"
-            self.get_logger().warning(text, throttle_duration_sec=10.0)
+            self.get_logger().warning(text)
         if step.is_reached:
             self._reached_publisher.publish(Bool(data=True))
             self._inbox.forget()

@@ -101,13 +101,14 @@ class ControlLoop:
         """
         self._steps += 1
         standing, still = self.robot.standing_command, self.planner.stillest_skill
-        planned = np.ones(len(last_command), bool) if self.skill is None else self._stands
+        skill, planned = self.skill, self._stands  # once: a plan may be made or fail meanwhile
+        if skill is None:
+            planned = np.ones(len(last_command), bool)
         stands = (planned | stands)[:, None]
         if standing is not None and stands.all():
             self.asked_skill = None
             command = np.broadcast_to(standing, last_command.shape)
         else:
-            skill = self.skill
             if skill is None or stands.any():
                 skill = np.where(stands, self._toward(still), still if skill is None else skill)
             self.asked_skill = skill

@@ -166,8 +166,8 @@ class SkillController:
             seed: of the planner's samples, at every start.
             custom: a cost of the user's own, part of every task.
             clock: steady, s.
-            say: takes a sentence about what is wrong, for people.
-            tell: takes one about what is as it should be.
+            say: takes a sentence about what is wrong, for people, from either thread.
+            tell: takes one about what is as it should be, likewise.
         """
         self._read_config, self._custom, self._seed = config, custom, seed
         self._clock, self._say, self._tell = clock, say, tell
@@ -193,7 +193,7 @@ class SkillController:
         self._cost_terms: dict[str, float] = {}
         self._last_command = np.tile(np.array(loop.robot.safe_command), (loop.num_robots, 1))
         self._last_result: GateResult | None = None
-        self._were_down, self._down_since = np.zeros(loop.num_robots, bool), np.inf
+        self._steps_down = np.zeros(loop.num_robots, int)  # for how long each has been down
         self._step_time = self._state_time = self._sent_time = -np.inf
         self._periods: deque[float] = deque(maxlen=STATISTICS_LENGTH)
         self._step_times: deque[float] = deque(maxlen=STATISTICS_LENGTH)
@@ -217,6 +217,7 @@ class SkillController:
         self._ramp.begin()
         self._awaited = ""
         self._order, self._jumped_from_ns, self._last_result = StampOrder(), None, None
+        self._steps_down[:] = 0
         self._step_time = -np.inf
         self._pace = Pace(self._loop.robot.control_dt)
         self._state_time, self.is_active = self._clock(), True
@@ -303,7 +304,7 @@ class SkillController:
             if errand is self._errand:
                 self._loop.request_plan()
                 if reason:
-                    self._loop.skill, self._due_ns = None, None
+                    self._loop.skill, self._due_ns, self._plan_error = None, None, ""
 
     # --- the control step ----------------------------------------------------------------------
 
@@ -416,7 +417,7 @@ class SkillController:
         are_stopped = np.zeros(loop.num_robots, bool) if last is None else last.is_safe_stop
         part = self._ramp_part(config)
         self._last_command = self._ramp.step(
-            state, self._last_command, part, are_stopped, self._were_down
+            state, self._last_command, part, are_stopped, self._are_down(config)
         )
         are_led = self._ramp.leads
         errand, request, plan, is_reached = self._errand, None, None, False
@@ -427,8 +428,9 @@ class SkillController:
             is_reached = errand.update(state, stamp_ns, config)
             if errand.is_ready:
                 request, plan = self._follow(errand, loop, state, stamp_ns, config)
-        self._were_down = has_fallen = state.has_fallen(loop.robot)
-        is_given_up = self._gives_up(has_fallen, now, config)
+        has_fallen = state.has_fallen(loop.robot)
+        self._steps_down = np.where(has_fallen, self._steps_down + 1, 0)
+        is_given_up = self._gives_up(config)
         command = loop.command(state, self._last_command, has_fallen, stands=are_led)
         result = self._judge(
             command, is_state_finite=is_finite, has_fallen=has_fallen, state=measured
@@ -445,16 +447,22 @@ class SkillController:
             skill=skill,
         )
 
-    def _gives_up(self, has_fallen: NDArray[np.bool_], now: float, config: ControlConfig) -> bool:
-        """Drop the task of robots that have been down for longer than a state may be old.
+    def _are_down(self, config: ControlConfig) -> NDArray[np.bool_]:
+        """Robots that have been down for longer than a state may be old. Shape (R,)."""
+        are_down: NDArray[np.bool_] = (
+            self._steps_down * self._loop.robot.control_dt > config.state_timeout_s
+        )
+        return are_down
+
+    def _gives_up(self, config: ControlConfig) -> bool:
+        """Drop the task of robots that stay down; one that is repeated ends by itself.
 
         Whoever stands one up is not to hold one that sets off. In lock step nobody does.
         """
-        if config.lock_step or not has_fallen.all():
-            self._down_since = np.inf
+        errand = self._errand
+        if config.lock_step or errand is None or errand.task.is_repeated:
             return False
-        self._down_since = min(self._down_since, now)
-        if self._errand is None or now - self._down_since <= config.state_timeout_s:
+        if not self._are_down(config).all():
             return False
         self.turn_to(None)
         return True
@@ -580,17 +588,19 @@ class SkillController:
             with self._lock:
                 if not self._wants(request):
                     return None
-                is_new, self._plan_error, loop.skill = text != self._plan_error, text, None
-            if is_new:
+                before, self._plan_error, loop.skill = self._plan_error, text, None
+            if not before:
                 self._say(f"{text}: standing command")
             return None
         with self._lock:
             if not self._wants(request):
                 return None
             loop.hold(plan)
-            self._plan_error, self._due_ns = "", None
+            before, self._plan_error, self._due_ns = self._plan_error, "", None
             self._forbidding = cost.forbidding if plan.is_blocked[0] else None
             self._cost_terms = {name: float(values[0]) for name, values in terms.items()}
+        if before:
+            self._tell(f"a plan is made again; before: {before}")
         self._plan_times.append(self._clock() - begin)
         return plan
 

@@ -42,6 +42,7 @@ class Must(enum.Enum):
     """What must be seen from the fault until it is repaired."""
 
     STOP = "safe command, again and again"
+    STAND = "standing command, again and again"
     REST = "safe command, then nothing that drives"
     END = "safe command last, exit code 0"
     DRIVE = "drives on at the control rate"
@@ -495,7 +496,7 @@ OWN_TIME = replace(MADE, has_wall_time=False)
 TRAJECTORIES = replace(MADE, command_type="joint_trajectory")
 ANT = Setup(robot="ant")
 BUSY = Setup(burns=True)
-STOP, REST, END, DRIVE, ANSWER, COMMAND = Must
+STOP, STAND, REST, END, DRIVE, ANSWER, COMMAND = Must
 
 
 def cost(name: str) -> Setup:
@@ -630,7 +631,7 @@ MISBEHAVES = [
     Row(
         f"cost of the user's own {what}",
         Stage.misbehave,
-        STOP,
+        STOP if needs_new or not says else STAND,
         says=says,
         setup=cost(name),
         within_s=within_s,

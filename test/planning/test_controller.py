@@ -179,11 +179,15 @@ def test_a_cost_that_raises_is_named_and_the_robot_stands_until_a_plan_is_made(
     level, text, _ = bench.control.status()
     assert level == ERROR and "RuntimeError" in text and "mine:Far" in text
     assert bench.said == [text] and text.endswith("standing command")
+    bench.told.clear()
     fails[0] = False
     while (request := bench.tick().request) is None:
         pass
     assert bench.control.plan(request) is not None
     assert bench.is_driving(bench.tick())
+    assert bench.told == [
+        f"a plan is made again; before: {text.removesuffix(': standing command')}"
+    ]
 
 
 def test_what_forbids_every_way_is_named(bench: Bench) -> None:

@@ -248,6 +248,15 @@ def test_a_robot_that_is_stood_up_is_led_to_standing_anew() -> None:
     np.testing.assert_array_equal(bench.sent[-1][0], WALKING)
 
 
+def test_one_state_that_says_it_is_down_does_not_freeze_a_robot_that_walks() -> None:
+    bench = Bench(positional(), start_ramp_s=1.0)
+    bench.go()
+    bench.ticks(60)
+    assert bench.tick(orientation=ON_ITS_BACK).result.reason == "the robot has fallen"
+    assert bench.tick().skill is not None
+    np.testing.assert_array_equal(bench.sent[-1][0], WALKING)
+
+
 def test_a_robot_that_was_stopped_while_it_walked_goes_on_without_a_ramp() -> None:
     bench = Bench(positional(), start_ramp_s=1.0)
     bench.go()
