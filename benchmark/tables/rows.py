@@ -259,8 +259,8 @@ def _pets(*kinds: PetsKind) -> tuple[Row, ...]:
                 "is far wider: five rounds of 500 candidates for their Half-Cheetah "
                 "([settings](https://github.com/kchua/handful-of-trials/blob/master/dmbrl/config/"
                 "halfcheetah.py)). Settings hardly tuned. The cost is the distance from the goal; "
-                "a particle that falls stays there; in training a fall ends the episode. It sees the axes of the world and must learn "
-                "each yaw."
+                "a particle that falls stays there; in training a fall ends the episode. It sees "
+                "the axes of the world and must learn each yaw."
             )
             name, ends = f"PETS, {kind.replace('_', ' ')}", ""
             if minutes is not None:
