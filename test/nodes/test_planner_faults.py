@@ -96,7 +96,7 @@ def test_signals_end_both_nodes_with_zero(
     # At once, and not when DDS gives it up after 20 s.
     own = ("/sigint", "/sigterm")
     probe.wait_for(
-        lambda: not any(ns in own for _, ns in probe.node.get_node_names_and_namespaces()), 10.0
+        lambda: not any(ns in own for _, ns in probe.node.get_node_names_and_namespaces()), 15.0
     )
 
 
