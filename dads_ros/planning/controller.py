@@ -420,6 +420,9 @@ class SkillController:
             state, self._last_command, part, are_stopped, self._are_down(config)
         )
         are_led = self._ramp.leads
+        has_fallen = state.has_fallen(loop.robot)
+        self._steps_down = np.where(has_fallen, self._steps_down + 1, 0)
+        is_given_up = self._gives_up(config)
         errand, request, plan, is_reached = self._errand, None, None, False
         is_silent = errand is not None and errand.is_silent(now, config)
         if is_silent:
@@ -428,9 +431,6 @@ class SkillController:
             is_reached = errand.update(state, stamp_ns, config)
             if errand.is_ready:
                 request, plan = self._follow(errand, loop, state, stamp_ns, config)
-        has_fallen = state.has_fallen(loop.robot)
-        self._steps_down = np.where(has_fallen, self._steps_down + 1, 0)
-        is_given_up = self._gives_up(config)
         command = loop.command(state, self._last_command, has_fallen, stands=are_led)
         result = self._judge(
             command, is_state_finite=is_finite, has_fallen=has_fallen, state=measured
@@ -439,7 +439,7 @@ class SkillController:
         skill = None if result.reason or are_led.any() else loop.asked_skill
         return Step(
             result,
-            None if is_given_up else request,
+            request,
             plan,
             is_reached=is_reached,
             is_silent=is_silent,

@@ -94,7 +94,7 @@ class StartRamp:
             last: what was sent last, and before the first step by whoever drove before. (R, A).
             part: of ``start_ramp_s``.
             stopped: robots whose last command was the safe one. Shape (R,).
-            were_down: those that had fallen at the step before. Shape (R,).
+            were_down: robots that had been down for long at the step before. Shape (R,).
         Returns: what counts as sent last from now on. Shape (R, A).
         """
         if self._columns is None:
