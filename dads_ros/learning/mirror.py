@@ -83,14 +83,15 @@ class Mirror(nn.Module):
         rows = which[:, None]
 
         def obs(values: Tensor) -> Tensor:
-            return torch.where(rows, values[:, self.obs_index] * self.obs_sign, values)
+            mirrored = values.index_select(1, self.obs_index) * self.obs_sign
+            return torch.where(rows, mirrored, values)
 
         def place(values: Tensor) -> Tensor:
             sign = self.place_sign[: values.shape[1]]
             return torch.where(rows, values * sign, values)
 
-        delta = transition.delta[:, self.delta_index] * self.delta_sign
-        action = transition.action[:, self.action_index] * self.action_sign
+        delta = transition.delta.index_select(1, self.delta_index) * self.delta_sign
+        action = transition.action.index_select(1, self.action_index) * self.action_sign
         return transition._replace(
             policy_obs=obs(transition.policy_obs),
             next_policy_obs=obs(transition.next_policy_obs),

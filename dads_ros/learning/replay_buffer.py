@@ -96,11 +96,12 @@ class ReplayBuffer:
         self._prediction, self._with_places = prediction, with_places
         self._columns = torch.from_numpy(columns).to(device)
         try:
+            # Of NumPy, which asks the system for large pages: rows are read from all over it.
             self._data = {
-                name: torch.zeros(num_rows, *array.shape[1:], device=device, dtype=_dtype(array))
-                for name, array in first._asdict().items()
+                name: torch.from_numpy(np.zeros((num_rows, *v.shape[1:]), _dtype(v))).to(device)
+                for name, v in first._asdict().items()
             }
-        except RuntimeError as error:  # torch's own
+        except (RuntimeError, MemoryError) as error:  # torch's and NumPy's own
             raise ConfigError(
                 f"'collect.replay_capacity' of {num_rows * first.action.shape[1]} does not fit "
                 "into the memory; lower it"
@@ -165,11 +166,12 @@ class ReplayBuffer:
             env = torch.randint(robots, (draw,), generator=generator)
             row, env = row.to(device), env.to(device)
             slot = row % self._num_rows
-            left, age = data["skill_left"][slot, env], data["skill_age"][slot, env]
+            left, age = self._rows("skill_left", slot, env), self._rows("skill_age", slot, env)
             whole = age + left >= k
             good = whole
             if with_early_falls:
-                good = whole | data["terminated"][(row + left - 1) % self._num_rows, env]
+                last = (row + left - 1) % self._num_rows
+                good = whole | self._rows("terminated", last, env)
             good = good & (left > 0)
             if self._with_places:
                 good = good & (row - age >= self.rows_added - self._num_rows)
@@ -189,39 +191,43 @@ class ReplayBuffer:
         slot, following = row % self._num_rows, (row + 1) % self._num_rows
         place = next_place = torch.zeros(num, 0, device=device, dtype=torch.float32)
         if self._with_places:
-            drawn = row - data["skill_age"][slot, env]
+            drawn = row - self._rows("skill_age", slot, env)
             place, next_place = (self._moved(drawn, until, env) for until in (row, row + 1))
         return Transition(
-            policy_obs=data["policy_obs"][slot, env],
-            action=data["action"][slot, env],
-            log_prob=data["log_prob"][slot, env],
-            next_policy_obs=data["policy_obs"][following, env],
-            skill=data["skill"][slot, env],
+            policy_obs=self._rows("policy_obs", slot, env),
+            action=self._rows("action", slot, env),
+            log_prob=self._rows("log_prob", slot, env),
+            next_policy_obs=self._rows("policy_obs", following, env),
+            skill=self._rows("skill", slot, env),
             delta=torch.where(is_whole[:, None], self._delta(start, env), 0.0),
-            start_obs=data["policy_obs"][start % self._num_rows, env],
-            terminated=data["terminated"][slot, env],
-            exceeded=data["exceeded"][slot, env],
+            start_obs=self._rows("policy_obs", start % self._num_rows, env),
+            terminated=self._rows("terminated", slot, env),
+            exceeded=self._rows("exceeded", slot, env),
             is_whole=is_whole,
             place=place,
             next_place=next_place,
         )
 
+    def _rows(self, name: str, slot: Tensor, env: Tensor) -> Tensor:
+        """What robots have at rows of the ring; several times as fast as indexing. (B, ...)."""
+        return self._data[name].flatten(0, 1).index_select(0, slot * self._num_envs + env)
+
     def _delta(self, start: Tensor, env: Tensor) -> Tensor:
         """Predicted change from a row to k rows later. Shape (B, P)."""
-        end, obs = start + self._prediction.steps, self._data["policy_obs"]
+        end = start + self._prediction.steps
         moved = self._moved(start, end, env)[:, : len(self._prediction.pose_fields)]
         if not len(self._columns):
             return moved
-        before, after = (row[:, None] % self._num_rows for row in (start, end))
-        env = env[:, None]
-        change = obs[after, env, self._columns] - obs[before, env, self._columns]
-        return torch.cat([moved, change], dim=1)
+        before, after = (
+            self._rows("policy_obs", row % self._num_rows, env).index_select(1, self._columns)
+            for row in (start, end)
+        )
+        return torch.cat([moved, after - before], dim=1)
 
     def _moved(self, start: Tensor, end: Tensor, env: Tensor) -> Tensor:
         """Change of x, y and yaw between two rows, in the frame of predictions. Shape (B, 3)."""
-        pose = self._data["pose"]
-        first = pose[start % self._num_rows, env]
-        moved = pose[end % self._num_rows, env] - first
+        first = self._rows("pose", start % self._num_rows, env)
+        moved = self._rows("pose", end % self._num_rows, env) - first
         yaw = torch.remainder(moved[:, 2] + np.pi, 2.0 * np.pi) - np.pi
         x, y = moved[:, 0], moved[:, 1]
         if self._prediction.frame == "heading":
@@ -247,6 +253,5 @@ class ReplayBuffer:
             self._data[name][rows] = array.to(self._data[name].device)
 
 
-def _dtype(array: np.ndarray) -> torch.dtype:
-    kinds = {"f": torch.float32, "b": torch.bool, "i": torch.int32}
-    return kinds[array.dtype.kind]
+def _dtype(array: np.ndarray) -> type[np.generic]:
+    return {"f": np.float32, "b": np.bool_, "i": np.int32}[array.dtype.kind]
