@@ -1,22 +1,41 @@
-"""LifecycleNode whose illegal transitions are answered: rclpy 7.1 raises, which ends the node."""
+"""LifecycleNode that may prepare to leave the state active, and answers illegal transitions."""
 
+from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode
 
+LEAVES_ACTIVE = {
+    Transition.TRANSITION_DEACTIVATE: "deactivate",
+    Transition.TRANSITION_ACTIVE_SHUTDOWN: "shutdown",
+}
+
 
 class SteadyLifecycleNode(LifecycleNode):
-    """As its base, but a transition that is not possible now is answered with success=False."""
+    """As its base, but a transition that is not possible now is answered with success=False.
+
+    rclpy 7.1 raises, which ends the node.
+    """
 
     def __init__(self, node_name: str, **settings: object) -> None:
         """As the base."""
         super().__init__(node_name, **settings)
-        self._change_state = self._service_change_state.callback
-        self._service_change_state.callback = self._answer_change_state
+        service = self._service_change_state
+        self._change_state, service.callback = service.callback, self._answer_change_state
+        # Of its own, so that while a transition is prepared the node does all else.
+        service.callback_group = MutuallyExclusiveCallbackGroup()
+        service.callback_group.add_entity(service)
 
-    def _answer_change_state(
+    async def before_inactive(self) -> None:
+        """Awaited before a service makes the active node inactive, or shuts it down."""
+
+    async def _answer_change_state(
         self, request: ChangeState.Request, response: ChangeState.Response
     ) -> ChangeState.Response:
+        label = request.transition.label or LEAVES_ACTIVE.get(request.transition.id)
+        if label in LEAVES_ACTIVE.values() and self._state_machine.current_state[1] == "active":
+            await self.before_inactive()
         try:
             return self._change_state(request, response)
         except rclpy_implementation.RCLError:

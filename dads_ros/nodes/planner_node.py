@@ -39,6 +39,7 @@ from dads_ros.nodes.runner import (
     Level,
     describe,
     run_node,
+    spin_until_stop,
     watch_parent,
 )
 from dads_ros.nodes.settings import SkillPlannerConfig
@@ -53,6 +54,8 @@ from dads_ros.planning.tasks import load_cost
 from dads_ros.process import STOP
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+REST_TIMEOUT_S, REST_POLL_S = 2.0, 0.02
+"""A robot that is left alone comes to a stand first, if it does within so long."""
 LAST_COMMAND_TIMEOUT_S = 0.1  # until everybody has acknowledged; DDS may ask only every 2 s
 NUM_LAST_COMMANDS, LAST_COMMANDS_S = 3, 0.05
 LOOKS = 8
@@ -79,6 +82,7 @@ class SkillPlannerNode(SteadyLifecycleNode):
         self._planning: PlanningThread[PlanRequest] | None = None
         self._command_publisher: Publisher | None = None  # only while it is active
         self._last_message: Float64MultiArray | JointTrajectory | None = None
+        self._rest_until: float | None = None  # by the steady clock, once it is to come to a stand
         self._connect()
         self._loader = BundleLoader(config, self._frames, self._display)
         check_parent = watch_parent(self)
@@ -125,7 +129,7 @@ class SkillPlannerNode(SteadyLifecycleNode):
             self._command_publisher = self.create_publisher(
                 COMMAND_TYPES[config.command_type], "joint_commands", RELIABLE_QOS
             )
-        self._last_message = None
+        self._last_message = self._rest_until = None
         controller.activate()
         self._look_around()
         self._states.start(robot, config.max_stamp_difference_s)
@@ -136,6 +140,31 @@ class SkillPlannerNode(SteadyLifecycleNode):
         self._watchdog.reset()
         self._inbox.resume()
         return result
+
+    def rest(self) -> bool:
+        """Take no tasks, and let the robot come to a stand; to be called again until True.
+
+        A robot that is left alone in mid-stride may tip over.
+        """
+        controller = self._controller
+        if controller is None or not self._is_active or self._settings.config.dry_run:
+            return True
+        if self._rest_until is None:
+            self._rest_until = time.monotonic() + REST_TIMEOUT_S
+            self._inbox.stop()
+            self._turn_to(None)
+        return not controller.is_moving or time.monotonic() > self._rest_until
+
+    async def before_inactive(self) -> None:
+        """Let the robot come to a stand."""
+        rested: Future = Future()
+        timer = self.create_timer(
+            REST_POLL_S,
+            lambda: rested.set_result(None) if self.rest() else None,
+            clock=STEADY,
+        )
+        await rested
+        self.destroy_timer(timer)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Send the safe command and stop driving; the goal is forgotten."""
@@ -173,6 +202,10 @@ class SkillPlannerNode(SteadyLifecycleNode):
     @property
     def _is_active(self) -> bool:
         return self._command_publisher is not None
+
+    @property
+    def _takes_tasks(self) -> bool:
+        return self._is_active and self._rest_until is None
 
     def _relieve(self) -> bool:
         """Let the controller go on from what the guard sent meanwhile, if it sent anything."""
@@ -347,7 +380,7 @@ class SkillPlannerNode(SteadyLifecycleNode):
         if self._settings.config.dry_run:
             return
         if self._is_active and self._controller is not None:
-            self._controller.object("guard", self._lookout.guard_complaint())
+            self._controller.let_stand(self._lookout.guard_complaint())
             self._controller.object("rivals", self._lookout.rivals())
 
     def _look_for_other_type(self) -> None:
@@ -432,7 +465,7 @@ class SkillPlannerNode(SteadyLifecycleNode):
             self,
             self._frames,
             config=lambda: self._settings.config,
-            bundle=lambda: self._bundle if self._is_active else None,
+            bundle=lambda: self._bundle if self._takes_tasks else None,
             controller=lambda: self._controller,
             take=self._turn_to,
         )
@@ -501,7 +534,7 @@ def main(args: Sequence[str] | None = None) -> int:
     # A control step that wants the interpreter while a plan is made or a bundle is loaded would
     # wait for up to the default of 5 ms.
     sys.setswitchinterval(5e-4)
-    return run_node(SkillPlannerNode, args=args)
+    return run_node(SkillPlannerNode, lambda node: spin_until_stop(node, node.rest), args)
 
 
 if __name__ == "__main__":

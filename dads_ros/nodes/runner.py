@@ -81,11 +81,11 @@ _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 300
 
 
-def spin_until_stop(node: Node) -> None:
-    """Run the callbacks of a node until ``STOP`` is asked."""
+def spin_until_stop(node: Node, rest: Callable[[], bool] = lambda: True) -> None:
+    """Run the callbacks of a node until ``STOP`` is asked, and then until ``rest`` is over."""
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    while not STOP.is_asked:
+    while not (STOP.is_asked and rest()):
         spin_once(executor, node, WAKE_S)
 
 

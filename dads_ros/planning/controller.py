@@ -39,6 +39,8 @@ logger = logging.getLogger(__name__)
 STATISTICS_LENGTH = 200  # control steps, plans
 JUMP_STATES = 3
 """So many states in a row from before the newest one are a real jump back, as after a reset."""
+STILL_MPS, STILL_RADPS, STILL_S = 0.2, 0.5, 0.25
+"""A robot whose base has been no faster for so long stands."""
 OK, WARN, ERROR = 0, 1, 2
 """Levels of a status, as in diagnostic_msgs."""
 LOOKING = "looking for a way"
@@ -183,6 +185,7 @@ class SkillController:
         self._order, self._pace = StampOrder(), Pace(loop.robot.control_dt)
         self._jumped_from_ns: int | None = None  # newest stamp before a jump, until one drives
         self._objections: dict[str, str] = {}
+        self._stands_for = ""  # why robots stand whatever their task
         self._failure = -np.inf, ""  # the last one and when it was
         self.is_active = False
         self.num_replaced = 0
@@ -194,6 +197,7 @@ class SkillController:
         self._last_command = np.tile(np.array(loop.robot.safe_command), (loop.num_robots, 1))
         self._last_result: GateResult | None = None
         self._steps_down = np.zeros(loop.num_robots, int)  # for how long each has been down
+        self._steps_still = np.zeros(loop.num_robots, int)
         self._step_time = self._state_time = self._sent_time = -np.inf
         self._periods: deque[float] = deque(maxlen=STATISTICS_LENGTH)
         self._step_times: deque[float] = deque(maxlen=STATISTICS_LENGTH)
@@ -217,7 +221,7 @@ class SkillController:
         self._ramp.begin()
         self._awaited = ""
         self._order, self._jumped_from_ns, self._last_result = StampOrder(), None, None
-        self._steps_down[:] = 0
+        self._steps_down[:] = self._steps_still[:] = 0
         self._step_time = -np.inf
         self._pace = Pace(self._loop.robot.control_dt)
         self._state_time, self.is_active = self._clock(), True
@@ -226,6 +230,15 @@ class SkillController:
     def is_waiting(self) -> bool:
         """Nothing may be sent: robots are commanded by positions, and their joints not known."""
         return self._ramp.is_waiting
+
+    @property
+    def is_moving(self) -> bool:
+        """Robots are driven that do not stand yet: without commands some would tip over."""
+        result, control_dt = self._last_result, self._loop.robot.control_dt
+        if not self.is_active or result is None or result.reason:
+            return False
+        is_known = self._state_age_s <= self._read_config().state_timeout_s
+        return is_known and bool((self._steps_still * control_dt < STILL_S).any())
 
     def deactivate(self) -> GateResult | None:
         """Drive no longer and forget the task. Returns: the last thing to send, if any.
@@ -262,6 +275,22 @@ class SkillController:
         Where it is about the ``state``, that does not say where the joints are.
         """
         self._objections[name] = objection
+
+    def let_stand(self, reason: str) -> None:
+        """From now on the robots stand for this reason and keep their task; with "" no longer.
+
+        For what is wrong beside states and policy: with these a robot stands better than without.
+        """
+        if bool(reason) != bool(self._stands_for) and self.is_active:
+            if reason:
+                self._say(f"{reason}: standing command")
+            else:
+                self._tell(f"the task goes on; before: {self._stands_for}")
+        with self._lock:
+            self._stands_for = reason
+            if reason:
+                self._loop.request_plan()
+                self._loop.skill, self._due_ns = None, None
 
     def turn_to(self, errand: Errand | None) -> None:
         """Forget the present task and turn to another one, or to none: then the robots stand."""
@@ -422,6 +451,7 @@ class SkillController:
         are_led = self._ramp.leads
         has_fallen = state.has_fallen(loop.robot)
         self._steps_down = np.where(has_fallen, self._steps_down + 1, 0)
+        self._steps_still = np.where(_is_still(state), self._steps_still + 1, 0)
         is_given_up = self._gives_up(config)
         errand, request, plan, is_reached = self._errand, None, None, False
         is_silent = errand is not None and errand.is_silent(now, config)
@@ -429,7 +459,7 @@ class SkillController:
             self.turn_to(None)
         elif errand is not None:
             is_reached = errand.update(state, stamp_ns, config)
-            if errand.is_ready:
+            if errand.is_ready and not self._stands_for:
                 request, plan = self._follow(errand, loop, state, stamp_ns, config)
         command = loop.command(state, self._last_command, has_fallen, stands=are_led)
         result = self._judge(
@@ -611,7 +641,7 @@ class SkillController:
 
     def _wants(self, request: PlanRequest) -> bool:
         is_same = request.errand is self._errand and request.loop is self._loop
-        return is_same and request.errand.is_ready
+        return is_same and request.errand.is_ready and not self._stands_for
 
     def _renew_loop(self, *, goes_on: bool) -> ControlLoop:
         """Start planning anew; what is still being planned is dropped."""
@@ -656,8 +686,8 @@ class SkillController:
 
     def _activity(self, errand: Errand | None) -> tuple[int, str]:
         """Level, and what is going on while commands pass."""
-        if self._plan_error:
-            return ERROR, f"{self._plan_error}: standing command"
+        if self._stands_for or self._plan_error:
+            return ERROR, f"{self._stands_for or self._plan_error}: standing command"
         if self._ramp.leads.any():
             return OK, STARTING
         if self._is_late:
@@ -685,6 +715,14 @@ def make_loop(
     """What a controller drives ``num`` robots with."""
     planner = SkillPlanner(model, config.planner, rngs=robot_rngs(seed, num))
     return ControlLoop(robot, policy, planner)
+
+
+def _is_still(state: RobotState) -> NDArray[np.bool_]:
+    """Shape (R,)."""
+    speed = np.linalg.norm(state.linear_velocity, axis=-1)
+    turning = np.linalg.norm(state.angular_velocity, axis=-1)
+    is_still: NDArray[np.bool_] = (speed <= STILL_MPS) & (turning <= STILL_RADPS)
+    return is_still
 
 
 def _with_zeros(state: RobotState) -> RobotState:

@@ -27,6 +27,7 @@ from std_srvs.srv import SetBool
 from benchmark.maps import warehouse
 from bundles import write_bundle
 from dads_ros.files import sha256
+from dads_ros.nodes.planner_node import REST_TIMEOUT_S
 from faults.stage import FAR, Messages, Setup, Stage, Twin, goal, grid, path
 from ros_graph import STATE_TIMEOUT_S
 
@@ -543,7 +544,7 @@ PROCESSES = [
         Row(
             "guard killed",
             send(signal.SIGKILL, "guard"),
-            STOP,
+            STAND,
             says="guard",
             within_s=GUARD_WITHIN_S,
             repair=deactivate_and_drive,
@@ -551,7 +552,7 @@ PROCESSES = [
         Row(
             "guard stopped",
             send(signal.SIGSTOP, "guard"),
-            STOP,
+            STAND,
             says="guard",
             within_s=GUARD_WITHIN_S,
             repair=send(signal.SIGCONT, "guard"),
@@ -561,6 +562,7 @@ PROCESSES = [
             lambda stage: stage.change(Transition.TRANSITION_DEACTIVATE),
             REST,
             says="not active",
+            within_s=REST_TIMEOUT_S + STOP_WITHIN_S,
             repair=activate_and_drive,
         ),
         Row(

@@ -15,6 +15,7 @@ from nav_msgs.msg import Path as PathMessage
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
+from dads_ros.nodes.conversions import answered_stamp_ns
 from ros_graph import (
     STATE_TIMEOUT_S,
     NodeProcess,
@@ -27,6 +28,14 @@ from ros_graph import (
 )
 
 Start = Callable[..., NodeProcess]
+
+
+def commands_of_a_stop(probe: Probe) -> list[list[float]]:
+    """The last two answers to states, for the robot to come to a stand, and the last command."""
+    commands = probe.messages["joint_commands"]
+    probe.wait_for(lambda: answered_stamp_ns(commands[-1]) is None)
+    answers = [message for message in commands if answered_stamp_ns(message) is not None]
+    return [list(message.data) for message in (*answers[-2:], commands[-1])]
 
 
 def test_killed_simulator_means_safe_commands_until_it_is_back(
@@ -64,8 +73,9 @@ def test_without_autostart_it_drives_only_while_active(
     assert not probe.messages["joint_commands"]
     assert change(Transition.TRANSITION_ACTIVATE)
     probe.send_goal(50.0, 0.0)
-    probe.wait_for(lambda: probe.messages["joint_commands"] and is_moving(probe))
+    probe.wait_for(lambda: probe.messages["odom"][-1].twist.twist.linear.x > 0.5)
     assert change(Transition.TRANSITION_DEACTIVATE)
+    assert commands_of_a_stop(probe) == [[0.0, 0.0]] * 3
     count = len(probe.messages["joint_commands"])
     probe.wait_for_next("odom", 5)
     assert len(probe.messages["joint_commands"]) <= count + 3  # safe ones, repeated
@@ -128,9 +138,9 @@ def test_lowered_state_timeout_holds_at_once_and_the_end_is_the_safe_command(
     set_parameters(probe, {"state_timeout_s": 60.0})
     assert probe.call(SetBool, "simulator/set_pause", data=False).success
     probe.wait_for(lambda: is_moving(probe))
+    probe.wait_for(lambda: probe.messages["odom"][-1].twist.twist.linear.x > 0.5)
     assert robot.planner.end(signal.SIGTERM) == 0
-    probe.wait_for(lambda: not is_moving(probe), 5.0)
-    assert list(probe.messages["joint_commands"][-1].data) == [0.0, 0.0]
+    assert commands_of_a_stop(probe) == [[0.0, 0.0]] * 3
 
 
 def test_missing_bundle_is_one_sentence_and_exit_code_two(start: Start, tmp_path: Path) -> None:

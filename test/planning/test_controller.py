@@ -9,6 +9,8 @@ import pytest
 
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.config import ControlConfig, PlannerConfig
+from dads_ros.envs.model import RobotModel
+from dads_ros.envs.vector_env import one_episode_env
 from dads_ros.observation import RobotState
 from dads_ros.planning.controller import (
     BY_HAND,
@@ -429,13 +431,95 @@ def test_a_late_plan_means_standing_until_it_is_there(bench: Bench) -> None:
 
 def test_a_standing_objection_stops_the_robot_until_it_is_withdrawn(bench: Bench) -> None:
     driving(bench)
-    bench.control.object("guard", "the guard has ended")
+    bench.control.object("rivals", "another one drives")
     step = bench.tick()
-    assert step.result.reason == "the guard has ended" and not bench.is_driving(step)
+    assert step.result.reason == "another one drives" and not bench.is_driving(step)
     assert step.skill is None
-    assert bench.control.status()[1] == "safe command: the guard has ended"
-    bench.control.object("guard", "")
+    assert bench.control.status()[1] == "safe command: another one drives"
+    bench.control.object("rivals", "")
     assert bench.is_driving(bench.tick())
+
+
+def test_robots_that_are_let_stand_keep_their_task_and_no_plan_moves_them(bench: Bench) -> None:
+    errand = driving(bench).control.errand
+    while (request := bench.tick().request) is None:
+        pass
+    bench.control.let_stand("the guard has ended")
+    assert bench.control.plan(request) is None
+    for _ in range(20):
+        step = bench.tick()
+        assert step.result.reason == "" and step.request is None
+        assert not bench.is_driving(step)
+    assert bench.control.status()[:2] == (ERROR, "the guard has ended: standing command")
+    bench.control.let_stand("")
+    assert bench.said == ["the guard has ended: standing command"]
+    assert bench.control.errand is errand
+    assert (request := bench.tick().request) is not None
+    assert bench.control.plan(request) is not None
+    assert bench.is_driving(bench.tick())
+
+
+@pytest.mark.parametrize("what", ["linear_velocity", "angular_velocity"])
+def test_it_is_moving_until_every_robot_has_been_slow_for_a_quarter_of_a_second(
+    point_mass_bundle: Path, what: str
+) -> None:
+    bench = Bench(point_mass_bundle, num=2)
+    assert not bench.control.is_moving  # nothing was sent yet
+    fast = getattr(state := state_at(num=2), what)
+    fast[1, 2] = 0.6
+    for _ in range(5):
+        bench.tick(state)
+    assert bench.control.is_moving
+    fast[1, 2] = 0.1
+    for _ in range(2):
+        bench.tick(state)
+        assert bench.control.is_moving
+    bench.tick(state)
+    assert not bench.control.is_moving
+    fast[1, 2] = 0.6
+    bench.tick(state)
+    assert bench.control.is_moving
+    bench.now += bench.settings.state_timeout_s + 0.1
+    assert not bench.control.is_moving  # nobody knows
+    bench.tick(state)
+    bench.control.object("rivals", "another one drives")
+    bench.tick(state)
+    assert not bench.control.is_moving  # it gets the safe command as it is
+
+
+def test_go2s_at_full_speed_that_come_to_a_stand_first_are_left_alone_without_a_fall() -> None:
+    """Left alone in mid-stride 4 of 10 tip over."""
+    num, bundle = 10, SkillBundle(Path("models/go2"))
+    model = RobotModel(bundle.robot)
+    robot, now = model.spec, [0.0]
+    env = one_episode_env(model, num, 1000, rng=np.random.default_rng(3))
+    config = ControlConfig(lock_step=True)
+    loop = make_loop(robot, bundle.command, bundle, config, 0, num)
+    control = SkillController(loop, lambda: config, seed=0, clock=lambda: now[0])
+    control.activate()
+    angle = np.linspace(0.0, 2.0 * np.pi, num, endpoint=False)
+    goals = 40.0 * np.column_stack([np.cos(angle), np.sin(angle)])
+    control.turn_to(Errand(Task(goals=goals), received=0.0))
+
+    def tick() -> None:
+        now[0] += robot.control_dt
+        step = control.step(env.sensed, round(now[0] * 1e9))
+        assert step is not None
+        env.step(step.result.command)
+
+    for _ in range(150):
+        tick()
+    assert np.linalg.norm(env.state.linear_velocity, axis=1).mean() > 0.5
+    control.turn_to(None)
+    begin = now[0]
+    while control.is_moving:
+        tick()
+        assert now[0] - begin < 3.0
+    left = control.deactivate()
+    assert left is not None
+    for _ in range(100):
+        env.step(left.command)
+        assert not env.fallen.any()
 
 
 def test_deactivated_it_sends_the_safe_command_and_forgets_the_task(bench: Bench) -> None:

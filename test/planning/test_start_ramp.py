@@ -261,13 +261,13 @@ def test_a_robot_that_was_stopped_while_it_walked_goes_on_without_a_ramp() -> No
     bench = Bench(positional(), start_ramp_s=1.0)
     bench.go()
     bench.ticks(60)
-    bench.control.object("guard", "it has ended")
+    bench.control.object("rivals", "another one drives")
     before = bench.sent[-1]
     assert (before == WALKING).all()
     step = bench.tick(joints=HOME)  # the joints are not where they were sent to
-    assert step.result.reason == "it has ended"
+    assert step.result.reason == "another one drives"
     assert (np.abs(step.result.command - before) <= MOST).all()
-    bench.control.object("guard", "")
+    bench.control.object("rivals", "")
     assert bench.tick(joints=HOME).skill is not None
     np.testing.assert_array_equal(bench.sent[-1][0], WALKING)
 
@@ -463,7 +463,7 @@ def test_a_loaded_robot_sinks_softly_where_it_damps_and_stands_where_it_holds(mo
 
     height = drive(150)[-1, 0]
     np.testing.assert_array_equal(bench.sent[-1][0], bench.walking)
-    bench.control.object("guard", "it has ended")
+    bench.control.object("rivals", "another one drives")
     heights, speeds = drive(400).T
     assert (bench.rates()[150:] <= RANGE * DT + 1e-9).all()
     if mode == "hold":
@@ -565,7 +565,7 @@ def test_a_robot_that_stands_under_its_load_does_not_dip(flickers: bool) -> None
     assert np.abs(env.state.joint_positions - HOME).max() > 0.1  # so far it sags
     bench = Bench(model.spec, start_ramp_s=1.0)
     for step in range(150):
-        bench.control.object("guard", "it has ended" if flickers and step % 4 == 0 else "")
+        bench.control.object("rivals", "another one drives" if flickers and step % 4 == 0 else "")
         answer = bench.step(env.state)
         assert answer is not None and bool(answer.result.reason) == (flickers and step % 4 == 0)
         env.step(answer.result.command)
