@@ -134,17 +134,14 @@ def _clock(robot: RobotSpec, heard: Heard, arrivals: Sequence[Arrival]) -> Itera
             name, WRONG, found, "let one publish /clock (publish_clock: false), end others"
         )
         return
-    on_wall = np.array([arrival.received_ns - arrival.stamp_ns for arrival in arrivals]) / 1e9
-    with_clock = [a for a in arrivals if a.clock_ns is not None]
-    on_clock = np.array([a.clock_ns - a.stamp_ns for a in with_clock if a.clock_ns is not None])
-    wall_s = float(np.median(on_wall))
-    clock_s = float(np.median(on_clock)) / 1e9 if len(on_clock) else np.inf
-    if abs(clock_s) < min(abs(wall_s), COMPARABLE_S):
+    whose, ages_s = _ages_s(arrivals)
+    wall_s = float(np.median(ages_s))
+    if whose == "/clock":
         yield _simulated(planner)
-        yield _age(robot, planner, on_clock / 1e9)
-    elif abs(wall_s) < COMPARABLE_S:
+        yield _age(robot, planner, ages_s)
+    elif whose:
         yield _real(heard, wall_s)
-        yield _age(robot, planner, on_wall)
+        yield _age(robot, planner, ages_s)
     else:
         cure = (
             "stamp by the wall clock, or by /clock in a simulation: else nobody can tell their age"
@@ -152,6 +149,21 @@ def _clock(robot: RobotSpec, heard: Heard, arrivals: Sequence[Arrival]) -> Itera
         found = f"stamps are {abs(wall_s):.4g} s off the wall clock"
         found += " and not of /clock" if heard.num_clocks else ", and there is no /clock"
         yield Check(name, WARNING, found, cure)
+
+
+def _ages_s(arrivals: Sequence[Arrival]) -> tuple[str, np.ndarray]:
+    """How old each was when it came, and by which clock; by the wall's and "" where nobody knows.
+
+    By /clock only those that came after one.
+    """
+    on_wall = np.array([arrival.received_ns - arrival.stamp_ns for arrival in arrivals]) / 1e9
+    with_clock = [a for a in arrivals if a.clock_ns is not None]
+    on_clock = np.array([a.clock_ns - a.stamp_ns for a in with_clock if a.clock_ns is not None])
+    wall_s = abs(float(np.median(on_wall)))
+    clock_s = abs(float(np.median(on_clock))) / 1e9 if len(on_clock) else np.inf
+    if clock_s < min(wall_s, COMPARABLE_S):
+        return "/clock", on_clock / 1e9
+    return "wall" if wall_s < COMPARABLE_S else "", on_wall
 
 
 def _simulated(planner: PlannerSettings) -> Check:
@@ -199,7 +211,10 @@ def _age(robot: RobotSpec, planner: PlannerSettings, ages_s: np.ndarray) -> Chec
 def _command_delay(
     robot: RobotSpec, name: str, commands: Sequence[Command], bases: Sequence[Arrival]
 ) -> Check:
-    """From the arrival of a state to that of the command which answers it, both as heard here."""
+    """From the arrival of a state to that of the command which answers it, both as heard here.
+
+    Training knows one delay, which begins when the state is measured.
+    """
     came = {arrival.stamp_ns: arrival.received_ns for arrival in bases}
     delays = [
         (command.received_ns - came[command.answered_ns]) / 1e9
@@ -212,8 +227,14 @@ def _command_delay(
     limit_s = max(robot.max_delay_ms / 1e3, 0.5 * robot.control_dt)
     middle, high = np.percentile(delays, [50, 99])
     found = f"{_ms(middle)} ms from state to command (99 %: {_ms(high)})"
+    whose, ages_s = _ages_s(bases)
+    if whose:
+        age_s = max(0.0, float(np.median(ages_s)))
+        high += age_s
+        found += f", {_ms(age_s + middle)} since it was measured (99 %: {_ms(high)})"
     if high > limit_s:
-        cure = "give planner and guard cores of their own, or train with a wider collect.delay_ms"
+        cure = "look for what holds states up, give planner and guard cores of their own, or "
+        cure += "train with a wider collect.delay_ms"
         return Check(name, WARNING, f"{found}; expected are {_ms(limit_s)}", cure)
     return Check(name, OK, found)
 

@@ -194,6 +194,10 @@ def test_a_robot_that_is_right_has_only_ok() -> None:
     assert not any(check.cure for check in checks.values())
 
 
+def late(arrival: Arrival, ns: int) -> Arrival:
+    return arrival._replace(received_ns=arrival.received_ns + ns)
+
+
 FAULTS: list[tuple[str, Verdict, str, str, Callable[[Robot], object]]] = [
     # joint_states
     ("joint names", WRONG, "missing: ankle_2", "publish them all",
@@ -422,6 +426,9 @@ FAULTS: list[tuple[str, Verdict, str, str, Callable[[Robot], object]]] = [
     ("state delay", OK, "20 ms from stamp", "", lambda r: on_clock(r, 20_000_000)),
     ("command delay", WARNING, "40 ms", "collect.delay_ms",
      lambda r: r.each("commands", received_ns=lambda m: m.received_ns + 36_000_000)),
+    ("command delay", WARNING, "4 ms from state to command (99 %: 4), 40 since it was", "holds",
+     lambda r: (r.each("commands", received_ns=lambda m: m.received_ns + 35_000_000),
+                r.each("bases", arrival=lambda m: late(m.arrival, 35_000_000)))),
     ("command delay", NOT_SEEN, "none answers", "/diagnostics",
      lambda r: r.each("commands", answered_ns=lambda _: None)),
 ]  # fmt: skip
