@@ -487,39 +487,58 @@ def test_it_is_moving_until_every_robot_has_been_slow_for_a_quarter_of_a_second(
     assert not bench.control.is_moving  # it gets the safe command as it is
 
 
+class Go2s:
+    """Go2s of the shipped bundle in the physics, and their controller."""
+
+    def __init__(self, num: int) -> None:
+        self.now, bundle = 0.0, SkillBundle(Path("models/go2"))
+        model = RobotModel(bundle.robot)
+        self.robot = model.spec
+        self.env = one_episode_env(model, num, 1000, rng=np.random.default_rng(3))
+        config = ControlConfig(lock_step=True)
+        loop = make_loop(self.robot, bundle.command, bundle, config, 0, num)
+        self.control = SkillController(loop, lambda: config, seed=0, clock=lambda: self.now)
+        self.control.activate()
+
+    def tick(self) -> None:
+        self.now += self.robot.control_dt
+        step = self.control.step(self.env.sensed, round(self.now * 1e9))
+        assert step is not None
+        self.env.step(step.result.command)
+
+
 def test_go2s_at_full_speed_that_come_to_a_stand_first_are_left_alone_without_a_fall() -> None:
     """Left alone in mid-stride 4 of 10 tip over."""
-    num, bundle = 10, SkillBundle(Path("models/go2"))
-    model = RobotModel(bundle.robot)
-    robot, now = model.spec, [0.0]
-    env = one_episode_env(model, num, 1000, rng=np.random.default_rng(3))
-    config = ControlConfig(lock_step=True)
-    loop = make_loop(robot, bundle.command, bundle, config, 0, num)
-    control = SkillController(loop, lambda: config, seed=0, clock=lambda: now[0])
-    control.activate()
-    angle = np.linspace(0.0, 2.0 * np.pi, num, endpoint=False)
+    go2s = Go2s(10)
+    angle = np.linspace(0.0, 2.0 * np.pi, 10, endpoint=False)
     goals = 40.0 * np.column_stack([np.cos(angle), np.sin(angle)])
-    control.turn_to(Errand(Task(goals=goals), received=0.0))
-
-    def tick() -> None:
-        now[0] += robot.control_dt
-        step = control.step(env.sensed, round(now[0] * 1e9))
-        assert step is not None
-        env.step(step.result.command)
-
+    go2s.control.turn_to(Errand(Task(goals=goals), received=0.0))
     for _ in range(150):
-        tick()
-    assert np.linalg.norm(env.state.linear_velocity, axis=1).mean() > 0.5
-    control.turn_to(None)
-    begin = now[0]
-    while control.is_moving:
-        tick()
-        assert now[0] - begin < 3.0
-    left = control.deactivate()
+        go2s.tick()
+    assert np.linalg.norm(go2s.env.state.linear_velocity, axis=1).mean() > 0.5
+    go2s.control.turn_to(None)
+    begin = go2s.now
+    while go2s.control.is_moving:
+        go2s.tick()
+        assert go2s.now - begin < 3.0
+    left = go2s.control.deactivate()
     assert left is not None
     for _ in range(100):
-        env.step(left.command)
-        assert not env.fallen.any()
+        go2s.env.step(left.command)
+        assert not go2s.env.fallen.any()
+
+
+def test_go2s_that_lie_with_folded_legs_stand_up_when_they_are_activated() -> None:
+    go2s = Go2s(4)
+    home, folded = np.array(go2s.robot.safe_command), np.tile([0.0, 1.25, -2.65], 4)
+    for part in np.linspace(0.0, 1.0, 100):
+        go2s.env.step(np.tile(home + part * (folded - home), (4, 1)))
+    assert (go2s.env.state.position[:, 2] < 0.15).all()
+    for _ in range(150):
+        go2s.tick()
+        assert not go2s.env.fallen.any()
+    assert (go2s.env.state.position[:, 2] > 0.23).all()
+    assert not go2s.control.is_moving
 
 
 def test_deactivated_it_sends_the_safe_command_and_forgets_the_task(bench: Bench) -> None:
