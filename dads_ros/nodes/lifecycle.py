@@ -27,15 +27,15 @@ class SteadyLifecycleNode(LifecycleNode):
         service.callback_group = MutuallyExclusiveCallbackGroup()
         service.callback_group.add_entity(service)
 
-    async def before_inactive(self) -> None:
-        """Awaited before a service makes the active node inactive, or shuts it down."""
+    async def before_inactive(self, transition: str) -> None:
+        """Awaited before a service does this to the active node: deactivate or shutdown."""
 
     async def _answer_change_state(
         self, request: ChangeState.Request, response: ChangeState.Response
     ) -> ChangeState.Response:
-        label = request.transition.label or LEAVES_ACTIVE.get(request.transition.id)
+        label = request.transition.label or LEAVES_ACTIVE.get(request.transition.id, "")
         if label in LEAVES_ACTIVE.values() and self._state_machine.current_state[1] == "active":
-            await self.before_inactive()
+            await self.before_inactive(label)
         try:
             return self._change_state(request, response)
         except rclpy_implementation.RCLError:

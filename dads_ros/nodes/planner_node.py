@@ -1,9 +1,9 @@
 """skill_planner: drives a robot to goals with a skill bundle.
 
 Messages in, messages out: what is decided about a command, the SkillController decides, and
-planning runs beside it in a thread of its own. Whatever is wrong, the safe command is sent and the
-diagnostics say why; where this process cannot send it, its guard does. Imports neither MuJoCo nor
-torch: this runs on the robot.
+planning runs beside it in a thread of its own. The diagnostics say what is wrong; the robot stands
+or, where its policy cannot be trusted to do so, gets its safe command, of the guard where this
+process cannot send it. Imports neither MuJoCo nor torch: this runs on the robot.
 """
 
 import sys
@@ -47,15 +47,19 @@ from dads_ros.nodes.state_input import StateInput
 from dads_ros.nodes.task_inbox import TaskInbox
 from dads_ros.observation import RobotState
 from dads_ros.planning.command_gate import GateResult
-from dads_ros.planning.controller import Errand, PlanRequest, SkillController
+from dads_ros.planning.controller import (
+    REST_TIMEOUT_S,
+    Errand,
+    PlanRequest,
+    SkillController,
+)
 from dads_ros.planning.planning_thread import PlanningThread
 from dads_ros.planning.skill_planner import Plan
 from dads_ros.planning.tasks import load_cost
 from dads_ros.process import STOP
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-REST_TIMEOUT_S, REST_POLL_S = 2.0, 0.02
-"""A robot that is left alone comes to a stand first, if it does within so long."""
+REST_POLL_S = 0.02
 LAST_COMMAND_TIMEOUT_S = 0.1  # until everybody has acknowledged; DDS may ask only every 2 s
 NUM_LAST_COMMANDS, LAST_COMMANDS_S = 3, 0.05
 LOOKS = 8
@@ -144,10 +148,10 @@ class SkillPlannerNode(SteadyLifecycleNode):
     def rest(self) -> bool:
         """Take no tasks, and let the robot come to a stand; to be called again until True.
 
-        A robot that is left alone in mid-stride may tip over.
+        A robot that is left alone in mid-stride may tip over; in lock step it would stay there.
         """
-        controller = self._controller
-        if controller is None or not self._is_active or self._settings.config.dry_run:
+        controller, config = self._controller, self._settings.config
+        if controller is None or not self._is_active or config.dry_run or config.lock_step:
             return True
         if self._rest_until is None:
             self._rest_until = time.monotonic() + REST_TIMEOUT_S
@@ -155,8 +159,10 @@ class SkillPlannerNode(SteadyLifecycleNode):
             self._turn_to(None)
         return not controller.is_moving or time.monotonic() > self._rest_until
 
-    async def before_inactive(self) -> None:
+    async def before_inactive(self, transition: str) -> None:
         """Let the robot come to a stand."""
+        if transition == "deactivate":  # and not kept should the process be ended meanwhile
+            self._inbox.forget()
         rested: Future = Future()
         timer = self.create_timer(
             REST_POLL_S,

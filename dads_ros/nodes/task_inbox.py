@@ -470,7 +470,9 @@ class TaskInbox:
     def _active(self, what: str) -> SkillBundle:
         bundle = self._bundle()
         if bundle is None:
-            raise MessageError(f"{what} refused: the node is not active; activate it first")
+            raise MessageError(
+                f"{what} refused: the node is not active or about to stop; activate it first"
+            )
         return bundle
 
     def _on_ground(self, bundle: SkillBundle, points: Array, what: str) -> Array:

@@ -40,7 +40,9 @@ STATISTICS_LENGTH = 200  # control steps, plans
 JUMP_STATES = 3
 """So many states in a row from before the newest one are a real jump back, as after a reset."""
 STILL_MPS, STILL_RADPS, STILL_S = 0.2, 0.5, 0.25
-"""A robot whose base has been no faster for so long stands."""
+"""A robot whose base has been no faster for so long, with nothing to do, stands."""
+REST_TIMEOUT_S = 2.5
+"""A robot that is to be left alone comes to a stand first, if it does within so long."""
 OK, WARN, ERROR = 0, 1, 2
 """Levels of a status, as in diagnostic_msgs."""
 LOOKING = "looking for a way"
@@ -222,6 +224,7 @@ class SkillController:
         self._awaited = ""
         self._order, self._jumped_from_ns, self._last_result = StampOrder(), None, None
         self._steps_down[:] = self._steps_still[:] = 0
+        self._stands_for = ""
         self._step_time = -np.inf
         self._pace = Pace(self._loop.robot.control_dt)
         self._state_time, self.is_active = self._clock(), True
@@ -233,12 +236,13 @@ class SkillController:
 
     @property
     def is_moving(self) -> bool:
-        """Robots are driven that do not stand yet: without commands some would tip over."""
+        """Robots are driven that do not stand yet, or are led there: left alone some tip over."""
         result, control_dt = self._last_result, self._loop.robot.control_dt
         if not self.is_active or result is None or result.reason:
             return False
         is_known = self._state_age_s <= self._read_config().state_timeout_s
-        return is_known and bool((self._steps_still * control_dt < STILL_S).any())
+        are_moving = self._ramp.leads | (self._steps_still * control_dt < STILL_S)
+        return is_known and bool(are_moving.any())
 
     def deactivate(self) -> GateResult | None:
         """Drive no longer and forget the task. Returns: the last thing to send, if any.
@@ -280,6 +284,7 @@ class SkillController:
         """From now on the robots stand for this reason and keep their task; with "" no longer.
 
         For what is wrong beside states and policy: with these a robot stands better than without.
+        One that gets its safe command meanwhile, or got it before, gets no other.
         """
         if bool(reason) != bool(self._stands_for) and self.is_active:
             if reason:
@@ -287,13 +292,15 @@ class SkillController:
             else:
                 self._tell(f"the task goes on; before: {self._stands_for}")
         with self._lock:
-            self._stands_for = reason
-            if reason:
+            if bool(reason) != bool(self._stands_for):
                 self._loop.request_plan()
                 self._loop.skill, self._due_ns = None, None
+            self._stands_for = reason
 
     def turn_to(self, errand: Errand | None) -> None:
         """Forget the present task and turn to another one, or to none: then the robots stand."""
+        if errand is None and self._errand is not None:
+            self._steps_still[:] = 0  # it may have begun to walk just now
         with self._lock:
             self._errand, self._plan_error = errand, ""
             self._forbidding, self._cost_terms = None, {}
@@ -553,6 +560,8 @@ class SkillController:
         if command is None:  # the policy is not asked, and forgets what it was asked for
             self._loop.asked_skill = None
         standing = next(filter(None, self._objections.values()), "")
+        if self._last_result is None or self._last_result.reason:
+            standing = standing or self._stands_for
         if self.is_waiting:
             if error and not self._awaited and self.is_active:
                 self._say(f"{WAITING}: {error}")

@@ -27,7 +27,6 @@ from std_srvs.srv import SetBool
 from benchmark.maps import warehouse
 from bundles import write_bundle
 from dads_ros.files import sha256
-from dads_ros.nodes.planner_node import REST_TIMEOUT_S
 from faults.stage import FAR, Messages, Setup, Stage, Twin, goal, grid, path
 from ros_graph import STATE_TIMEOUT_S
 
@@ -562,7 +561,6 @@ PROCESSES = [
             lambda stage: stage.change(Transition.TRANSITION_DEACTIVATE),
             REST,
             says="not active",
-            within_s=REST_TIMEOUT_S + STOP_WITHIN_S,
             repair=activate_and_drive,
         ),
         Row(

@@ -16,6 +16,7 @@ from dads_ros.nodes import (
     conversions,
     lookout,
     parameters,
+    planner_node,
     state_assembler,
     state_input,
     task_inbox,
@@ -44,13 +45,14 @@ def watch_over_the_guard() -> None:
 
 
 def last_command() -> None:
-    """Whoever ends or is deactivated leaves the last command as it was."""
+    """Whoever ends or is deactivated leaves the last command as it was, at once."""
 
     def deactivate(self: controller.SkillController) -> Any:  # noqa: ANN401
         self.is_active = False
         return self._last_result
 
     controller.SkillController.deactivate = deactivate
+    planner_node.SkillPlannerNode.rest = lambda self: True
 
 
 def watchdog() -> None:

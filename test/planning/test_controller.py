@@ -18,6 +18,7 @@ from dads_ros.planning.controller import (
     JUMP_STATES,
     LOOKING,
     OK,
+    REST_TIMEOUT_S,
     WARN,
     Errand,
     SkillController,
@@ -446,7 +447,7 @@ def test_robots_that_are_let_stand_keep_their_task_and_no_plan_moves_them(bench:
         pass
     bench.control.let_stand("the guard has ended")
     assert bench.control.plan(request) is None
-    for _ in range(20):
+    for _ in range(21):
         step = bench.tick()
         assert step.result.reason == "" and step.request is None
         assert not bench.is_driving(step)
@@ -457,6 +458,34 @@ def test_robots_that_are_let_stand_keep_their_task_and_no_plan_moves_them(bench:
     assert (request := bench.tick().request) is not None
     assert bench.control.plan(request) is not None
     assert bench.is_driving(bench.tick())
+
+
+def test_robots_that_got_their_safe_command_are_not_let_stand(bench: Bench) -> None:
+    driving(bench)
+    bench.control.let_stand("the guard has ended")
+    bench.control.object("rivals", "another one drives")
+    assert bench.tick().result.reason == "another one drives"
+    bench.control.object("rivals", "")
+    assert bench.tick().result.reason == "the guard has ended"
+    assert bench.tick().result.reason == "the guard has ended"
+    bench.control.let_stand("")
+    assert bench.tick().result.reason == ""
+    bench.control.activate()
+    bench.control.let_stand("the guard has ended")
+    assert bench.tick().result.reason == "the guard has ended"
+
+
+def test_one_that_began_to_walk_just_now_is_moving_until_it_had_time_to_stand(
+    bench: Bench,
+) -> None:
+    driving(bench)
+    for _ in range(5):
+        bench.tick()
+    bench.control.turn_to(None)
+    for _ in range(3):
+        assert bench.control.is_moving
+        bench.tick()
+    assert not bench.control.is_moving
 
 
 @pytest.mark.parametrize("what", ["linear_velocity", "angular_velocity"])
@@ -520,7 +549,7 @@ def test_go2s_at_full_speed_that_come_to_a_stand_first_are_left_alone_without_a_
     begin = go2s.now
     while go2s.control.is_moving:
         go2s.tick()
-        assert go2s.now - begin < 3.0
+        assert go2s.now - begin < REST_TIMEOUT_S
     left = go2s.control.deactivate()
     assert left is not None
     for _ in range(100):
