@@ -156,15 +156,13 @@ def _ages_s(arrivals: Sequence[Arrival]) -> tuple[str, np.ndarray, list[int]]:
 
     By the wall clock and "" where nobody knows; by /clock only those that came after one.
     """
-    stamps = [arrival.stamp_ns for arrival in arrivals]
-    on_wall = np.array([arrival.received_ns - arrival.stamp_ns for arrival in arrivals]) / 1e9
-    on_clock = {a.stamp_ns: a.clock_ns - a.stamp_ns for a in arrivals if a.clock_ns is not None}
-    ages_s = np.array(list(on_clock.values())) / 1e9
-    wall_s = abs(float(np.median(on_wall)))
-    clock_s = abs(float(np.median(ages_s))) if on_clock else np.inf
+    on_wall = [(a.stamp_ns, a.received_ns) for a in arrivals]
+    on_clock = [(a.stamp_ns, a.clock_ns) for a in arrivals if a.clock_ns is not None]
+    ages = [np.array([came - stamp for stamp, came in by]) / 1e9 for by in (on_wall, on_clock)]
+    wall_s, clock_s = (abs(float(np.median(age))) if len(age) else np.inf for age in ages)
     if clock_s < min(wall_s, COMPARABLE_S):
-        return "/clock", ages_s, list(on_clock)
-    return "wall" if wall_s < COMPARABLE_S else "", on_wall, stamps
+        return "/clock", ages[1], [stamp for stamp, _ in on_clock]
+    return "wall" if wall_s < COMPARABLE_S else "", ages[0], [stamp for stamp, _ in on_wall]
 
 
 def _simulated(planner: PlannerSettings) -> Check:
@@ -221,20 +219,20 @@ def _command_delay(
     Training knows one delay, which begins when the state is measured.
     """
     came = {arrival.stamp_ns: arrival.received_ns for arrival in bases}
-    delays = {
-        command.answered_ns: (command.received_ns - came[command.answered_ns]) / 1e9
+    delays = [
+        (command.answered_ns, (command.received_ns - came[command.answered_ns]) / 1e9)
         for command in commands
         if command.answered_ns in came
-    }
+    ]
     if not delays:
         cure = "see /diagnostics of the planner, which says why it sends the safe command"
         return Check(name, NOT_SEEN, f"{len(commands)} commands, none answers a state", cure)
     limit_s = max(robot.max_delay_ms / 1e3, 0.5 * robot.control_dt)
-    middle, high = np.percentile(list(delays.values()), [50, 99])
+    middle, high = np.percentile([delay for _, delay in delays], [50, 99])
     found = f"{_ms(middle)} ms from state to command (99 %: {_ms(high)})"
     whose, ages_s, stamps = _ages_s(bases)
     ages = dict(zip(stamps, ages_s.tolist(), strict=True))
-    whole = [ages[stamp] + delay for stamp, delay in delays.items() if stamp in ages]
+    whole = [ages[stamp] + delay for stamp, delay in delays if stamp in ages]
     # States that are older are refused: then it is the clocks that differ.
     if whose and whole and abs(float(np.median(ages_s))) <= planner.state_timeout_s:
         middle, high = np.percentile(whole, [50, 99])

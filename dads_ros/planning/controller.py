@@ -199,7 +199,7 @@ class SkillController:
         self._last_command = np.tile(np.array(loop.robot.safe_command), (loop.num_robots, 1))
         self._last_result: GateResult | None = None
         self._steps_down = np.zeros(loop.num_robots, int)  # for how long each has been down
-        self._steps_still = np.zeros(loop.num_robots, int)
+        self._steps_still = np.zeros(loop.num_robots, int)  # with nothing to do
         self._step_time = self._state_time = self._sent_time = -np.inf
         self._periods: deque[float] = deque(maxlen=STATISTICS_LENGTH)
         self._step_times: deque[float] = deque(maxlen=STATISTICS_LENGTH)
@@ -286,21 +286,20 @@ class SkillController:
         For what is wrong beside states and policy: with these a robot stands better than without.
         One that gets its safe command meanwhile, or got it before, gets no other.
         """
-        if bool(reason) != bool(self._stands_for) and self.is_active:
+        is_other = bool(reason) != bool(self._stands_for)
+        if is_other and self.is_active:
             if reason:
                 self._say(f"{reason}: standing command")
             else:
                 self._tell(f"the task goes on; before: {self._stands_for}")
         with self._lock:
-            if bool(reason) != bool(self._stands_for):
+            if is_other:
                 self._loop.request_plan()
                 self._loop.skill, self._due_ns = None, None
             self._stands_for = reason
 
     def turn_to(self, errand: Errand | None) -> None:
         """Forget the present task and turn to another one, or to none: then the robots stand."""
-        if errand is None and self._errand is not None:
-            self._steps_still[:] = 0  # it may have begun to walk just now
         with self._lock:
             self._errand, self._plan_error = errand, ""
             self._forbidding, self._cost_terms = None, {}
@@ -458,7 +457,8 @@ class SkillController:
         are_led = self._ramp.leads
         has_fallen = state.has_fallen(loop.robot)
         self._steps_down = np.where(has_fallen, self._steps_down + 1, 0)
-        self._steps_still = np.where(_is_still(state), self._steps_still + 1, 0)
+        are_still = _is_still(state) if self._errand is None else False
+        self._steps_still = np.where(are_still, self._steps_still + 1, 0)
         is_given_up = self._gives_up(config)
         errand, request, plan, is_reached = self._errand, None, None, False
         is_silent = errand is not None and errand.is_silent(now, config)

@@ -16,6 +16,8 @@ RECOVER_WITHIN_S = 20.0
 ANSWER_WITHIN_S = 0.2
 """Each state of a robot that drives on, or stands, is answered within this."""
 REPORT_WITHIN_S = 3.0
+REPEATED = (Must.STOP, Must.STAND)
+STOPPING = (*REPEATED, Must.REST, Must.END)
 
 
 @dataclass
@@ -71,19 +73,17 @@ def _look_on(row: Row, stage: Stage, seen: Run, begin: float) -> None:
         _judge_time(seen, time.time() - asked, END_WITHIN_S, stage, begin, "the end")
         if code != 0:
             seen.wrong.append(f"the exit code is {code}")
-    acted = begin if row.must in (Must.STOP, Must.STAND, Must.REST) else time.time()
+    acted = begin if row.must in (*REPEATED, Must.REST) else time.time()
     observer.spin_for(max(0.0, acted + row.within_s + row.lasts_s - time.time()))
     end = time.time()
-    if row.must in (Must.STOP, Must.STAND, Must.REST, Must.END):
+    if row.must in STOPPING:
         stop = observer.first_lasting_stop(begin, by_receipt=row.must is not Must.REST)
         if stop is None:
             seen.wrong.append("the last command drives")
         elif row.must is not Must.END:
             _judge_time(seen, stop - begin, row.within_s, stage, begin, "the safe command")
         silence = observer.longest_silence_s(begin, end)
-        if row.must in (Must.STOP, Must.STAND) and silence > row.within_s + _allowance_s(
-            stage, begin
-        ):
+        if row.must in REPEATED and silence > row.within_s + _allowance_s(stage, begin):
             seen.wrong.append(f"no command for {silence:.2f} s")
     elif row.must in (Must.DRIVE, Must.ANSWER):
         slowest = observer.slowest_answer_s(begin, end)
@@ -123,7 +123,7 @@ def _wait_for_recovery(row: Row, stage: Stage, seen: Run, repaired: float) -> No
     while observer.first_drive(repaired) is None:
         assert time.time() < deadline, "it does not drive again"
         observer.spin_for(0.1)
-    if row.must in (Must.STOP, Must.STAND, Must.REST, Must.END):
+    if row.must in STOPPING:
         seen.recovery_s = observer.first_drive(repaired) - repaired
 
 

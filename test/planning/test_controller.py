@@ -537,7 +537,7 @@ class Go2s:
 
 
 def test_go2s_at_full_speed_that_come_to_a_stand_first_are_left_alone_without_a_fall() -> None:
-    """Left alone in mid-stride 4 of 10 tip over."""
+    """Left alone in mid-stride 14 of 32 tip over (docs/results.md)."""
     go2s = Go2s(10)
     angle = np.linspace(0.0, 2.0 * np.pi, 10, endpoint=False)
     goals = 40.0 * np.column_stack([np.cos(angle), np.sin(angle)])
