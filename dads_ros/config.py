@@ -400,7 +400,7 @@ class PlannerConfig(Config):
         "the fastest and fall most, are left out; 1 is the paper.",
     )
     standing_radius_m: float = setting(
-        0.4,
+        0.25,
         min=0.0,
         max=100.0,
         help="Nearer to the goal than this all places are equally good, and the robot stands "

@@ -56,6 +56,7 @@ _PANELS: tuple[tuple[str, str, dict[str, str], float, tuple[float, ...]], ...] =
         {
             "skill_fall_fraction": "one skill held",
             "switch_fall_fraction": "skills that change",
+            "stand_fall_fraction": "standing, pushed once",
         },
         100.0,
         (0.0,),

@@ -33,6 +33,8 @@ PolicyFunction = Callable[[Float32, Float32], NDArray[np.floating]]
 NUM_SECTORS = 12
 SECTOR_DISTANCE_M = 3.0
 SECTOR_PART = 1 / 64  # of the skills, that must end in a sector before it counts
+PUSH_M_S = 0.5
+"""How much faster robots that stand are made, once."""
 
 
 @dataclass(frozen=True)
@@ -289,6 +291,52 @@ def evaluate_switching(
         predicted[:, index] -= start[:, :2]
         displacement[ended, index] = np.nan
     return SwitchMetrics(fallen, displacement, predicted)
+
+
+def evaluate_standing(
+    model: RobotModel,
+    skill_space: SkillSpace,
+    policy: PolicyFunction,
+    *,
+    seed: int,
+    delay_ms: float | tuple[float, float] = 0.0,
+    num_robots: int = 64,
+    steps: int = 200,
+    num_threads: int | None = None,
+) -> NDArray[np.bool_]:
+    """Tell robots to stand, every second one after a fifth of the steps under a skill.
+
+    After three fifths of the steps each is pushed, and some fall only at the end of the rest.
+
+    Args: as for ``evaluate_skills``, with R robots.
+    Returns: which of them had fallen after some step. Shape (R,).
+    """
+    rng = np.random.default_rng(seed)
+    env = one_episode_env(
+        model, num_robots, steps, rng=rng, delay_ms=delay_ms, num_threads=num_threads
+    )
+    skills = skill_space.sample(num_robots, rng)
+    skills[::2] = 0.0
+    fallen, ended = np.zeros((2, num_robots), bool)
+    for step in range(steps):
+        if step == steps // 5:
+            skills = np.zeros_like(skills)
+        is_pushed = step == 3 * steps // 5
+        push = PUSH_M_S * random_directions(model, (num_robots,), rng) if is_pushed else None
+        env.step(env.filtered(policy(env.policy_obs(), skills)), push)
+        fallen |= (env.diverged | env.fallen) & ~ended
+        ended |= env.terminated | env.diverged
+    return fallen
+
+
+def random_directions(
+    model: RobotModel, shape: tuple[int, ...], rng: np.random.Generator
+) -> Array:
+    """Unit vectors, along the line for a robot on one. Shape (*shape, 2)."""
+    angle = rng.uniform(-np.pi, np.pi, shape)
+    directions = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    axes = model.spec.ground_axes
+    return directions if axes.all() else np.sign(directions) * axes
 
 
 def count_xy_bins(tracks: Array) -> int:

@@ -9,11 +9,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dads_ros.envs.model import RobotModel
 from dads_ros.errors import ConfigError
 from dads_ros.evaluation.driving import Array, Driver
 from dads_ros.evaluation.goals import GOAL_STEPS, evaluate_goals, sample_goals
-from dads_ros.evaluation.skills import SECTOR_DISTANCE_M, evaluate_skills
+from dads_ros.evaluation.skills import (
+    PUSH_M_S,
+    SECTOR_DISTANCE_M,
+    evaluate_skills,
+    random_directions,
+)
 from dads_ros.evaluation.statistics import Values
 from dads_ros.observation import RobotState, turned, wrapped
 from dads_ros.planning.costs import PathCost, WaypointsCost, length
@@ -29,7 +33,7 @@ POSE_RANGE_M = 4.0
 KEPT_DEG = 15.0
 FIELD_M, FIELD_WIDTH_M, FIELD_DISTANCE_M, FILLED = 10.0, 20.0, 2.0, 0.15
 BOX_M, RESOLUTION_M = (0.5, 1.5), 0.1
-STAND_STEPS, RUN_UP_S, PUSH_M_S = 1000, 3.0, 0.5
+STAND_STEPS, RUN_UP_S = 1000, 3.0
 _REACHED_M = 0.5
 _NUM_DIRECTIONS, _NUM_SKILLS, _NUM_HELD = 12, 1024, 32
 
@@ -205,7 +209,7 @@ def _windows(name: str, spec: RobotSpec, steps: int) -> tuple[int, list[_Window]
 
 def _waypoints(driver: Driver, num: int, steps: int) -> Values:
     """In a row, each a leg from the last in a random direction."""
-    legs = LEG_M * _directions(driver.model, (num, NUM_WAYPOINTS), _rng(driver, num))
+    legs = LEG_M * random_directions(driver.model, (num, NUM_WAYPOINTS), _rng(driver, num))
     points = legs.cumsum(axis=1)
     task = Task(waypoints=WaypointsCost(points, TURN_M))
     drive = driver.drive(task, num, steps)
@@ -292,7 +296,7 @@ def _velocity(driver: Driver, num: int, steps: int) -> Values:
     rng, dt = _rng(driver, num), driver.model.spec.control_dt
     per_command, windows = _windows("velocity", driver.model.spec, steps)
     speed, shape = full_speed(driver), (num, -(-steps // per_command))
-    commands = _directions(driver.model, shape, rng)
+    commands = random_directions(driver.model, shape, rng)
     is_full = rng.random(shape) < 0.5
     commands *= speed * np.where(is_full, 1.0, 0.5)[..., None]
 
@@ -420,13 +424,13 @@ def _stand(driver: Driver, num: int, steps: int) -> Values:
     """
     rng, dt = _rng(driver, num), driver.model.spec.control_dt
     run_up, settled = round(RUN_UP_S / dt), round((RUN_UP_S + SETTLE_S) / dt)
-    velocities = full_speed(driver) * _directions(driver.model, (num,), rng)
+    velocities = full_speed(driver) * random_directions(driver.model, (num,), rng)
     velocities[::2] = 0.0
 
     def change(task: Task, step: int, state: RobotState) -> None:
         task.velocities = turned(velocities, -state.yaw())
 
-    push = PUSH_M_S * _directions(driver.model, (num,), rng)
+    push = PUSH_M_S * random_directions(driver.model, (num,), rng)
     drive = driver.drive(
         Task(velocities=velocities),
         num,
@@ -454,14 +458,6 @@ def random_field(angle: float, rng: np.random.Generator) -> ObstacleMap:
         cells[row : row + height, column : column + width] = True
     x, y = turned(np.array([FIELD_DISTANCE_M, -FIELD_WIDTH_M / 2.0]), angle)
     return ObstacleMap(cells, RESOLUTION_M, (float(x), float(y), angle))
-
-
-def _directions(model: RobotModel, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    """Random unit vectors, along the line for a robot on one. Shape (*shape, 2)."""
-    angle = rng.uniform(-np.pi, np.pi, shape)
-    directions = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
-    axes = model.spec.ground_axes
-    return directions if axes.all() else np.sign(directions) * axes
 
 
 def _rng(driver: Driver, num: int) -> np.random.Generator:

@@ -13,6 +13,7 @@ from dads_ros.evaluation.skills import (
     SkillMetrics,
     SwitchMetrics,
     evaluate_skills,
+    evaluate_standing,
     evaluate_switching,
 )
 from dads_ros.learning.config import TrainConfig
@@ -22,6 +23,7 @@ from dads_ros.skills import SkillSpace
 MetricsT = TypeVar("MetricsT", SkillMetrics, SwitchMetrics)
 NUM_EVALUATED_SKILLS, NUM_SHOWN_SKILLS = 48, 32
 """So few that evaluations take less than a tenth of the time that learning takes."""
+FALLS = "skill_fall_fraction", "switch_fall_fraction", "stand_fall_fraction"
 LATE, LATE_WORTH = 0.9, 0.5
 """Where costs grow over a run, skills of its last tenth replace those of before if they score at
 least half as much. They fall more seldom than an evaluation of few robots can show, and that is
@@ -40,10 +42,10 @@ class ScoredSkills:
 
     In metres; of the shortest and the longest delay of training, the lower one. Displacement
     alone swings from evaluation to evaluation; what is exported should not. A robot that fell is
-    lost for all that follows, hence the power; falls are those under one skill or under skills
-    that change all the time, whichever are more. Where skills have an entry for a turn, the
-    displacement of those without it is multiplied by how far the others turn, rad: both are
-    wanted.
+    lost for all that follows, hence the power; falls are those under one skill, under skills that
+    change all the time or of robots that stand and are pushed, whichever are more. Where skills
+    have an entry for a turn, the displacement of those without it is multiplied by how far the
+    others turn, rad: both are wanted.
     """
 
     score: float
@@ -84,6 +86,18 @@ class Selection:
             evaluate_switching, skills, delay_ms=delay_ms, num_robots=NUM_EVALUATED_SKILLS
         )
 
+    def evaluate_standing(self, skills: LearnedSkills, delay_ms: float = 0.0) -> float:
+        """The part of the robots that fall while they stand and are pushed."""
+        fallen = evaluate_standing(
+            self._model,
+            SkillSpace(self._config.skill_prior),
+            skills.command,
+            seed=self._config.seed + 1,
+            delay_ms=delay_ms,
+            num_robots=NUM_EVALUATED_SKILLS,
+        )
+        return float(fallen.mean())
+
     def judge(self, skills: LearnedSkills, iteration: int) -> tuple[ScoredSkills, SkillMetrics]:
         """Score what was learned in so many iterations; it becomes ``best`` if it is better.
 
@@ -96,7 +110,9 @@ class Selection:
             held = self.evaluate(skills, delay_ms)
             at_delay = held.to_dict() | self.evaluate_switching(skills, delay_ms).to_dict()
             right = max(0.0, 1.0 - at_delay["prediction_error"])
-            falls = max(at_delay["skill_fall_fraction"], at_delay["switch_fall_fraction"])
+            if self._config.collect.zero_skill_fraction > 0.0:
+                at_delay["stand_fall_fraction"] = self.evaluate_standing(skills, delay_ms)
+            falls = max(at_delay.get(name, 0.0) for name in FALLS)
             upright = (1.0 - falls) ** 5
             turn = math.radians(at_delay["turn_deg"]) if "turn_deg" in at_delay else 1.0
             scores.append(at_delay["mean_displacement_m"] * turn * right * upright)

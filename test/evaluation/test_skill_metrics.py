@@ -13,9 +13,11 @@ from dads_ros.evaluation.skills import (
     SkillMetrics,
     count_xy_bins,
     evaluate_skills,
+    evaluate_standing,
     evaluate_switching,
 )
 from dads_ros.evaluation.statistics import fraction_interval, ratio_interval
+from dads_ros.files import find_file
 from dads_ros.prediction import PredictionSpec
 from dads_ros.robot import RobotSpec
 from dads_ros.skills import SkillSpace
@@ -247,6 +249,34 @@ def test_falls_under_changing_skills_are_counted_by_the_robot() -> None:
     for step, skills in enumerate(held):
         assert np.array_equal(skills, held[step - step % 5])
     assert not np.array_equal(held[0], held[5])
+
+
+def test_robots_that_stand_are_pushed_once_every_second_after_a_skill() -> None:
+    model, space = RobotModel(RobotSpec.load("point_mass")), SkillSpace(SkillPriorConfig(dim=2))
+    skills, speeds = [], []
+
+    def idle(obs: np.ndarray, skill: np.ndarray) -> np.ndarray:
+        skills.append(skill.copy())
+        speeds.append(obs[:, :2].copy())
+        return np.zeros((8, 2))
+
+    fallen = evaluate_standing(model, space, idle, seed=0, num_robots=8, steps=20)
+    assert fallen.shape == (8,) and not fallen.any()
+    held = np.any(np.array(skills) != 0.0, axis=2)
+    assert held[:4, 1::2].all() and not held[:4, ::2].any() and not held[4:].any()
+    faster = np.linalg.norm(np.diff(speeds, axis=0), axis=2) > 0.3
+    assert np.flatnonzero(faster.any(axis=1)).tolist() == [12] and faster[12].all()
+
+
+def test_one_that_cannot_stand_a_push_counts_as_fallen() -> None:
+    bundle = SkillBundle(find_file("humanoid", folder="models"))
+    model, space = RobotModel(bundle.robot), bundle.skill_space
+
+    def limp(obs: np.ndarray, skill: np.ndarray) -> np.ndarray:
+        return np.zeros((8, bundle.robot.command_dim))
+
+    assert evaluate_standing(model, space, limp, seed=0, num_robots=8).all()
+    assert not evaluate_standing(model, space, bundle.command, seed=0, num_robots=8).any()
 
 
 def test_predictions_of_changing_skills_are_compared_with_what_each_skill_did(

@@ -3,7 +3,7 @@ import dataclasses
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,8 +17,8 @@ from dads_ros.cli.training import train
 from dads_ros.config import read_yaml
 from dads_ros.envs.model import RobotModel
 from dads_ros.errors import CheckpointError, ConfigError, StorageError, TrainingError
-from dads_ros.evaluation.skills import SkillMetrics
-from dads_ros.files import atomic_write, only_trainer, share_folder, source_commit
+from dads_ros.evaluation.skills import SkillMetrics, evaluate_skills
+from dads_ros.files import atomic_write, find_file, only_trainer, share_folder, source_commit
 from dads_ros.learning import trainer as trainer_module
 from dads_ros.learning.agent import BODY_REWARD_ROWS, over_last_half
 from dads_ros.learning.checkpoint import load_checkpoint, save_checkpoint
@@ -260,6 +260,29 @@ def test_where_skills_turn_the_score_wants_both(tmp_path: Path) -> None:
     assert (~held.leads_away).sum() == 12 and figures["skill_fall_fraction"] == 0.0
     goes = figures["mean_displacement_m"] * (1.0 - figures["prediction_error"])
     assert goes > 1.0 and now.score == pytest.approx(goes * np.radians(figures["turn_deg"]))
+
+
+def test_skills_of_a_robot_that_falls_where_it_stands_are_worth_nothing() -> None:
+    bundle = SkillBundle(find_file("humanoid", folder="models"))
+    model, seen = RobotModel(bundle.robot), {"seed": 0, "num_skills": 48}
+    parts = model, bundle.skill_space, bundle.command, bundle.rollout, 20
+    held = evaluate_skills(*parts, **seen)
+    turn_and_speed = np.linalg.lstsq(held.skills, held.displacement / 10.0)[0]
+
+    def limp(obs: np.ndarray, skills: np.ndarray) -> np.ndarray:
+        return bundle.command(obs, skills) * (skills != 0.0).any(axis=1, keepdims=True)
+
+    learned = SimpleNamespace(
+        command=limp, delta=lambda skills: (skills @ turn_and_speed).astype(np.float32)
+    )
+    config = TrainConfig.from_yaml(Path("config/train/humanoid.yaml"))
+    reward = dataclasses.replace(config.reward, motion_cost=(0.0, 0.0))
+    for zero_skills, falls in ((0.2, 1.0), (0.0, None)):
+        collect = dataclasses.replace(config.collect, zero_skill_fraction=zero_skills)
+        selection = Selection(model, dataclasses.replace(config, collect=collect, reward=reward))
+        now, _ = selection.judge(learned, 0)  # type: ignore[arg-type]
+        assert now.metrics.get("stand_fall_fraction") == falls
+        assert (now.score == 0.0) is (falls == 1.0)
 
 
 def test_schedules_change_over_the_last_half() -> None:
