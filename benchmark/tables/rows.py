@@ -190,6 +190,8 @@ RIVALS: Mapping[str, tuple[Skills, str]] = {
 }
 """Whose reward is not that of DADS, on the same trainer, with the same networks; and DADS with the
 settings that METRA needs."""
+PLANNER = PlannerConfig(standing_radius_m=0.4)
+"""Of all rows but the paper's: today's default, with the standing radius of the first of them."""
 PLANNERS = {"DADS, the paper's settings": (PLANNER_PRESETS["paper_dense"], PAPER_COSTS)}
 """With its costs, where it is not the default."""
 
@@ -197,7 +199,7 @@ PLANNERS = {"DADS, the paper's settings": (PLANNER_PRESETS["paper_dense"], PAPER
 def _dense(of: Mapping[str, tuple[Skills, str]] = ANT) -> tuple[Row, ...]:
     rows = []
     for name, (skills, note) in of.items():
-        planner, costs = PLANNERS.get(name, (PlannerConfig(), CostsConfig()))
+        planner, costs = PLANNERS.get(name, (PLANNER, CostsConfig()))
         rows.append(Row(name, Dads(skills=skills, planner=planner, costs=costs), note))
     return tuple(rows)
 
@@ -336,14 +338,16 @@ def _ablations() -> tuple[Row, ...]:
     for name, changes in ABLATIONS.items():
         said = yaml.safe_dump(changes, default_flow_style=True, width=1000).strip()[1:-1]
         note = f"`{said}`." if said else "`config/train/ant.yaml`."
-        rows.append(Row(name, Dads(skills=Trained("ant", THREE_SEEDS, changes)), note))
+        rows.append(
+            Row(name, Dads(skills=Trained("ant", THREE_SEEDS, changes), planner=PLANNER), note)
+        )
     return tuple(rows)
 
 
 def _other(robot: str, seeds: tuple[int, ...], how: str) -> tuple[Row, ...]:
     note = f"`models/{robot}`, {how}."
-    shipped = Row("DADS, shipped bundle", Dads(skills=Shipped(robot)), note)
-    trained = Dads(skills=Trained(robot, seeds))
+    shipped = Row("DADS, shipped bundle", Dads(skills=Shipped(robot), planner=PLANNER), note)
+    trained = Dads(skills=Trained(robot, seeds), planner=PLANNER)
     note = f"`config/train/{robot}.yaml` as it is now."
     return shipped, Row("DADS, continuous", trained, note)
 
@@ -516,7 +520,7 @@ TABLES = (
         "distance from it; samples are control steps of the robot for one goal. One that falls in "
         "training stays there until its episode ends, as in the test. Planning over the same "
         "skills needs no sample of the goal, is the same after any number, and picks anew every "
-        f"{PlannerConfig().skill_duration_steps} control steps; a meta-controller, like the "
+        f"{PLANNER.skill_duration_steps} control steps; a meta-controller, like the "
         f"paper's, every {MetaConfig.skill_steps}. 'Training' has the samples for "
         f"all goals with those of the skills. {DELTA} 16 goals, 16 starts for each, 200 steps.",
         LearningGoals(),
