@@ -34,7 +34,7 @@ Rgba = tuple[float, float, float, float]
 PICTURES = Path(__file__).parent / "pictures"
 MAX_BYTES = 3_000_000
 SEED = 1
-MARGIN_M = 0.5
+MARGIN_M = 0.6
 """So near to the boxes that one sees why it goes around them."""
 BOX_HEIGHT_M, RESOLUTION_M, MAP_M = 0.5, 0.1, 10.0
 SIZE = (800, 450)
