@@ -56,7 +56,7 @@ _PANELS: tuple[tuple[str, str, dict[str, str], float, tuple[float, ...]], ...] =
         {
             "skill_fall_fraction": "one skill held",
             "switch_fall_fraction": "skills that change",
-            "stand_fall_fraction": "standing, pushed once",
+            "zero_skill_fall_fraction": "standing, pushed once",
         },
         100.0,
         (0.0,),
@@ -110,7 +110,7 @@ def training_figure(curves: dict[str, Array]) -> Figure:
         for level in levels:
             axes.axhline(level, color=FAINT, linewidth=1.4)
         for (key, label), style, color in zip(
-            lines.items(), LINE_STYLES, (INK, GREY), strict=False
+            lines.items(), LINE_STYLES, (INK, GREY, GREY), strict=False
         ):
             steps, values = curves.get(key, np.empty((2, 0)))
             marker = "o" if len(steps) <= _FEW else ""

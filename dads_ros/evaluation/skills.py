@@ -304,12 +304,13 @@ def evaluate_standing(
     steps: int = 200,
     num_threads: int | None = None,
 ) -> NDArray[np.bool_]:
-    """Tell robots to stand, every second one after a fifth of the steps under a skill.
+    """Give every robot the zero skill after a fifth of the steps, and push it after three fifths.
 
-    After three fifths of the steps each is pushed, and some fall only at the end of the rest.
+    Until then every second one has a skill of the prior. It stops at once, which is harder than
+    by the ramp of the control loop.
 
     Args: as for ``evaluate_skills``, with R robots.
-    Returns: which of them had fallen after some step. Shape (R,).
+    Returns: which of them had fallen after some step under the zero skill. Shape (R,).
     """
     rng = np.random.default_rng(seed)
     env = one_episode_env(
@@ -317,14 +318,14 @@ def evaluate_standing(
     )
     skills = skill_space.sample(num_robots, rng)
     skills[::2] = 0.0
+    push = PUSH_M_S * random_directions(model, (num_robots,), rng)
     fallen, ended = np.zeros((2, num_robots), bool)
     for step in range(steps):
         if step == steps // 5:
             skills = np.zeros_like(skills)
         is_pushed = step == 3 * steps // 5
-        push = PUSH_M_S * random_directions(model, (num_robots,), rng) if is_pushed else None
-        env.step(env.filtered(policy(env.policy_obs(), skills)), push)
-        fallen |= (env.diverged | env.fallen) & ~ended
+        env.step(env.filtered(policy(env.policy_obs(), skills)), push if is_pushed else None)
+        fallen |= (env.diverged | env.fallen) & ~ended & ~skills.any(axis=1)
         ended |= env.terminated | env.diverged
     return fallen
 

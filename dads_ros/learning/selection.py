@@ -23,7 +23,8 @@ from dads_ros.skills import SkillSpace
 MetricsT = TypeVar("MetricsT", SkillMetrics, SwitchMetrics)
 NUM_EVALUATED_SKILLS, NUM_SHOWN_SKILLS = 48, 32
 """So few that evaluations take less than a tenth of the time that learning takes."""
-FALLS = "skill_fall_fraction", "switch_fall_fraction", "stand_fall_fraction"
+ZERO_SKILL_FALLS = "zero_skill_fall_fraction"
+"""Figure of runs that train with zero skills."""
 LATE, LATE_WORTH = 0.9, 0.5
 """Where costs grow over a run, skills of its last tenth replace those of before if they score at
 least half as much. They fall more seldom than an evaluation of few robots can show, and that is
@@ -110,9 +111,13 @@ class Selection:
             held = self.evaluate(skills, delay_ms)
             at_delay = held.to_dict() | self.evaluate_switching(skills, delay_ms).to_dict()
             right = max(0.0, 1.0 - at_delay["prediction_error"])
-            if self._config.collect.zero_skill_fraction > 0.0:
-                at_delay["stand_fall_fraction"] = self.evaluate_standing(skills, delay_ms)
-            falls = max(at_delay.get(name, 0.0) for name in FALLS)
+            if self._has_zero_skills:
+                at_delay[ZERO_SKILL_FALLS] = self.evaluate_standing(skills, delay_ms)
+            falls = max(
+                at_delay["skill_fall_fraction"],
+                at_delay["switch_fall_fraction"],
+                at_delay.get(ZERO_SKILL_FALLS, 0.0),
+            )
             upright = (1.0 - falls) ** 5
             turn = math.radians(at_delay["turn_deg"]) if "turn_deg" in at_delay else 1.0
             scores.append(at_delay["mean_displacement_m"] * turn * right * upright)
@@ -130,7 +135,11 @@ class Selection:
             costs.append(reward.limits_cost)
         if any(last > first for first, last in costs) and best.iteration < late <= now.iteration:
             return now.score >= LATE_WORTH * best.score
-        return now.score > best.score
+        return now.score >= best.score  # of those that are worth nothing the last
+
+    @property
+    def _has_zero_skills(self) -> bool:
+        return self._config.collect.zero_skill_fraction > 0.0
 
     def outdate(self) -> None:
         """What is wanted has changed: ``best`` stays only until the next skills are judged."""
@@ -157,6 +166,8 @@ class Selection:
             skills.dynamics.load_state_dict(saved["dynamics"])
             best = saved["score"], saved["iteration"], saved["metrics"]
             self.best = ScoredSkills(*best, skills)
+            if self._has_zero_skills and ZERO_SKILL_FALLS not in self.best.metrics:
+                self.outdate()  # they were judged before standing counted
 
     def _measured(
         self, evaluate: Callable[..., MetricsT], skills: LearnedSkills, **settings: object

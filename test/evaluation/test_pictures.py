@@ -162,7 +162,8 @@ def test_curves_of_a_run_are_drawn_over_its_control_steps(tmp_path: Path) -> Non
     lines = [
         {"iteration": 1, "num_env_steps": 100, "reward": -1.0},
         {"iteration": 2, "num_env_steps": 200, "reward": 0.5, "skill_fall_fraction": 0.25}
-        | {"switch_fall_fraction": 0.5, "sectors_3m": 7, "mean_displacement_m": 4.0},
+        | {"switch_fall_fraction": 0.5, "sectors_3m": 7, "mean_displacement_m": 4.0}
+        | {"zero_skill_fall_fraction": 0.75},
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"iteration": 3')
     figure = training_figure(read_curves(path))
@@ -179,6 +180,7 @@ def test_curves_of_a_run_are_drawn_over_its_control_steps(tmp_path: Path) -> Non
         ("coverage", "sectors"): [[200.0, 7.0]],
         ("falls", "one skill held"): [[200.0, 25.0]],
         ("falls", "skills that change"): [[200.0, 50.0]],
+        ("falls", "standing, pushed once"): [[200.0, 75.0]],
     }
     assert is_drawn(figure, tmp_path / "training.png")
 
