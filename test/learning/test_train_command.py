@@ -16,6 +16,7 @@ import yaml
 from dads_ros.bundle.runtime import SkillBundle
 from dads_ros.cli.main import main
 from dads_ros.config import read_yaml
+from dads_ros.evaluation.curves import METRICS_FILE, lines_of
 from dads_ros.files import only_trainer, share_folder
 from dads_ros.learning.checkpoint import load_checkpoint
 from dads_ros.learning.config import TrainConfig
@@ -88,7 +89,8 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 
 
 def lines(out: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    """What the run has written so far; a kill can cut the last line short."""
+    return [values for _, values in lines_of(out / METRICS_FILE)]
 
 
 def test_any_setting_can_be_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -200,7 +202,7 @@ def test_metrics_are_rewritten_in_one_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed between cutting the file and writing it again, a run would lose its history."""
-    path = tmp_path / "metrics.jsonl"
+    path = tmp_path / METRICS_FILE
     text = "".join(json.dumps({"iteration": i}) + "\n" for i in (1, 2, 3))
     path.write_text(text)
 

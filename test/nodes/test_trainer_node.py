@@ -1,6 +1,5 @@
 """A training run over DDS."""
 
-import json
 import os
 import signal
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from std_srvs.srv import SetBool, Trigger
 from visualization_msgs.msg import MarkerArray
 
 from dads_ros.bundle.runtime import SkillBundle
+from dads_ros.evaluation.curves import METRICS_FILE, lines_of
 from dads_ros.files import only_trainer
 from dads_ros.learning.config import TrainConfig
 from ros_graph import LATCHED, SHORT_RUN, NodeProcess, Probe
@@ -141,9 +141,8 @@ def test_folders_cannot_be_changed_over_the_network(
 
 
 def iterations_in(run: Path) -> list[int]:
-    """Iterations in metrics.jsonl."""
-    lines = (run / "metrics.jsonl").read_text().splitlines()
-    return [json.loads(line)["iteration"] for line in lines]
+    """Iterations in metrics.jsonl; a kill can cut the last line short."""
+    return [values["iteration"] for _, values in lines_of(run / METRICS_FILE)]
 
 
 def wait_for_iteration(probe: Probe, iteration: int) -> None:
