@@ -43,7 +43,8 @@ class ControlLoop:
         """The skill that is held; None stands still. Shape (R, D)."""
         self.asked_skill: NDArray[np.float32] | None = None
         """That of the last command; None where the policy was not asked for it. Shape (R, D)."""
-        self._stands: NDArray[np.bool_] = np.zeros(1, bool)
+        self.stands: NDArray[np.bool_] = np.zeros(1, bool)
+        """Robots for which the plan finds nothing better than to stand. Shape (R,)."""
         self._steps = 0
 
     def renewed(self, config: PlannerConfig, seed: int) -> "ControlLoop":
@@ -54,7 +55,7 @@ class ControlLoop:
 
     def go_on_from(self, other: "ControlLoop") -> None:
         """Hold what another one holds."""
-        self.skill, self._stands, self.asked_skill = other.skill, other._stands, other.asked_skill
+        self.skill, self.stands, self.asked_skill = other.skill, other.stands, other.asked_skill
 
     @property
     def plan_due(self) -> bool:
@@ -73,12 +74,12 @@ class ControlLoop:
 
     def hold(self, plan: Plan) -> None:
         """Hold a plan's skill, or stand where that is best, from this control step on."""
-        self.skill, self._stands = plan.skill, plan.stands
+        self.skill, self.stands = plan.skill, plan.stands
 
     def hold_by_hand(self, skill: NDArray[np.floating]) -> None:
         """Hold a skill that nobody planned, brought into ``skill_range``. Shape (R, D)."""
         space, part = self.planner.model.skill_space, self.planner.config.skill_range
-        self.skill, self._stands = space.clip(skill, part), np.zeros(len(skill), bool)
+        self.skill, self.stands = space.clip(skill, part), np.zeros(len(skill), bool)
 
     def command(
         self,
@@ -101,7 +102,7 @@ class ControlLoop:
         """
         self._steps += 1
         standing, still = self.robot.standing_command, self.planner.stillest_skill
-        skill, planned = self.skill, self._stands  # once: a plan may be made or fail meanwhile
+        skill, planned = self.skill, self.stands  # once: a plan may be made or fail meanwhile
         if skill is None:
             planned = np.ones(len(last_command), bool)
         stands = (planned | stands)[:, None]

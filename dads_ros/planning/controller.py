@@ -24,7 +24,7 @@ from dads_ros.observation import RobotState
 from dads_ros.planning.command_gate import CommandGate, GateResult
 from dads_ros.planning.control_loop import Array, ControlLoop, Policy, plan_start
 from dads_ros.planning.costs import Cost, angle_of
-from dads_ros.planning.goal_watch import GoalWatch
+from dads_ros.planning.goal_watch import STALL_M, GoalWatch
 from dads_ros.planning.mppi import SkillModel
 from dads_ros.planning.pace import Pace
 from dads_ros.planning.skill_planner import Plan, SkillPlanner, robot_rngs
@@ -74,23 +74,26 @@ class Errand:
         """It can be planned."""
         return not self.waits_for
 
-    def update(self, state: RobotState, stamp_ns: int, config: ControlConfig) -> bool:
-        """Take in a state; whether the goal is reached with it."""
+    def update(
+        self, state: RobotState, stamp_ns: int, config: ControlConfig, *, is_driven: bool = True
+    ) -> bool:
+        """Take in a state; whether the goal is reached with it.
+
+        Not driven, the robots stand for another reason than the plan's.
+        """
         if self.watch is None:
             return False
-        path, tolerance_m = self.task.path, config.goal_tolerance_m
-        if path is not None and path.left_m[0] > tolerance_m:  # a path may pass its end before
-            self.watch.distance_m = float(path.left_m[0])
-            return False
-        headings, faces_it = self.task.headings, True
+        path, headings, faces_it = self.task.path, self.task.headings, True
         if headings is not None:
             faces_it = not _differ(state.yaw()[0] - headings[0], config)
         return self.watch.update(
             state.position[0, :2],
             stamp_ns,
-            tolerance_m=tolerance_m,
+            tolerance_m=config.goal_tolerance_m,
             hold_s=config.goal_hold_s,
             faces_it=faces_it,
+            left_m=0.0 if path is None else float(path.left_m[0]),
+            is_driven=is_driven,
         )
 
     def ends_near(self, other: "Errand", distance_m: float) -> bool:
@@ -465,9 +468,12 @@ class SkillController:
         if is_silent:
             self.turn_to(None)
         elif errand is not None:
-            is_reached = errand.update(state, stamp_ns, config)
-            if errand.is_ready and not self._stands_for:
+            is_driven, before = errand.is_ready and not self._stands_for, self._stall(errand)
+            is_reached = errand.update(state, stamp_ns, config, is_driven=is_driven)
+            if is_driven:
                 request, plan = self._follow(errand, loop, state, stamp_ns, config)
+            if not before and (stall := self._stall(errand)):
+                self._say(stall)
         command = loop.command(state, self._last_command, has_fallen, stands=are_led)
         result = self._judge(
             command, is_state_finite=is_finite, has_fallen=has_fallen, state=measured
@@ -714,8 +720,26 @@ class SkillController:
                 by += f": {self._read_config().costs.custom}"
             return WARN, f"every way is forbidden ({by}): standing command"
         has_reached = errand.watch is not None and errand.watch.has_reached
+        if stall := self._stall(errand):
+            return WARN, stall
         text = "goal reached" if has_reached else "on the way"
         return (WARN, f"{text}; {errand.remark}") if errand.remark else (OK, text)
+
+    def _stall(self, errand: Errand) -> str:
+        """What keeps the robot from its goal, for people; empty where it gets on."""
+        watch = errand.watch
+        if watch is None or not watch.is_stalled:
+            return ""
+        if errand.remark:
+            why = errand.remark
+        elif self._loop.stands.all():
+            why = "its plan is to stand, for all else costs more: lower a weight, as 'costs.fall'"
+        else:
+            why = "it does not go where its plan leads: look what holds it"
+        return (
+            f"no progress: {watch.distance_m:.2f} m from the goal, moved less than {STALL_M:g} m "
+            f"in {watch.stalled_s:.0f} s; {why}"
+        )
 
 
 def make_loop(

@@ -1,7 +1,11 @@
-"""GoalWatch: whether a robot has come to its goal and stayed there."""
+"""GoalWatch: whether a robot has come to its goal and stayed there, or gets no farther."""
 
 import numpy as np
 from numpy.typing import NDArray
+
+STALL_M, STALL_S = 0.5, 10.0
+"""A robot that is driven and has moved no farther in so long is stalled. Both are the defaults of
+Nav2's SimpleProgressChecker."""
 
 
 class GoalWatch:
@@ -12,6 +16,10 @@ class GoalWatch:
         self.goal = goal
         self.distance_m = np.nan
         self.has_reached = False
+        self.stalled_s = 0.0
+        """How long it has been driven without moving ``STALL_M``, away from the goal."""
+        self._moved_from: NDArray[np.floating] = np.full(2, np.nan)
+        self._moved_ns = 0
         self._position: NDArray[np.floating] | None = None
         self._inside_since_ns: int | None = None
 
@@ -23,6 +31,8 @@ class GoalWatch:
         tolerance_m: float,
         hold_s: float,
         faces_it: bool = True,
+        left_m: float = 0.0,
+        is_driven: bool = True,
     ) -> bool:
         """Take in a position.
 
@@ -32,11 +42,18 @@ class GoalWatch:
             tolerance_m: nearer than this is at the goal.
             hold_s: the goal is reached after this long at it without a break.
             faces_it: the robot has the goal's heading, if it has one; else it is not at it.
+            left_m: of a path, which may pass its end before it is followed to there.
+            is_driven: else nobody expects it to move.
         Returns: whether the goal is reached with this position; True only once.
         """
         self._position = position
-        self.distance_m = float(np.linalg.norm(position - self.goal))
-        if self.distance_m > tolerance_m or not faces_it:
+        self.distance_m = max(left_m, float(np.linalg.norm(position - self.goal)))
+        is_at_goal = self.distance_m <= tolerance_m and faces_it
+        has_moved = not np.linalg.norm(position - self._moved_from) < STALL_M  # at first it has
+        if has_moved or is_at_goal or not is_driven or stamp_ns < self._moved_ns:
+            self._moved_from, self._moved_ns = position, stamp_ns
+        self.stalled_s = (stamp_ns - self._moved_ns) / 1e9
+        if not is_at_goal:
             self._inside_since_ns = None
             return False
         if self._inside_since_ns is None or stamp_ns < self._inside_since_ns:
@@ -44,6 +61,11 @@ class GoalWatch:
         is_new = not self.has_reached and (stamp_ns - self._inside_since_ns) / 1e9 >= hold_s
         self.has_reached |= is_new
         return is_new
+
+    @property
+    def is_stalled(self) -> bool:
+        """It gets no farther, and should."""
+        return self.stalled_s >= STALL_S and not self.has_reached
 
     def move(self, goal: NDArray[np.floating], tolerance_m: float) -> bool:
         """Watch a goal nearby from now on; how long the robot has stayed still counts.

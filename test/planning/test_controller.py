@@ -25,7 +25,7 @@ from dads_ros.planning.controller import (
     Step,
     make_loop,
 )
-from dads_ros.planning.costs import Candidates
+from dads_ros.planning.costs import Candidates, PathCost
 from dads_ros.planning.goal_watch import GoalWatch
 from dads_ros.planning.tasks import Task
 
@@ -204,6 +204,41 @@ def test_what_forbids_every_way_is_named(bench: Bench) -> None:
     bench.tick()
     said = "every way is forbidden (custom: mine:Never): standing command"
     assert bench.control.status()[:2] == (WARN, said)
+
+
+@pytest.mark.parametrize("way", ["goal", "path"])
+@pytest.mark.parametrize(
+    ("price", "remark", "said"),
+    [
+        (0.0, "", "it does not go where its plan leads: look what holds it"),
+        (1e3, "", "its plan is to stand, for all else costs more: lower a weight"),
+        (1e3, "the goal is in an obstacle", "the goal is in an obstacle"),
+    ],
+)
+def test_a_robot_that_gets_no_nearer_is_reported_once_with_what_keeps_it(
+    bench: Bench, way: str, price: float, remark: str, said: str
+) -> None:
+    """The last one has come as near as it can."""
+    bench.control = bench.make(lambda plans: price * np.abs(plans.skills).sum(axis=(2, 3)))
+    bench.control.activate()
+    points = np.array([[0.0, 0.0], [20.0, 0.0], [0.2, 0.0]])
+    task = Task(goals=FAR) if way == "goal" else Task(path=PathCost(points, cross_track=1.0))
+    errand = Errand(task, GoalWatch(FAR[0] if way == "goal" else points[-1]), remark=remark)
+    bench.control.turn_to(errand)
+
+    def tick(x: float = 0.0) -> None:
+        request = bench.tick(state_at(x)).request
+        assert request is None or bench.control.plan(request) is not None
+
+    for _ in range(101):
+        assert not bench.said and "no progress" not in bench.control.status()[1]
+        tick()
+    tick()
+    level, text, _ = bench.control.status()
+    assert level == WARN and text.startswith("no progress: ") and said in text
+    assert [line.split("; ")[1] for line in bench.said] == [text.split("; ")[1]]
+    tick(0.6)
+    assert "no progress" not in bench.control.status()[1]
 
 
 def driving(bench: Bench) -> Bench:

@@ -47,6 +47,29 @@ def test_a_goal_that_moves_a_little_counts_the_stay_and_is_still_reached_while_n
     assert watch.goal.tolist() == [0.5, 0.0]
 
 
+def test_a_driven_robot_that_gets_no_farther_than_its_goal_is_stalled() -> None:
+    watch, stamp_ns = GoalWatch(np.zeros(2)), 0
+
+    def stalls(x: float, seconds: int, *, is_driven: bool = True) -> bool:
+        nonlocal stamp_ns
+        for _ in range(seconds):
+            stamp_ns += SECOND
+            watch.update(
+                np.array([x, 0.0]), stamp_ns, tolerance_m=0.5, hold_s=3.0, is_driven=is_driven
+            )
+        return watch.is_stalled
+
+    assert not stalls(5.0, 10) and stalls(5.2, 1)
+    assert not stalls(4.4, 10)  # it moved
+    assert not stalls(4.4, 60, is_driven=False)
+    assert stalls(4.4, 10) and watch.stalled_s == 10.0
+    assert not stalls(0.3, 2)  # at the goal, and hit off it
+    assert not stalls(0.7, 9) and stalls(0.7, 1)
+    stamp_ns = 0  # time goes back
+    assert not stalls(0.7, 10) and stalls(0.7, 1)
+    assert not stalls(0.3, 20) and watch.has_reached and not stalls(0.9, 20)
+
+
 @pytest.mark.parametrize(("headings", "expected"), [(None, 1), (np.array([-3.0]), 3)])
 def test_a_goal_with_a_heading_is_reached_by_who_looks_there(
     headings: np.ndarray | None, expected: int
