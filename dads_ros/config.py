@@ -403,8 +403,8 @@ class PlannerConfig(Config):
         0.25,
         min=0.0,
         max=100.0,
-        help="Nearer to the goal than this all places are equally good, and the robot stands "
-        "instead of dancing around it; 0 is the paper.",
+        help="Nearer to the goal than this, and than goal_tolerance_m, all places are equally "
+        "good, and the robot stands instead of dancing around it; 0 is the paper.",
     )
     kick_distance_m: float = setting(
         0.0,
@@ -440,7 +440,8 @@ class CostsConfig(Config):
         1.0,
         min=0.0,
         max=1e3,
-        help="Mean angle to the goal's heading, rad, for bundles that predict yaw.",
+        help="Mean angle to the goal's heading, or to that of cmd_vel's turn, rad, for bundles "
+        "that predict yaw.",
     )
     heading_near_m: float = setting(
         1.0,

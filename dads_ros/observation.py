@@ -47,6 +47,16 @@ class RobotState:
         finite: NDArray[np.bool_] = np.isfinite(np.concatenate(numbers, axis=-1)).all(axis=-1)
         return finite
 
+    def what_is_not_finite(self, spec: RobotSpec) -> str:
+        """Names of such numbers of one robot, for people."""
+        found = []
+        for name in self.__dataclass_fields__:
+            wrong = np.flatnonzero(~np.isfinite(getattr(self, name)))
+            if len(wrong):
+                joints = [spec.joints[index] for index in wrong] if "joint" in name else []
+                found.append(f"{name}{' of ' if joints else ''}{', '.join(joints)}")
+        return "; ".join(found)
+
     def up_z(self) -> Array:
         """World z of the body z-axis: 1 upright, -1 on its back. Shape (...)."""
         x, y = self.orientation[..., 1], self.orientation[..., 2]

@@ -1,11 +1,16 @@
-"""LifecycleNode that may prepare to leave the state active, and answers illegal transitions."""
+"""LifecycleNode that may prepare to leave the state active, and says why transitions fail."""
+
+from collections.abc import Callable
 
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.impl.implementation_singleton import rclpy_implementation
-from rclpy.lifecycle import LifecycleNode
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
+from dads_ros.nodes.runner import describe
+
+Transit = Callable[[LifecycleState], TransitionCallbackReturn]
 LEAVES_ACTIVE = {
     Transition.TRANSITION_DEACTIVATE: "deactivate",
     Transition.TRANSITION_ACTIVE_SHUTDOWN: "shutdown",
@@ -15,12 +20,15 @@ LEAVES_ACTIVE = {
 class SteadyLifecycleNode(LifecycleNode):
     """As its base, but a transition that is not possible now is answered with success=False.
 
-    rclpy 7.1 raises, which ends the node.
+    rclpy 7.1 raises, which ends the node; and it drops what a transition raises, which is logged.
     """
+
+    _callbacks: dict[int, Transit]
 
     def __init__(self, node_name: str, **settings: object) -> None:
         """As the base."""
         super().__init__(node_name, **settings)
+        self._callbacks = {at: self._reported(do) for at, do in self._callbacks.items()}
         service = self._service_change_state
         self._change_state, service.callback = service.callback, self._answer_change_state
         # Of its own, so that while a transition is prepared the node does all else.
@@ -29,6 +37,16 @@ class SteadyLifecycleNode(LifecycleNode):
 
     async def before_inactive(self, transition: str) -> None:
         """Awaited before a service does this to the active node: deactivate or shutdown."""
+
+    def _reported(self, transit: Transit) -> Transit:
+        def do(state: LifecycleState) -> TransitionCallbackReturn:
+            try:
+                return transit(state)
+            except Exception as error:
+                self.get_logger().error(f"{transit.__name__} failed: {describe(error)}")
+                raise
+
+        return do
 
     async def _answer_change_state(
         self, request: ChangeState.Request, response: ChangeState.Response

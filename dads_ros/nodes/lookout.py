@@ -94,8 +94,6 @@ class Lookout:
 
     def rivals(self) -> str:
         """Who else commands the robot, for people; empty when nobody does."""
-        if self._node.count_publishers(self._topic) <= 2:  # this node and its guard
-            return ""
         names = self._commanders()
         own = self._node.get_fully_qualified_name()
         if own in names:

@@ -169,8 +169,8 @@ class TaskInbox:
             base: x, y (m) and yaw (rad) of the robot, world frame. Shape (3,).
             stamp_ns: of the state.
         """
-        self._position = base[:2]
         if np.isfinite(base).all():
+            self._position = base[:2]
             self._transforms.set_base(stamp_ns, Transform.on_ground(*base.tolist()))
         self.try_waiting()
         if self._path is not None and self._path[0].done():
@@ -318,18 +318,24 @@ class TaskInbox:
         return True
 
     def _take_velocity(self, message: Twist | TwistStamped, info: Mapping[str, int]) -> None:
-        self._take_if_fresh(self._use_velocity, message, info)
+        self._take_if_fresh(self._use_velocity, "cmd_vel", message, info)
 
     def _take_skill(self, message: Float64MultiArray, info: Mapping[str, int]) -> None:
-        self._take_if_fresh(self._use_skill, message, info)
+        self._take_if_fresh(self._use_skill, "~/skill_by_hand", message, info)
 
     def _take_if_fresh(
-        self, use: Callable[..., None], message: object, info: Mapping[str, int]
+        self, use: Callable[..., None], what: str, message: object, info: Mapping[str, int]
     ) -> None:
         """Its age counts from when it was sent: a stopped process finds old ones in its queue."""
-        received = time.monotonic() - under_way_s(info)
-        if time.monotonic() - received < self._config().cmd_vel_timeout_s:
-            self._attempt(use, message, received)
+        age_s, timeout_s = under_way_s(info), self._config().cmd_vel_timeout_s
+        if age_s < timeout_s:
+            self._attempt(use, message, time.monotonic() - age_s)
+        else:
+            self._node.get_logger().warning(
+                f"{what} refused: it was sent {age_s:.2f} s ago, at most {timeout_s:g} s "
+                "(cmd_vel_timeout_s) is allowed; check the sender's clock, network and load",
+                throttle_duration_sec=1.0,
+            )
 
     def _use_velocity(self, message: Twist | TwistStamped, received: float) -> None:
         velocity = velocity_of(message, self._frames)
@@ -343,7 +349,7 @@ class TaskInbox:
         velocities = self._on_ground(bundle, velocity[None, :2], "cmd_vel")
         rates = velocity[2:] if "yaw" in bundle.fields else None
         errand = self._errand
-        self._transforms.forget("goal", "path")
+        self.stop()  # whatever was sent before it is outdated
         if errand is not None and errand.task.velocities is not None:
             errand.task.velocities, errand.task.yaw_rates = velocities, rates
             errand.received = received
@@ -354,7 +360,7 @@ class TaskInbox:
 
     def _use_skill(self, message: Float64MultiArray, received: float) -> None:
         bundle = self._active("skill")
-        self._transforms.forget("goal", "path")
+        self.stop()  # whatever was sent before it is outdated
         skill, errand = skill_of(message, bundle.skill_space.dim)[None], self._errand
         if errand is not None and errand.task.skill is not None:
             errand.task.skill, errand.received = skill, received
@@ -363,7 +369,6 @@ class TaskInbox:
 
     def _begin_to_follow(self, task: Task, received: float, what: str) -> None:
         """Turn to what is said again and again."""
-        self.stop()  # a path that was sent before it is outdated
         self._begin(Errand(task, received=received))
         self._node.get_logger().info(f"following {what}")
         self.forget()
@@ -424,6 +429,7 @@ class TaskInbox:
         try:
             around = finder.update(goal, config.costs.margin_m, config.goal_tolerance_m)
         except NoWayError:
+            self.forget()
             self._take(None)
             raise
         if around is None:

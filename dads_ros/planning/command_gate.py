@@ -100,6 +100,8 @@ class CommandGate:
         first = int(stops.argmax())
         if not np.broadcast_to(is_state_finite, stops.shape)[first]:
             reason = "the state is not finite"
+            if state is not None:
+                reason = f"{reason}: {state[first].what_is_not_finite(self._robot)}"
         elif np.broadcast_to(has_fallen, stops.shape)[first]:
             reason = "the robot has fallen"
         else:

@@ -92,6 +92,7 @@ class Errand:
             tolerance_m=config.goal_tolerance_m,
             hold_s=config.goal_hold_s,
             faces_it=faces_it,
+            yaw=float(state.yaw()[0]),
             left_m=0.0 if path is None else float(path.left_m[0]),
             is_driven=is_driven,
         )
@@ -101,6 +102,15 @@ class Errand:
         if self.watch is None or other.watch is None:
             return self is other
         return bool(np.linalg.norm(self.watch.goal - other.watch.goal) <= distance_m)
+
+    def go_on_from(self, other: "Errand", distance_m: float) -> None:
+        """What was seen of the robot on its way to nearly the same place counts."""
+        if (
+            self.watch is not None
+            and other.watch is not None
+            and self.ends_near(other, distance_m)
+        ):
+            self.watch.go_on_from(other.watch)
 
     def is_silent(self, now: float, config: ControlConfig) -> bool:
         """It must be repeated, as a velocity, and nobody has done so for too long."""
@@ -198,7 +208,9 @@ class SkillController:
         self._is_late = False
         self._forbidding: list[str] | None = None  # costs that leave no way at all
         self._num_late = self._num_stale = self._num_thinned = 0
+        self._num_same = 0  # states since the last control step with its stamp
         self._cost_terms: dict[str, float] = {}
+        self._deters = ""  # the cost that speaks most against moving, of a plan to stand
         self._last_command = np.tile(np.array(loop.robot.safe_command), (loop.num_robots, 1))
         self._last_result: GateResult | None = None
         self._steps_down = np.zeros(loop.num_robots, int)  # for how long each has been down
@@ -303,9 +315,12 @@ class SkillController:
 
     def turn_to(self, errand: Errand | None) -> None:
         """Forget the present task and turn to another one, or to none: then the robots stand."""
+        old, near_m = self._errand, self._read_config().goal_tolerance_m
         with self._lock:
             self._errand, self._plan_error = errand, ""
             self._forbidding, self._cost_terms = None, {}
+            if errand is not None and old is not None:
+                errand.go_on_from(old, near_m)
             self._loop.request_plan()
             if errand is None or not errand.is_ready:
                 self._loop.skill, self._due_ns = None, None
@@ -343,6 +358,7 @@ class SkillController:
                 self._loop.request_plan()
                 if reason:
                     self._loop.skill, self._due_ns, self._plan_error = None, None, ""
+                    self._is_late = False
 
     # --- the control step ----------------------------------------------------------------------
 
@@ -369,6 +385,7 @@ class SkillController:
         order = self._order.judge(stamp_ns, 1 if config.lock_step else JUMP_STATES)
         if order == "same":  # a lock-step simulator asks again
             if not config.lock_step or self._last_result is None:
+                self._num_same += 1
                 return None
             return Step(self._last_result, is_repeated=True)
         if order == "late":
@@ -387,7 +404,7 @@ class SkillController:
             return None
         if np.isfinite(self._step_time):
             self._periods.append(now - self._step_time)
-        self._step_time, self._state_time = now, measured
+        self._step_time, self._state_time, self._num_same = now, measured, 0
         self._sent_time = -np.inf  # whatever was sent since the last control step
         loop = self._loop
         step: Step | None
@@ -418,9 +435,15 @@ class SkillController:
         failed, error = self._failure
         is_recent = self._clock() - failed <= config.state_timeout_s
         is_first = self._order.newest_ns is None  # of a driver that was started later
-        return self._judge(
-            None, error=error if is_recent else "", is_normal=is_first and not is_recent
-        )
+        is_normal = is_first and not is_recent
+        if not is_recent:
+            error = ""
+            if self._num_same:
+                error = (
+                    f"no state for {self._state_age_s:.2f} s, only {self._num_same} that have the "
+                    "stamp of the last one: the driver must stamp each when it is measured"
+                )
+        return self._judge(None, error=error, is_normal=is_normal)
 
     def fail(self, error: str, state: RobotState | None = None) -> GateResult | None:
         """The safe command, because of an error; None while ``is_waiting``.
@@ -443,7 +466,10 @@ class SkillController:
         is_finite, measured = state.is_finite(), state
         error = self._pace.complaint if self._pace.is_too_slow else ""
         if not (is_finite.all() if self.is_waiting else is_finite.any()):
-            error = error or "the state is not finite"
+            which = int(is_finite.argmin())
+            error = error or (
+                f"the state is not finite: {measured[which].what_is_not_finite(loop.robot)}"
+            )
         elif self.is_waiting:
             error = error or self._ramp.implausible_joint(state)
         if error:
@@ -468,12 +494,12 @@ class SkillController:
         if is_silent:
             self.turn_to(None)
         elif errand is not None:
-            is_driven, before = errand.is_ready and not self._stands_for, self._stall(errand)
-            is_reached = errand.update(state, stamp_ns, config, is_driven=is_driven)
-            if is_driven:
-                request, plan = self._follow(errand, loop, state, stamp_ns, config)
+            before = self._stall(errand)
+            is_reached = errand.update(state, stamp_ns, config, is_driven=self._is_driven)
             if not before and (stall := self._stall(errand)):
                 self._say(stall)
+            if errand.is_ready and not self._stands_for:
+                request, plan = self._follow(errand, loop, state, stamp_ns, config)
         command = loop.command(state, self._last_command, has_fallen, stands=are_led)
         result = self._judge(
             command, is_state_finite=is_finite, has_fallen=has_fallen, state=measured
@@ -619,7 +645,7 @@ class SkillController:
                 config.costs,
                 held=loop.skill,
                 robot_radius_m=loop.robot.radius_m,
-                standing_radius_m=config.planner.standing_radius_m,
+                standing_radius_m=min(config.planner.standing_radius_m, config.goal_tolerance_m),
                 predicts_falls=FALLS in loop.planner.model.fields,
                 custom=self._custom,
             )
@@ -643,11 +669,19 @@ class SkillController:
             loop.hold(plan)
             before, self._plan_error, self._due_ns = self._plan_error, "", None
             self._forbidding = cost.forbidding if plan.is_blocked[0] else None
-            self._cost_terms = {name: float(values[0]) for name, values in terms.items()}
+            self._cost_terms = {name: float(values[0, 0]) for name, values in terms.items()}
+            self._deters = max(terms, key=lambda name: _more(*terms[name][0].tolist()))
         if before:
             self._tell(f"a plan is made again; before: {before}")
         self._plan_times.append(self._clock() - begin)
         return plan
+
+    @property
+    def _is_driven(self) -> bool:
+        """Robots do what their plan says, and no reason that is reported by itself holds them."""
+        last, loop = self._last_result, self._loop
+        is_held = last is None or bool(last.reason) or self._ramp.leads.any()
+        return loop.skill is not None and self._forbidding is None and not is_held
 
     @property
     def plan_error(self) -> str:
@@ -714,9 +748,10 @@ class SkillController:
             return level, f"{errand.waits_for}: standing command"
         if errand.task.skill is not None:
             return OK, BY_HAND
-        if self._forbidding is not None:
-            by = ", ".join(self._forbidding)
-            if "custom" in self._forbidding:
+        forbidding = self._forbidding  # once: a plan may be made meanwhile
+        if forbidding is not None:
+            by = ", ".join(forbidding)
+            if "custom" in forbidding:
                 by += f": {self._read_config().costs.custom}"
             return WARN, f"every way is forbidden ({by}): standing command"
         has_reached = errand.watch is not None and errand.watch.has_reached
@@ -733,12 +768,13 @@ class SkillController:
         if errand.remark:
             why = errand.remark
         elif self._loop.stands.all():
-            why = "its plan is to stand, for all else costs more: lower a weight, as 'costs.fall'"
+            why = f"its plan is to stand: most against moving is the cost '{self._deters}'"
         else:
             why = "it does not go where its plan leads: look what holds it"
+        turned = "" if watch.faces_it else ", with another heading"
         return (
-            f"no progress: {watch.distance_m:.2f} m from the goal, moved less than {STALL_M:g} m "
-            f"in {watch.stalled_s:.0f} s; {why}"
+            f"no progress: {watch.distance_m:.2f} m from the goal{turned}, moved less than "
+            f"{STALL_M:g} m in {watch.stalled_s:.0f} s; {why}"
         )
 
 
@@ -756,6 +792,11 @@ def _is_still(state: RobotState) -> NDArray[np.bool_]:
     turning = np.linalg.norm(state.angular_velocity, axis=-1)
     is_still: NDArray[np.bool_] = (speed <= STILL_MPS) & (turning <= STILL_RADPS)
     return is_still
+
+
+def _more(one: float, other: float) -> float:
+    """By how much the other is more; 0 where both are infinite."""
+    return 0.0 if one == other else other - one
 
 
 def _with_zeros(state: RobotState) -> RobotState:

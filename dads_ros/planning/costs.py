@@ -405,8 +405,8 @@ def mean_beyond(distances: Array, radius_m: float) -> Array:
 def _resampled(path: Float32, spacing_m: float) -> Float32:
     """Points at even distances along a polyline, its last one included. (M, 2) -> (N, 2)."""
     along = np.concatenate([[0.0], np.cumsum(length(np.diff(path, axis=0)))])
-    num = max(2, int(np.ceil(along[-1] / spacing_m)) + 1)
-    at = np.minimum(np.arange(num) * spacing_m, along[-1])
+    num = 1 + int(np.ceil(along[-1] / spacing_m - 1e-3))  # no two in one place by rounding
+    at = np.append(np.arange(num - 1) * spacing_m, along[-1])
     return np.stack([np.interp(at, along, path[:, i]) for i in (0, 1)], axis=1).astype(np.float32)
 
 

@@ -76,6 +76,9 @@ class Plan:
     """Of the chosen plan. Shape (R,)."""
     costs: Array
     """Of the last refinement's candidates. Shape (R, K)."""
+    tempting: tuple[Float32, Float32]
+    """Skills and predictions of the best of those candidates that were sampled, which move.
+    Shapes (R, H, D), (R, H + 1, P)."""
     candidates: Float32
     """Predictions of the last refinement's candidates. Shape (R, K, H + 1, P)."""
     stands: NDArray[np.bool_]
@@ -139,6 +142,7 @@ class Mppi:
         stands = costs[:, _STAND] <= np.minimum(mean_costs[:, 0], elite_cost)
         best = np.where(stands, _STAND, best)
         elite, elite_cost = skills[self._rows, best], costs[self._rows, best]
+        tempting = self._rows, _SAMPLED + costs[:, _SAMPLED:].argmin(axis=1)
         use_mean = ~stands & (mean_costs[:, 0] <= elite_cost)
         return Plan(
             skills=np.where(use_mean[:, None, None], mean, elite),
@@ -147,6 +151,7 @@ class Mppi:
             ),
             cost=np.minimum(mean_costs[:, 0], elite_cost),
             costs=costs,
+            tempting=(skills[tempting], candidates[tempting]),
             candidates=candidates,
             stands=stands,
             is_blocked=is_blocked & stands,

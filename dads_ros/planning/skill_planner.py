@@ -103,9 +103,13 @@ class SkillPlanner:
         return self._kick(plan, start) if self.config.kick_distance_m > 0.0 else plan
 
     def cost_terms(self, plan: Plan, cost: WeightedCosts) -> dict[str, Array]:
-        """What each cost adds to that of a plan. Shape (R,) each."""
-        plans = self._mppi.candidates(plan.skills[:, None], plan.predictions[:, None])
-        return {name: values[:, 0] for name, values in cost.by_term(plans).items()}
+        """What each cost adds to that of a plan, and of what tempts it most. Shape (R, 2) each."""
+        skills, predictions = plan.tempting
+        plans = self._mppi.candidates(
+            np.stack([plan.skills, skills], axis=1),
+            np.stack([plan.predictions, predictions], axis=1),
+        )
+        return cost.by_term(plans)
 
     def reset(self, which: NDArray[np.bool_] | None = None) -> None:
         """Forget the last plan of some robots, or of all. Shape (R,)."""

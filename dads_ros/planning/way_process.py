@@ -177,8 +177,9 @@ class WayFinder:
             margin_m: as it is set now.
             near_m: a goal no further than this from the one before is the same one, moved.
         Returns: None while the robot has to stand, for what this goal needs is not there yet.
-        Raises: PlanningError, once, when a map cannot be measured: the one before still holds.
-            NoWayError, once, when no way to this goal can be found on the newest map.
+        Raises: PlanningError, once, when a map cannot be measured, or no way be sought at this
+            margin: the one before still holds. NoWayError when no way to this goal can be found
+            on the newest map; asked again, it is sought again.
         """
         self._take_map()
         found = self._finding
@@ -189,8 +190,7 @@ class WayFinder:
             except PlanningError as error:
                 assert self._wanted is not None
                 if goal is not None and self._wanted[1] == tuple(np.asarray(goal, float)):
-                    self._way, self._holds = None, False
-                    raise NoWayError(str(error)) from error
+                    self._give_up(error)
         before, self._goal = self._goal, goal
         if goal is None:
             self._want(None)
@@ -198,11 +198,21 @@ class WayFinder:
         if self._map is None:
             return None if self._measuring else Surroundings(None, None)
         is_moved = before is not None and _is_near(before, goal, near_m)
-        self._want((self._map, tuple(np.asarray(goal, float).tolist()), margin_m), is_moved)
+        try:
+            self._want((self._map, tuple(np.asarray(goal, float).tolist()), margin_m), is_moved)
+        except PlanningError as error:
+            if self._holds and is_moved:
+                raise
+            self._give_up(error)
         if self._way is None:
             return None
         self._holds = (self._holds and is_moved) or _is_near(self._way.goal, goal, near_m)
         return Surroundings([self._map], [self._way]) if self._holds else None
+
+    def _give_up(self, error: PlanningError) -> None:
+        """No way to the goal. Raises: NoWayError."""
+        self._way, self._holds, self._wanted = None, False, None
+        raise NoWayError(str(error)) from error
 
     def _take_map(self) -> None:
         """The newest one that is measured. Raises: PlanningError."""

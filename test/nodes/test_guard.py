@@ -125,6 +125,18 @@ def test_without_its_guard_the_planner_does_not_drive(
     probe.wait_for(lambda: is_moving(probe))
 
 
+@pytest.mark.slow
+def test_a_rival_is_noticed_without_a_guard_as_well(robot: Robot) -> None:
+    probe = robot.probe
+    os.kill(guard_of(robot.planner), signal.SIGKILL)
+    probe.wait_for(lambda: "the guard has ended" in health(probe)[1])
+    probe.wait_for(lambda: probe.node.count_publishers("joint_commands") == 1)  # DDS takes 20 s
+    publisher = probe.node.create_publisher(Float64MultiArray, "joint_commands", 5)
+    probe.wait_for(lambda: health(probe)[1].startswith("safe command: /probe publishes on"))
+    probe.node.destroy_publisher(publisher)
+    probe.wait_for(lambda: "the guard has ended" in health(probe)[1])
+
+
 def test_a_planner_that_was_deactivated_on_purpose_is_left_alone(robot: Robot) -> None:
     probe = robot.probe
     assert change(probe, Transition.TRANSITION_DEACTIVATE)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
 from dads_ros.nodes.lifecycle import SteadyLifecycleNode
 from ros_graph import Probe
@@ -85,3 +86,23 @@ def test_every_illegal_transition_is_answered_with_false(
     for number in sorted(LEGAL[state])[:1]:  # and what is possible still is
         assert change(number)
         assert present() != state
+
+
+class Breaks(SteadyLifecycleNode):
+    """Nobody thought of that."""
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        raise OSError(28, "No space left on device")
+
+
+def test_what_a_transition_raises_is_logged(
+    probe: Probe, capfd: pytest.CaptureFixture[str]
+) -> None:
+    node = Breaks("breaks", context=probe.node.context)
+    probe.add(node)
+    change = Transition(id=Transition.TRANSITION_CONFIGURE)
+    assert not probe.call(ChangeState, "breaks/change_state", transition=change).success
+    said = capfd.readouterr().err
+    assert "on_configure failed: unexpected OSError in test_lifecycle.py" in said
+    assert "No space left on device" in said
+    node.destroy_node()

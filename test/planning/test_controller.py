@@ -211,7 +211,7 @@ def test_what_forbids_every_way_is_named(bench: Bench) -> None:
     ("price", "remark", "said"),
     [
         (0.0, "", "it does not go where its plan leads: look what holds it"),
-        (1e3, "", "its plan is to stand, for all else costs more: lower a weight"),
+        (1e3, "", "its plan is to stand: most against moving is the cost 'custom'"),
         (1e3, "the goal is in an obstacle", "the goal is in an obstacle"),
     ],
 )
@@ -239,6 +239,54 @@ def test_a_robot_that_gets_no_nearer_is_reported_once_with_what_keeps_it(
     assert [line.split("; ")[1] for line in bench.said] == [text.split("; ")[1]]
     tick(0.6)
     assert "no progress" not in bench.control.status()[1]
+
+
+def test_a_robot_that_is_held_for_another_reason_makes_no_false_alarm(bench: Bench) -> None:
+    """Plans that fail, forbid or are late, and robots that get their safe command."""
+    costs = [np.nan]
+    bench.control = bench.make(lambda plans: np.full(plans.skills.shape[:2], costs[0]))
+    bench.control.activate()
+    bench.control.turn_to(Errand(Task(goals=FAR), GoalWatch(FAR[0])))
+    for price, seconds in ((np.nan, 12), (np.inf, 12), (0.0, 0)):
+        costs[0] = price
+        for _ in range(10 * seconds + 9):
+            request = bench.tick().request
+            assert request is None or (bench.control.plan(request) is None) == np.isnan(price)
+    for _ in range(120):
+        bench.tick()  # nobody plans
+    assert bench.control.status()[1] == "the plan is late: standing command"
+    while (request := bench.tick().request) is None:
+        pass
+    bench.control.plan(request)
+    bench.control.object("rivals", "somebody else drives")
+    for _ in range(120):
+        request = bench.tick().request
+        assert request is None or bench.control.plan(request) is not None
+    assert not [text for text in bench.said if "no progress" in text]
+
+
+def test_a_way_to_the_same_place_that_is_sent_anew_hides_no_stall(bench: Bench) -> None:
+    request = None
+    for number in range(120):
+        if number % 10 == 0:
+            path = PathCost(np.array([[0.01 * number, 0.0], [40.0, 0.0]]), cross_track=1.0)
+            bench.control.turn_to(Errand(Task(path=path), GoalWatch(FAR[0])))
+        request = bench.tick().request
+        assert request is None or bench.control.plan(request) is not None
+    assert "no progress" in bench.control.status()[1]
+    bench.control.turn_to(Errand(Task(goals=-FAR), GoalWatch(-FAR[0])))
+    bench.tick()
+    assert "no progress" not in bench.control.status()[1]
+
+
+def test_robots_stand_no_farther_from_the_goal_than_its_tolerance(bench: Bench) -> None:
+    bench.settings = dataclasses.replace(bench.settings, goal_tolerance_m=0.1)
+    assert bench.settings.planner.standing_radius_m > 0.2
+    bench.go(np.array([[0.2, 0.0]]))
+    request = bench.tick().request
+    assert request is not None
+    plan = bench.control.plan(request)
+    assert plan is not None and not plan.stands.any()
 
 
 def driving(bench: Bench) -> Bench:
@@ -322,6 +370,34 @@ def test_silence_because_of_states_that_cannot_be_used_says_what_is_wrong_with_t
     bench.now += 1.0
     result = bench.control.check_age()
     assert result is not None and "no state for" in result.reason
+
+
+def test_states_of_one_stamp_are_named_as_what_is_wrong(bench: Bench) -> None:
+    driving(bench)
+    for _ in range(6):
+        bench.now += 0.1
+        assert bench.control.step(state_at(), bench.stamp_ns) is None
+    result = bench.control.check_age()
+    assert result is not None and result.is_safe_stop.all()
+    assert "no state for 0.60 s, only 6 that have the stamp of the last one" in result.reason
+    assert bench.is_driving(bench.tick())
+    bench.now += 0.6
+    result = bench.control.check_age()
+    assert result is not None and "stamp" not in result.reason
+
+
+def test_numbers_that_are_not_finite_are_named(bench: Bench) -> None:
+    state = dataclasses.replace(
+        state_at(),
+        position=np.array([[0.0, np.nan, 0.0]]),
+        joint_velocities=np.array([[0.0, np.inf, np.nan]]),
+    )
+    said = "joint_velocities of knee, ankle"
+    robot = dataclasses.replace(bench.bundle.robot, joints=("hip", "knee", "ankle"))
+    assert state[0].what_is_not_finite(robot) == f"position; {said}"
+    bench.tick()
+    step = bench.tick(dataclasses.replace(state, joint_velocities=np.zeros((1, 0))))
+    assert step.result.reason == "the state is not finite: position"
 
 
 def test_in_lock_step_no_state_ages(point_mass_bundle: Path) -> None:
@@ -791,7 +867,7 @@ def test_of_many_robots_a_broken_one_is_stopped_and_the_others_go_on(
     result = bench.tick(state).result
     assert result.is_safe_stop.tolist() == [False, True, False]
     assert np.isfinite(result.command).all() and result.command[[0, 2], 0].min() > 0.5
-    assert result.reason == "the state is not finite"
+    assert result.reason == "the state is not finite: linear_velocity"
 
 
 def test_an_error_within_the_step_is_the_safe_command(bench: Bench) -> None:

@@ -215,3 +215,11 @@ def test_on_a_path_that_moved_a_little_the_progress_made_stays() -> None:
     assert moved.left_m[0] == pytest.approx(1.02 * path.left_m[0], abs=0.3)
     moved.advance(1.02 * shape[130:131] + 0.1)
     assert 0.0 <= moved.distance(1.02 * shape[130:131] + 0.1)[0] < 0.1
+
+
+@pytest.mark.parametrize("length_m", [0.0, 0.3, 0.7, 0.75])
+def test_of_a_path_nothing_is_left_at_its_end(length_m: float) -> None:
+    cost = PathCost([[0.0, 0.0], [length_m, 0.0]], cross_track=1.0)
+    cost.advance(np.array([[length_m, 0.0]]))
+    assert cost.left_m.tolist() == [0.0] and cost.ends[0, 0] == np.float32(length_m)
+    assert len(PathCost([[1.0, 2.0]], cross_track=1.0).ends) == 1

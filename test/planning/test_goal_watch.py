@@ -65,8 +65,9 @@ def test_a_driven_robot_that_gets_no_farther_than_its_goal_is_stalled() -> None:
     assert stalls(4.4, 10) and watch.stalled_s == 10.0
     assert not stalls(0.3, 2)  # at the goal, and hit off it
     assert not stalls(0.7, 9) and stalls(0.7, 1)
-    stamp_ns = 0  # time goes back
-    assert not stalls(0.7, 10) and stalls(0.7, 1)
+    for jump_ns in (-stamp_ns, 3 * SECOND):  # time goes back, or nobody heard of it for a while
+        stamp_ns += jump_ns
+        assert not stalls(0.7, 10) and stalls(0.7, 1)
     assert not stalls(0.3, 20) and watch.has_reached and not stalls(0.9, 20)
 
 
@@ -83,3 +84,20 @@ def test_a_goal_with_a_heading_is_reached_by_who_looks_there(
         state = RobotState(still, turn, still, still, no_joints, no_joints)
         is_reached = errand.update(state, time * SECOND, config)
         assert is_reached == (time == expected)
+
+
+def test_a_stay_that_nobody_saw_does_not_count() -> None:
+    watch = GoalWatch(np.zeros(2))
+    for time, expected in ((0.0, False), (0.5, False), (5.0, False), (6.0, True)):
+        stamp = int(time * SECOND)
+        assert watch.update(np.zeros(2), stamp, tolerance_m=0.1, hold_s=1.0) == expected
+
+
+def test_a_robot_that_turns_on_its_goal_gets_on() -> None:
+    watch = GoalWatch(np.zeros(2))
+    for time in range(40):
+        yaw = min(0.06 * time, 1.2)
+        watch.update(
+            np.zeros(2), time * SECOND, tolerance_m=0.1, hold_s=1.0, faces_it=False, yaw=yaw
+        )
+        assert watch.is_stalled == (time >= 28), time

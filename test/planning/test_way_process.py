@@ -11,7 +11,7 @@ from benchmark.maps import warehouse
 from dads_ros.errors import PlanningError
 from dads_ros.planning import way_process
 from dads_ros.planning.obstacles import ObstacleMap
-from dads_ros.planning.way_process import Surroundings, WayFinder, WayProcess
+from dads_ros.planning.way_process import NoWayError, Surroundings, WayFinder, WayProcess
 
 PATIENCE_S = 120.0
 ORIGIN = (-4.0, -4.0, 0.5)
@@ -199,6 +199,34 @@ def test_what_fails_is_told_once_and_what_was_there_holds(process: WayProcess) -
         finder.update(GOAL, 400.0)
     assert finder.update(GOAL, 400.0) == old
     assert after_update(process, finder, GOAL, 0.2).ways[0] is not old.ways[0]
+
+
+def test_after_a_search_that_failed_the_same_goal_is_sought_again(process: WayProcess) -> None:
+    finder = WayFinder(process, 0.3)
+    finder.use_map(process.measure(wall().tobytes(), 80, 80, 0.1, ORIGIN))
+    wait_for(process)
+    hanging = process.submit(HOLD, seconds=600)
+    assert finder.update(GOAL, 0.1) is None
+    assert finder._finding is not None
+    finder._finding.set_exception(PlanningError("the process ended"))
+    with pytest.raises(NoWayError, match="ended"):
+        finder.update(GOAL, 0.1)
+    assert finder.update(GOAL, 0.1) is None
+    hanging.cancel()
+    wait_for(process)
+    assert after_update(process, finder, GOAL).ways[0].goal.tolist() == GOAL.tolist()
+
+
+def test_where_none_can_be_sought_and_no_way_is_there_the_goal_is_given_up(
+    process: WayProcess,
+) -> None:
+    finder = WayFinder(process, 0.3)
+    finder.use_map(process.measure(wall().tobytes(), 80, 80, 0.1, ORIGIN))
+    wait_for(process)
+    for _ in range(2):
+        with pytest.raises(NoWayError, match=re.escape("costs.margin_m")):
+            finder.update(GOAL, 400.0)
+    assert after_update(process, finder, GOAL).ways[0].goal.tolist() == GOAL.tolist()
 
 
 def test_of_a_known_map_all_is_prepared_before_there_is_a_goal(process: WayProcess) -> None:

@@ -21,13 +21,15 @@ NAMES = ("echo", "arrays", "pid", "refuse", "fail", "die", "allocate", "hold_int
 FUNCTIONS = {name: f"worker_jobs:{name}" for name in NAMES}
 PATIENCE_S = 60.0
 MAIN = """
-import sys
+import concurrent.futures, sys
 sys.path.insert(0, sys.argv[1])
 from dads_ros.planning.worker import Worker
 functions = ("worker_jobs:pid", "worker_jobs:hold_interpreter")
 worker = Worker(functions)
 print(worker.submit(functions[0]).result()["pid"], flush=True)
-worker.submit(functions[1], seconds=600, fifo=sys.argv[2]).result()
+job = worker.submit(functions[1], seconds=600, fifo=sys.argv[2])
+while not job.done():  # a wait without end can miss a signal that comes just before it
+    concurrent.futures.wait([job], 0.1)
 """
 
 
