@@ -10,6 +10,7 @@ import pytest
 from geometry_msgs.msg import PoseStamped, TransformStamped, Twist, TwistStamped
 from nav_msgs.msg import OccupancyGrid
 from nav_msgs.msg import Path as PathMessage
+from rclpy.serialization import serialize_message
 from std_msgs.msg import Float64MultiArray, Header
 from std_srvs.srv import Trigger
 
@@ -194,22 +195,23 @@ def test_velocities_that_were_sent_long_ago_are_not_followed(robot: Robot) -> No
 
 
 def test_a_velocity_outdates_a_path_that_is_still_being_read(robot: Robot) -> None:
-    probe, twist, long = robot.probe, Twist(), path_to(-300.0)
+    probe, twist, path = robot.probe, Twist(), path_to(-250.0)
     twist.linear.x = 1.0
-    long.poses = [long.poses[0]] * 50_000 + long.poses[1:]
+    path.poses = [path.poses[0]] * 50_000 + path.poses[1:]
+    long = serialize_message(path)  # here, which takes a while
     paths = probe.node.create_publisher(PathMessage, "goal_path", 5)
     velocities = probe.node.create_publisher(Twist, "cmd_vel", 5)
     probe.wait_for(lambda: paths.get_subscription_count() > 0)
     timer = probe.node.create_timer(0.02, lambda: velocities.publish(twist))
     probe.wait_for(lambda: velocity(probe)[0] > 0.5)
     paths.publish(long)
-    paths.publish(path_to(-200.0))  # is read after it, and outdated as well
+    paths.publish(path_to(-200.0))  # is to be read after it, and is outdated as well
     probe.wait_for_next("odom", 40)
     probe.node.destroy_timer(timer)
     probe.wait_for(lambda: is_doing(probe, "no task: standing command"))
     paths.publish(path_to(5.0))
     probe.wait_for(lambda: "path of 5.00 m" in robot.planner.said())
-    assert "path of 300.00 m" not in robot.planner.said()
+    assert "path of 250.00 m" not in robot.planner.said()
 
 
 def test_velocities_of_the_other_type_are_noticed(robot: Robot) -> None:
