@@ -157,13 +157,25 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
             new.mkdir()
             old.parent.mkdir()
             yield new
+            for path in (*new.rglob("*"), new):
+                _sync(path)
             if folder.exists():
                 os.replace(folder, old)
             os.replace(new, folder)
+            _sync(folder.parent)  # before the old one is removed
         finally:
             _put_back(temporary)
             shutil.rmtree(temporary, ignore_errors=True)
             os.close(descriptor)
+
+
+def _sync(path: Path) -> None:
+    """To the disk, so that it stands after a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def remove_leftovers(folder: Path) -> None:

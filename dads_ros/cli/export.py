@@ -1,11 +1,12 @@
 """dads-ros export: the bundle of a training run's checkpoint."""
 
 import argparse
+import dataclasses
 
 from dads_ros.errors import CheckpointError, ConfigError
 from dads_ros.files import user_path
 from dads_ros.learning.checkpoint import load_checkpoint
-from dads_ros.learning.config import TrainConfig
+from dads_ros.learning.config import CONFIG_FILE, TrainConfig
 from dads_ros.learning.export import export_bundle
 from dads_ros.learning.trainer import Trainer
 
@@ -29,7 +30,12 @@ def run(args: argparse.Namespace) -> int:
             f"the run in '{args.run}' is of another version of dads_ros: {error}; export it with "
             f"that of commit {saved.get('commit', 'unknown')}"
         ) from error
-    trainer = Trainer(config, args.run, resume=True)
-    export_bundle(trainer, args.out)
-    print(f"skills exported to {args.out}")
+    if (args.run / CONFIG_FILE).is_file():  # names the robot file from there, wherever it is now
+        config = dataclasses.replace(
+            config, robot=TrainConfig.from_yaml(args.run / CONFIG_FILE).robot
+        )
+    trainer = Trainer(dataclasses.replace(config, device="cpu"), args.run, resume=True)
+    manifest = export_bundle(trainer, args.out)
+    iteration = (manifest.training_metrics or {})["iteration"]
+    print(f"skills of iteration {iteration} exported to {args.out}")
     return 0

@@ -54,10 +54,12 @@ def run(args: argparse.Namespace) -> int:
     if args.iterations is not None:
         config = dataclasses.replace(config, num_iterations=args.iterations)
     config = config.with_settings(args.set)
+    renewed = [each.partition("=")[0].strip() for each in args.set]
+    if "robot" in renewed:
+        config = config.with_robot(config.robot, Path())
     out = args.out or Path("runs") / f"{name}-seed{config.seed}"
     with only_trainer(out):
         print("loading torch", file=sys.stderr, flush=True)
         from dads_ros.cli.training import train  # takes seconds; what is wrong is said before
 
-        renewed = [each.partition("=")[0].strip() for each in args.set]
         return train(config, out, resume=args.resume, renewed=renewed)

@@ -37,8 +37,9 @@ def train(config: TrainConfig, out: Path, *, resume: bool, renewed: Collection[s
         return STOP.exit_code
     bundle = out / BUNDLE_FOLDER
     _print(f"exporting to {bundle}")
-    export_bundle(trainer, bundle)
-    print(f"skills exported to {bundle}")
+    manifest = export_bundle(trainer, bundle)
+    iteration = (manifest.training_metrics or {})["iteration"]
+    print(f"skills of iteration {iteration} exported to {bundle}")
     return STOP.exit_code
 
 

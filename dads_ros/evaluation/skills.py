@@ -310,7 +310,8 @@ def evaluate_standing(
     by the ramp of the control loop.
 
     Args: as for ``evaluate_skills``, with R robots.
-    Returns: which of them had fallen after some step under the zero skill. Shape (R,).
+    Returns: of those that were still up when they got the zero skill, which fell under it.
+        Shape (at most R,).
     """
     rng = np.random.default_rng(seed)
     env = one_episode_env(
@@ -319,15 +320,16 @@ def evaluate_standing(
     skills = skill_space.sample(num_robots, rng)
     skills[::2] = 0.0
     push = PUSH_M_S * random_directions(model, (num_robots,), rng)
-    fallen, ended = np.zeros((2, num_robots), bool)
+    fallen, ended, was_down = np.zeros((3, num_robots), bool)
     for step in range(steps):
         if step == steps // 5:
+            was_down = skills.any(axis=1) & (ended | env.fallen)
             skills = np.zeros_like(skills)
         is_pushed = step == 3 * steps // 5
         env.step(env.filtered(policy(env.policy_obs(), skills)), push if is_pushed else None)
         fallen |= (env.diverged | env.fallen) & ~ended & ~skills.any(axis=1)
         ended |= env.terminated | env.diverged
-    return fallen
+    return fallen[~was_down]
 
 
 def random_directions(

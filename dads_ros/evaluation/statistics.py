@@ -10,7 +10,8 @@ Values = Mapping[str, NDArray[np.bool_] | NDArray[np.float64] | float | None]
 """What figures are the means of, shape (N,) each; a plain number is a figure by itself, and None
 one that could not be measured."""
 _Z95 = 1.959964
-_NUM_RESAMPLES = 2000
+_NUM_RESAMPLES, _MIN_RESAMPLED = 2000, 5
+"""Of fewer numbers the bootstrap says nothing."""
 
 
 def means(values: Values) -> dict[str, float | None]:
@@ -24,7 +25,7 @@ def intervals(values: Values) -> dict[str, Interval | None]:
 
 
 def _interval(values: NDArray[np.bool_] | NDArray[np.float64] | None) -> Interval | None:
-    if values is None:
+    if values is None or (values.dtype != bool and len(values) < _MIN_RESAMPLED):
         return None
     if values.dtype == bool:
         return fraction_interval(values.astype(bool))

@@ -172,8 +172,8 @@ def _each_way(driver: Driver, num: int, steps: int) -> Values:
     return {
         "directions_3m": float(np.sum(most)),
         **{f"{name}_mps": _or_none(speeds[np.isin(way, w)]) for name, w in quarters.items()},
-        "heading_off_deg": np.degrees(off),
-        "heading_kept_fraction": np.degrees(off) < KEPT_DEG,
+        "heading_off_deg": _or_none(np.degrees(off)[~drive.fell]),
+        "heading_kept_fraction": (np.degrees(off) < KEPT_DEG) & ~drive.fell,
         **drive.health,
     }
 
@@ -240,12 +240,12 @@ def _path(driver: Driver, num: int, steps: int) -> Values:
     drive = driver.drive(Task(path=PathCost(paths, driver.costs.cross_track)), num, steps)
     error, done = cross_track(drive.tracks, paths)
     by_shape = {
-        f"cross_track_{name}_m": error[shapes == index]
+        f"cross_track_{name}_m": _or_none(error[(shapes == index) & ~drive.fell])
         for index, name in enumerate(SHAPES)
         if (shapes == index).any()
     }
     return {
-        "cross_track_m": error,
+        "cross_track_m": _or_none(error[~drive.fell]),
         **by_shape,
         "path_done_fraction": done,
         **drive.health,
@@ -366,7 +366,7 @@ def _full_speeds(driver: Driver) -> Array:
     return speeds
 
 
-def velocity_wobble(driver: Driver, speeds: Sequence[float]) -> Array:
+def velocity_wobble(driver: Driver, speeds: Sequence[float]) -> Array | None:
     """How far mean velocities over seconds stray from their own mean while one skill is held.
 
     That no plan can do anything about: it is how steadily the policy goes. Robots that fall are
@@ -375,7 +375,7 @@ def velocity_wobble(driver: Driver, speeds: Sequence[float]) -> Array:
     Args:
         driver: whose skills are held, after ``SETTLE_S`` for ``COMMAND_S``.
         speeds: of each, the skills that go nearest to so fast count, m/s.
-    Returns: parts of their mean speeds. Shape (speeds * skills,).
+    Returns: parts of their mean speeds, of each skill once. Shape (at most speeds * skills,).
     """
     dt = driver.model.spec.control_dt
     settle, held, window = (max(1, round(s / dt)) for s in (SETTLE_S, COMMAND_S, WINDOW_S))
@@ -396,7 +396,7 @@ def velocity_wobble(driver: Driver, speeds: Sequence[float]) -> Array:
     own = means.mean(axis=1)
     wobble = length(means - own[:, None]).mean(axis=1) / np.maximum(length(own), 1e-6)
     nearest = [np.abs(length(own) - speed).argsort()[:_NUM_HELD] for speed in speeds]
-    return wobble[np.concatenate(nearest)]
+    return _or_none(wobble[np.unique(np.concatenate(nearest))])
 
 
 def _obstacles(driver: Driver, num: int, steps: int) -> Values:

@@ -75,6 +75,12 @@ class Agent:
                 f"'fallen.ends_episode: true' in the file of robot '{self.robot.name}', or "
                 "'reward.fall_cost: [0, 0]'"
             )
+        if self._cannot_tell_its_yaw:
+            raise ConfigError(
+                f"'prediction.frame: world' needs a robot that observes 'orientation', else it "
+                f"cannot tell where x is; '{self.robot.name}' observes {', '.join(self._slices)}: "
+                "set 'prediction.frame: heading'"
+            )
         self.skill_space = SkillSpace(config.skill_prior)
         self._is_discrete = config.skill_prior.kind == "discrete"
         self._rng, self._generator = rng, generator
@@ -109,6 +115,14 @@ class Agent:
         self.warm_start_over = config.skill_dynamics.warm_start_steps == 0
         """Before, the q of the reward is not fitted."""
 
+    @property
+    def _cannot_tell_its_yaw(self) -> bool:
+        """It is to learn how far it goes along the world's axes, and faces anywhere."""
+        base, prediction = self.robot.base, self.config.prediction
+        turns = base.kind == "free" or "yaw" in (base.joints or {})
+        is_meant = prediction.frame == "world" and {"x", "y"} & set(prediction.pose_fields)
+        return turns and bool(is_meant) and "orientation" not in self._slices
+
     def sampling_policy(self, generator: torch.Generator, *, explore: bool) -> Policy:
         """How robots act while they collect: a copy on the CPU, safe from the updates to come.
 
@@ -128,7 +142,8 @@ class Agent:
                 return action.numpy(), np.full(shape[0], -shape[1] * np.log(2.0), np.float32)
             seen, turns = features(torch.from_numpy(obs), torch.from_numpy(skill))
             noise = torch.randn(shape, generator=generator, dtype=FLOAT)
-            scale = torch.linspace(*self.config.collect.noise_scale, len(noise), dtype=FLOAT)
+            low, high = self.config.collect.noise_scale
+            scale = torch.linspace(high, low, len(noise), dtype=FLOAT).flip(0)  # of one robot high
             noise *= scale[:, None]
             action, log_prob = actor.sample(normalizer(seen), noise)
             return features.to_robot(action, turns).numpy(), log_prob.numpy()
@@ -146,6 +161,8 @@ class Agent:
     def update_normalizer(self, chunk: Chunk) -> None:
         """Take in the features of what robots saw while they held a skill."""
         moved = chunk.skill_left > 0
+        if not moved.any():
+            return
         obs = torch.from_numpy(chunk.policy_obs[moved]).to(self.device)
         skill = torch.from_numpy(chunk.skill[moved]).to(self.device)
         self.normalizer.update(self.features(obs, skill)[0])
@@ -427,6 +444,9 @@ def over_last_half(first: float, final: float, progress: float) -> float:
 
 
 def _device(name: str) -> torch.device:
+    has_cuda = torch.cuda.is_available()
+    if name == "cuda" and not has_cuda:
+        raise ConfigError("'device' is cuda, and torch finds none; set it to auto or cpu")
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if has_cuda else "cpu"
     return torch.device(name)

@@ -236,12 +236,16 @@ class SacConfig(Config):
         False, help="Adjust the temperature to hold target_entropy; False is the paper."
     )
     target_entropy_per_action: float = setting(
-        -0.5, min=-20.0, max=20.0, help="Wanted entropy per actuator, nats."
+        -0.5,
+        min=-20.0,
+        max=0.69,
+        help="Wanted entropy per actuator, nats, with 'learn_temperature'; that of uniformly "
+        "random actions is ln 2.",
     )
     final_target_entropy_per_action: float | None = setting(
         None,
         min=-20.0,
-        max=20.0,
+        max=0.69,
         help="The same at the end of the run, to which it changes linearly over the last half; "
         "null: no change. Less noise at the end makes smoother commands. Needs "
         "'learn_temperature'.",
@@ -346,7 +350,9 @@ class TrainConfig(Config):
         "last half of the run goes by it.",
     )
     evaluate_every: int = setting(
-        500, min=1, help="Iterations between evaluations of 48 skills (mean action)."
+        500,
+        min=1,
+        help="Iterations between evaluations of 48 skills (mean action); the last is judged too.",
     )
     checkpoint_period_s: float = setting(
         45.0, min=0.0, max=3600.0, help="Seconds between checkpoints; at most so much is lost."
@@ -411,9 +417,10 @@ class TrainConfig(Config):
                 "world', or 'prediction.fields: [x, y, yaw]' and 'prediction.frame: heading'"
             )
         low, high = self.collect.noise_scale
-        if low > high:
+        if low > high or high == 0.0:
             raise ConfigError(
-                f"'collect.noise_scale' is [{low:g}, {high:g}]; expected the smaller one first"
+                f"'collect.noise_scale' is [{low:g}, {high:g}]; expected the smaller one first, "
+                "and the other one above 0"
             )
         if self.symmetry.body and self.prediction.frame != "world":
             raise ConfigError("'symmetry.body' needs 'prediction.frame: world'")
@@ -481,11 +488,13 @@ class TrainConfig(Config):
                     f"'collect.{name}' needs a continuous 'skill_prior.kind': a discrete one has "
                     "no zero skill and none that is near another"
                 )
-        if self.sac.final_target_entropy_per_action is not None and not self.sac.learn_temperature:
-            raise ConfigError(
-                "'sac.final_target_entropy_per_action' needs 'sac.learn_temperature: true': a "
-                "fixed temperature aims at no entropy"
-            )
+        sac, usual = self.sac, SacConfig()
+        for name in ("target_entropy_per_action", "final_target_entropy_per_action"):
+            if getattr(sac, name) != getattr(usual, name) and not sac.learn_temperature:
+                raise ConfigError(
+                    f"'sac.{name}' needs 'sac.learn_temperature: true': a fixed temperature aims "
+                    "at no entropy"
+                )
         if max(self.reward.motion_cost) > 0.0 and self.collect.zero_skill_fraction == 0.0:
             raise ConfigError(
                 "'reward.motion_cost' needs 'collect.zero_skill_fraction' above 0: it is the cost "

@@ -32,7 +32,8 @@ def export_bundle(trainer: Trainer, folder: Path) -> BundleManifest:
     if best is None:
         best, _ = trainer.selection.judge(trainer.agent.learned_skills(), trainer.iteration)
     policy, dynamics = best.skills
-    recorded = trainer.replay.sample(1024, torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    recorded = trainer.replay.sample(1024, generator, with_early_falls=True)
     obs, skill = recorded.policy_obs.cpu(), recorded.skill.cpu()
 
     with new_bundle(folder) as new:

@@ -69,6 +69,10 @@ class Transition(NamedTuple):
         return Transition(*(column[which] for column in self))
 
 
+NUM_DRAWS = 20
+"""At random, before all rows are looked at."""
+
+
 class ReplayBuffer:
     """A ring of rows; next observations and displacements are index arithmetic.
 
@@ -160,31 +164,29 @@ class ReplayBuffer:
         robots = max(1, round(robot_fraction * self._num_envs))
         parts: list[Tensor] = []
         missing = num
-        for _ in range(100):
+        for _ in range(NUM_DRAWS):
             draw = int(missing * 1.2) + 16
             row = torch.randint(oldest, newest + 1, (draw,), generator=generator)
             env = torch.randint(robots, (draw,), generator=generator)
-            row, env = row.to(device), env.to(device)
-            slot = row % self._num_rows
-            left, age = self._rows("skill_left", slot, env), self._rows("skill_age", slot, env)
-            whole = age + left >= k
-            good = whole
-            if with_early_falls:
-                last = (row + left - 1) % self._num_rows
-                good = whole | self._rows("terminated", last, env)
-            good = good & (left > 0)
-            if self._with_places:
-                good = good & (row - age >= self.rows_added - self._num_rows)
-            parts.append(torch.stack([row, env, left, whole])[:, good].long())
-            missing -= int(good.sum())
+            parts.append(self._held(row.to(device), env.to(device), with_early_falls))
+            missing -= parts[-1].shape[1]
             if missing <= 0:
                 break
-        else:
-            if newest_fraction < 1.0 or robot_fraction < 1.0:  # these may have fallen too soon
-                return self.sample(num, generator, with_early_falls=with_early_falls)
-            raise ConfigError(
-                "the replay buffer holds no skill that was held for a whole prediction"
-            )
+        else:  # few are: look at all
+            row = torch.arange(oldest, newest + 1, device=device).repeat_interleave(robots)
+            env = torch.arange(robots, device=device).repeat(newest + 1 - oldest)
+            every = self._held(row, env, with_early_falls)
+            if every.shape[1] == 0:
+                if newest_fraction < 1.0 or robot_fraction < 1.0:  # these may have fallen too soon
+                    return self.sample(num, generator, with_early_falls=with_early_falls)
+                raise ConfigError(
+                    "the replay buffer holds no skill that was held for a whole prediction: all "
+                    f"robots fall, or are reset, before {k} control steps are over; lower "
+                    "'prediction.steps', or raise 'collect.warmup_steps' or "
+                    "'collect.episode_steps'"
+                )
+            which = torch.randint(every.shape[1], (missing,), generator=generator)
+            parts.append(every[:, which.to(device)])
         row, env, left, whole = torch.cat(parts, dim=1)[:, :num]
         is_whole = whole.bool()
         start = torch.where(is_whole, row + (left - k).clamp_max(0), row)
@@ -207,6 +209,23 @@ class ReplayBuffer:
             place=place,
             next_place=next_place,
         )
+
+    def _held(self, row: Tensor, env: Tensor, with_early_falls: bool) -> Tensor:
+        """Row, robot, steps left and whether the skill was held for k steps, where it counts.
+
+        Shapes: (B,), (B,) -> (4, at most B).
+        """
+        slot = row % self._num_rows
+        left, age = self._rows("skill_left", slot, env), self._rows("skill_age", slot, env)
+        whole = age + left >= self._prediction.steps
+        good = whole
+        if with_early_falls:
+            last = (row + left - 1) % self._num_rows
+            good = whole | self._rows("terminated", last, env)
+        good = good & (left > 0)
+        if self._with_places:
+            good = good & (row - age >= self.rows_added - self._num_rows)
+        return torch.stack([row, env, left, whole])[:, good].long()
 
     def _rows(self, name: str, slot: Tensor, env: Tensor) -> Tensor:
         """What robots have at rows of the ring; several times as fast as indexing. (B, ...)."""

@@ -88,7 +88,7 @@ class Selection:
         )
 
     def evaluate_standing(self, skills: LearnedSkills, delay_ms: float = 0.0) -> float:
-        """The part of the robots that fall while they stand and are pushed."""
+        """The part of the robots that fall while they stand and are pushed; 1 if none stands."""
         fallen = evaluate_standing(
             self._model,
             SkillSpace(self._config.skill_prior),
@@ -97,7 +97,7 @@ class Selection:
             delay_ms=delay_ms,
             num_robots=NUM_EVALUATED_SKILLS,
         )
-        return float(fallen.mean())
+        return float(fallen.mean()) if len(fallen) else 1.0
 
     def judge(self, skills: LearnedSkills, iteration: int) -> tuple[ScoredSkills, SkillMetrics]:
         """Score what was learned in so many iterations; it becomes ``best`` if it is better.

@@ -1,5 +1,6 @@
 """Trainer: the loop of DADS (Sharma et al. 2020, Algorithm 1) over many robots at once."""
 
+import logging
 import sys
 import time
 from collections.abc import Collection, Generator, Iterator
@@ -24,11 +25,17 @@ from dads_ros.learning.collector import Collector, Policy
 from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.networks import one_thread
 from dads_ros.learning.replay_buffer import Chunk, ReplayBuffer
-from dads_ros.learning.selection import NUM_SHOWN_SKILLS, CollapseDetector, Selection
+from dads_ros.learning.selection import (
+    COLLAPSE_MIN_PEAK,
+    NUM_SHOWN_SKILLS,
+    CollapseDetector,
+    Selection,
+)
 from dads_ros.robot import RobotSpec
 
 NORMALIZER_STEPS = 1_000_000
 """Control steps after which the normaliser of the features stays as it is."""
+logger = logging.getLogger(__name__)
 FREE_TO_CHANGE = (
     "num_iterations",
     "robot",
@@ -183,7 +190,8 @@ class Trainer:
                 self._refuse(self.agent.broken())  # the last step shows in no metric yet
                 self.iteration += 1
                 seen: SkillMetrics | None = None
-                if self.iteration % self.config.evaluate_every == 0:
+                is_last = self.iteration == self.config.num_iterations
+                if is_last or self.iteration % self.config.evaluate_every == 0:
                     now, seen = self.selection.judge(self.agent.learned_skills(), self.iteration)
                     values |= now.metrics
                 elif time.monotonic() - last_seen > self.config.show_period_s:
@@ -196,6 +204,7 @@ class Trainer:
                     last_seen = time.monotonic()
                 try:
                     self.collapse.take(values.get("reward", 0.0), self.config.num_iterations)
+                    self._warn_of_no_start()
                 except TrainingError:
                     self.save_checkpoint()
                     raise
@@ -227,6 +236,17 @@ class Trainer:
                 "generators": {name: g.get_state() for name, g in self._generators.items()},
             },
         )
+
+    def _warn_of_no_start(self) -> None:
+        """Once, after a quarter of the run. Rewards of rivals have other units."""
+        peak, is_dads = self.collapse.peak_reward, self.agent.rival is None
+        is_due = self.iteration == self.config.num_iterations // 4
+        if is_due and is_dads and peak <= COLLAPSE_MIN_PEAK:
+            logger.warning(
+                "a quarter of the run is over, and the reward was %.2f nats at best: skills "
+                "cannot be told apart yet; README, 'Tuning', says what helps",
+                peak,
+            )
 
     # --- one iteration -------------------------------------------------------------------------
 

@@ -279,7 +279,7 @@ def test_those_count_as_fallen_that_fall_where_they_stand_or_are_pushed_too_hard
         return np.zeros((8, bundle.robot.command_dim))
 
     fallen = evaluate_standing(model, space, limp, seed=0, num_robots=8)
-    assert fallen[::2].all() and not fallen[1::2].any()  # these fell under another skill
+    assert fallen.tolist() == [True] * 4  # the others fell under another skill
     assert evaluate_standing(model, space, bundle.command, seed=0, num_robots=8).mean() < 0.5
     monkeypatch.setattr(skills_module, "PUSH_M_S", 3.0)
     assert evaluate_standing(model, space, bundle.command, seed=0, num_robots=8).all()

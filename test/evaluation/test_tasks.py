@@ -14,7 +14,7 @@ from dads_ros.config import PlannerConfig, SkillPriorConfig
 from dads_ros.envs.model import RobotModel
 from dads_ros.errors import ConfigError
 from dads_ros.evaluation.driving import Drive, Driver
-from dads_ros.evaluation.statistics import means
+from dads_ros.evaluation.statistics import intervals, means
 from dads_ros.evaluation.tasks import (
     FILLED,
     SHAPES,
@@ -197,6 +197,32 @@ def test_wobble_is_that_of_a_skill_that_is_held(point_mass_bundle: Path) -> None
     steady = velocity_wobble(driver, speeds)
     unsteady = velocity_wobble(dataclasses.replace(driver, policy=now_and_then), speeds)
     assert 2.0 * steady.mean() < 0.1 < unsteady.mean()
+    same = velocity_wobble(driver, [speeds[0], speeds[0]])
+    assert len(same) == len(steady) / 2  # each skill counts once
+
+
+def test_who_falls_keeps_neither_to_its_path_nor_to_its_heading(
+    point_mass_bundle: Path, hovercraft_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first half of the robots."""
+    drive = Driver.drive
+
+    def with_falls(*arguments: object, **settings: object) -> Drive:
+        done = drive(*arguments, **settings)
+        return dataclasses.replace(done, fell=np.arange(len(done.fell)) < len(done.fell) / 2)
+
+    monkeypatch.setattr(Driver, "drive", with_falls)
+    path = evaluate_task("path", driver_of(SkillBundle(point_mass_bundle)), 6, 40)
+    assert [len(path[f"cross_track_{name}m"]) for name in ("", "circle_")] == [3, 1]
+    ways = evaluate_task("directions", driver_of(SkillBundle(hovercraft_bundle)), 12, 40)
+    assert len(ways["heading_off_deg"]) == 6
+    assert ways["heading_kept_fraction"].tolist() == [False] * 6 + [True] * 6
+
+
+def test_of_few_numbers_no_interval_is_claimed() -> None:
+    found = intervals({"few": np.full(4, 0.7), "enough": np.arange(5.0), "hits": np.ones(1, bool)})
+    assert found["few"] is None and found["enough"] is not None
+    assert found["hits"] == pytest.approx((0.207, 1.0), abs=1e-3)
 
 
 def test_a_robot_on_a_line_has_velocities_but_no_paths() -> None:

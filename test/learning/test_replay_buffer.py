@@ -53,6 +53,16 @@ def test_skills_held_for_less_than_k_steps_are_not_sampled() -> None:
         make(100, 60, 2).sample(10, torch.Generator().manual_seed(0))
 
 
+def test_the_few_that_were_held_long_enough_are_found() -> None:
+    """2 of 100 rows, all of which are drawn about equally often."""
+    buffer = make(1000, 700, 2)
+    buffer.add(chunk(700, 7, 7))
+    buffer.add(chunk(707, 10, 2))
+    row = buffer.sample(700, torch.Generator().manual_seed(0)).policy_obs.flatten()
+    assert row.unique().tolist() == [*range(700, 707)]
+    assert row.long().bincount()[700:].min() > 60
+
+
 def test_a_skill_that_a_fall_ended_too_soon_is_sampled_only_if_that_is_wanted() -> None:
     made = chunk(0, 60, 5, end=17)  # the skill of rows 15 to 19 ends after two rows
     buffer = ReplayBuffer(100, chunk(0, 1, 5), PredictionSpec(steps=K), CPU, NO_COLUMNS)

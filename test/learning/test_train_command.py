@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from dads_ros.bundle.runtime import SkillBundle
@@ -18,7 +20,7 @@ from dads_ros.cli.main import main
 from dads_ros.config import read_yaml
 from dads_ros.evaluation.curves import METRICS_FILE, lines_of
 from dads_ros.files import only_trainer, share_folder
-from dads_ros.learning.checkpoint import load_checkpoint
+from dads_ros.learning.checkpoint import load_checkpoint, save_checkpoint
 from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.metrics import MetricsWriter
 from dads_ros.learning.trainer import IterationMetrics
@@ -240,6 +242,40 @@ def test_a_live_run_has_one_trainer_but_can_be_exported(
     assert lines(out)[: len(before)] == before
     with only_trainer(out):  # the dead one holds it no longer
         pass
+
+
+def test_a_run_that_was_moved_with_its_robot_is_exported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, now = tmp_path / "before", tmp_path / "now"
+    (before / "robots").mkdir(parents=True)
+    values = read_yaml(share_folder() / "config" / "robots" / "point_mass.yaml")
+    mjcf = share_folder() / "config" / "robots" / values["mjcf"]
+    (before / "robots" / "mine.yaml").write_text(yaml.safe_dump(values))
+    shutil.copy(mjcf, before / "robots" / mjcf.name)
+    config, run = write_config(before), before / "runs" / "mine"
+    command = ["train", "--config", str(config), "--robot", str(before / "robots" / "mine.yaml")]
+    assert main([*command, "--iterations", "12", "--out", str(run)]) == 0
+    assert "skills of iteration 12 exported" in capsys.readouterr().out
+    before.rename(now)
+    bundle = now / "bundle"
+    assert main(["export", str(now / "runs" / "mine"), "--out", str(bundle)]) == 0
+    assert SkillBundle(bundle).robot.name == "point_mass"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
+def test_a_run_of_a_machine_with_cuda_is_exported_without(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, out = write_config(tmp_path), tmp_path / "run"
+    command = ["train", "--config", str(config), "--out", str(out), "--iterations", "12"]
+    assert main([*command, "--set", "device=cuda"]) == 2
+    assert "'device' is cuda, and torch finds none" in capsys.readouterr().err
+    assert main(command) == 0
+    saved = load_checkpoint(out)
+    saved["config"]["device"] = "cuda"
+    save_checkpoint(out, saved)
+    assert main(["export", str(out), "--out", str(tmp_path / "bundle")]) == 0
 
 
 def test_a_disk_that_gets_full_ends_training_in_one_sentence_and_its_checkpoint_stands(

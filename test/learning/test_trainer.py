@@ -29,6 +29,7 @@ from dads_ros.learning.replay_buffer import Chunk
 from dads_ros.learning.selection import COLLAPSE_ITERATIONS, CollapseDetector, Selection
 from dads_ros.learning.trainer import Trainer
 from dads_ros.observation import observation_slices
+from dads_ros.prediction import PredictionSpec
 from dads_ros.robot import BodyLimitsSpec, RobotSpec
 from hovercraft import hovercraft_config, write_hovercraft_bundle
 
@@ -753,6 +754,44 @@ def test_a_fall_costs(tmp_path: Path) -> None:
     (tmp_path / "lying.yaml").write_text(yaml.safe_dump(stays.to_dict()))
     with pytest.raises(ConfigError, match=r"set 'fallen\.ends_episode: true' in the file"):
         explorer(tmp_path / "lying", str(tmp_path / "lying.yaml"), reward=reward)
+
+
+def test_who_cannot_tell_its_yaw_learns_in_the_heading_frame(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"observes 'orientation'.*'prediction\.frame: heading'"):
+        Trainer(TrainConfig(robot="go2"), tmp_path)
+    prediction = PredictionSpec(fields=("x", "y", "yaw"), frame="heading", steps=1)
+    Trainer(TrainConfig(robot="go2", prediction=prediction), tmp_path)
+
+
+def test_the_last_iteration_is_judged_as_well(tmp_path: Path) -> None:
+    trainer = Trainer(small_config(evaluate_every=8), tmp_path)
+    judged = [line["iteration"] for line in numbered(trainer) if "score" in line]
+    assert judged == [8, 12]
+
+
+def numbered(trainer: Trainer) -> list[dict[str, float]]:
+    """Lines of a whole run, with their iterations."""
+    return [{"iteration": m.iteration, **m.to_dict()} for m in trainer.iterations()]
+
+
+def test_one_robot_learns_through_its_resets_and_explores(tmp_path: Path) -> None:
+    collect = {"num_envs": 1, "steps_per_iteration": 1, "episode_steps": 12, "warmup_steps": 30}
+    collect |= {"replay_capacity": 1000, "noise_scale": [0.0, 1.5]}
+    trainer = Trainer(small_config(collect=collect, num_iterations=40), tmp_path)
+    assert [line["iteration"] for line in numbered(trainer)] == [*range(1, 41)]
+    obs, skill = trainer.collector.env.policy_obs(), np.zeros((1, 2), np.float32)
+    policy = trainer.agent.sampling_policy(torch.Generator().manual_seed(0), explore=False)
+    actions = [policy(obs, skill)[0] for _ in range(2)]
+    assert np.abs(actions[0] - actions[1]).max() > 1e-3
+
+
+def test_a_run_that_does_not_get_going_says_so_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer = Trainer(small_config(), tmp_path)
+    run(trainer, 12)
+    said = [r.getMessage() for r in caplog.records if "a quarter of the run" in r.getMessage()]
+    assert len(said) == 1 and "skills cannot be told apart yet" in said[0]
 
 
 def test_a_tilted_base_costs(tmp_path: Path) -> None:
