@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from dads_ros.diagnosis.records import Array, Base, Check, Imu, PlannerSettings, Verdict
 from dads_ros.observation import MAX_QUATERNION_ERROR, quaternion_to_matrix
@@ -13,9 +14,10 @@ UPRIGHT = 0.8
 """World z of the base's z-axis of a robot that stands, at least: 37 degrees of tilt."""
 STANDARD_GRAVITY, GRAVITY_ERROR = 9.81, 2.0
 SAME_TILT_RAD = 0.2
-MOVED_M, NEAR_PATH = 0.3, 0.4
-"""So far a robot must move to have its twist judged; predicted and measured ways may part by this
-part of the way."""
+MOVED_M, TURNED_RAD, NEAR_PATH = 0.3, 0.5, 0.4
+"""So far a robot must move, or turn, to have its twist judged; predicted and measured ways may
+part by this part of the way."""
+WINDOW_NS = 10_000_000_000
 MAX_TURN_RAD_S = 35.0
 """A base that turns faster says degrees."""
 IN_XYZW = "if the robot stands, write w, x, y, z into the fields of that name; else stand it up"
@@ -35,6 +37,7 @@ def base_checks(robot: RobotSpec, bases: Sequence[Base], prefix: str | None) -> 
     yield orientation or _upright(robot, bases)
     if orientation is None:
         yield _twist(bases)
+        yield _turning("odom turning", bases, bases)
 
 
 def imu_checks(
@@ -54,6 +57,7 @@ def imu_checks(
     if not np.abs(turns).max() <= MAX_TURN_RAD_S:  # nor is NaN
         found = f"angular velocity of up to {np.abs(turns).max():.3g}"
         yield Check("imu turning", WRONG, found, "publish rad/s, finite")
+        return
     up = np.array([0.0, 0.0, 1.0])
     said = [imu.orientation for imu in imus if imu.orientation is not None]
     if said:
@@ -63,6 +67,8 @@ def imu_checks(
             return
         up = _median([quaternion_to_matrix(turn)[2] for turn in said])
         yield from _same_tilt(up, bases)
+    if bases and _orientation("", [base.orientation for base in bases]) is None:
+        yield _turning("imu turning", imus, bases)
     felt = _median([imu.acceleration for imu in imus])
     strength, along = float(np.linalg.norm(felt)), float(felt @ up)
     name, found = "imu gravity", f"{along:.3g} m/s² along its up, {strength:.3g} in all"
@@ -164,6 +170,9 @@ def _twist(bases: Sequence[Base]) -> Check:
         apart = np.vstack([np.zeros(3), np.cumsum(steps, axis=0)]) - (way - way[0])
         errors.append(float(np.abs(apart).max()) / extent)
     in_base_link, in_odom = errors
+    if max(errors) <= NEAR_PATH:
+        cure = "turn the robot by 90 degrees, and push it again"
+        return Check(name, NOT_SEEN, "the base faced along odom's x: both frames fit", cure)
     if in_base_link <= NEAR_PATH:
         return Check(name, OK, "in base_link, it leads where the base went")
     if in_odom <= NEAR_PATH:
@@ -171,6 +180,37 @@ def _twist(bases: Sequence[Base]) -> Check:
         return Check(name, WRONG, "its linear velocity is in odom", cure)
     found = f"it leads {in_base_link:.1f} times the way beside where the base went"
     return Check(name, WRONG, found, "publish m/s in base_link, of the same estimate as the pose")
+
+
+def _turning(name: str, turners: Sequence[Base] | Sequence[Imu], bases: Sequence[Base]) -> Check:
+    """Whether angular velocities, about axes of the base, lead where odom's orientation went."""
+    rows = {base.arrival.stamp_ns: base.orientation for base in bases}
+    stamps = np.array(sorted(rows), np.int64)
+    rotations = Rotation.from_quat([rows[s] for s in stamps.tolist()], scalar_first=True)
+    velocities = {one.arrival.stamp_ns: one.angular_velocity for one in turners}
+    times = np.array([s for s in sorted(velocities) if stamps[0] <= s <= stamps[-1]], np.int64)
+    cure = f"turn the robot by {np.degrees(TURNED_RAD):.0f} degrees or more meanwhile"
+    if len(stamps) < 5 or len(times) < 5:
+        return Check(name, NOT_SEEN, "too little came", cure)
+    changes = (rotations[1:] * rotations[:-1].inv()).as_rotvec()  # world axes
+    turned = np.vstack([np.zeros(3), np.cumsum(changes, axis=0)])
+    way = np.stack([np.interp(times, stamps, column) for column in turned.T], axis=1)
+    said = rotations[np.searchsorted(stamps, times)].apply([velocities[s] for s in times.tolist()])
+    steps = 0.5 * (said[1:] + said[:-1]) * (np.diff(times) / 1e9)[:, None]
+    predicted = np.vstack([np.zeros(3), np.cumsum(steps, axis=0)])
+    # Where it turned most: over minutes the bias of a gyroscope adds up.
+    windows = np.unique((times - times[0]) // WINDOW_NS, return_index=True)[1][1:]
+    ways, led = np.split(way, windows), np.split(predicted, windows)
+    extents = [float(np.ptp(part, axis=0).max()) for part in ways]
+    most = int(np.argmax(extents))
+    if extents[most] < TURNED_RAD:
+        return Check(name, NOT_SEEN, "the base did not turn", cure)
+    apart = (led[most] - led[most][0]) - (ways[most] - ways[most][0])
+    error = float(np.abs(apart).max()) / extents[most]
+    if error <= NEAR_PATH:
+        return Check(name, OK, "its angular velocity leads where the orientation went")
+    found = f"its angular velocity leads {error:.1f} times the turn beside where it went"
+    return Check(name, WRONG, found, "publish rad/s about x, y, z of base_link, with their signs")
 
 
 def _up_z(turns: Sequence[Array]) -> float:

@@ -87,7 +87,7 @@ def _rate(robot: RobotSpec, topic: str, arrivals: Sequence[Arrival]) -> Check:
         return Check(name, WRONG, found, cure)
     if middle > (1.0 + SAME_RATE) * wanted:
         return Check(name, WARNING, found, cure)
-    if high > JITTER * middle:
+    if high > JITTER * max(middle, wanted):
         cure = "find out where messages are lost: load of the driver, network, queues"
         return Check(name, WARNING, found, cure)
     if came_high > came_middle + wanted:

@@ -91,14 +91,19 @@ class RobotModel:
         self.held: dict[str, float] = {} if additions is None else additions.held
         """Joints that nothing moves -> their positions, rad or m."""
         self._held_dofs = [model.jnt_dofadr[self._joint(name)] for name in self.held]
-        self._start_qpos: Array = model.qpos0.copy()
+        self._start_qpos = self._keyframe_qpos.copy()
         for name, position in self.held.items():
             self._start_qpos[model.jnt_qposadr[self._joint(name)]] = position
         self._joint_ids = [self._joint(name) for name in spec.joints]
         self.joint_qpos = np.array([model.jnt_qposadr[j] for j in self._joint_ids], int)
         self.joint_dof = np.array([model.jnt_dofadr[j] for j in self._joint_ids], int)
         self._find_base()
+        self._start_orientation = np.array([1.0, 0.0, 0.0, 0.0])
+        if spec.base.kind == "free" and spec.reset.keyframe:
+            q = self.base_qpos
+            self._start_orientation = self._keyframe_qpos[q + 3 : q + 7]
         self._find_actuators()
+        self._start_act = self._activations()
         if spec.servos is not None:
             self._put_servos(spec.servos)
         self._find_contacts()
@@ -138,15 +143,16 @@ class RobotModel:
             position = np.tile(self.mj_model.body_pos[self.body_id], (num, 1))
             orientation = np.tile([1.0, 0.0, 0.0, 0.0], (num, 1))
             world_velocity, angular = np.zeros((num, 3)), np.zeros((num, 3))
-            for axis, q, v in self._planar:
+            for axis, q, v, sign in self._planar:
                 index = _AXES[axis]
+                moved = sign * (qpos[:, q] - self.mj_model.qpos0[q])
                 if axis in "xyz":
-                    position[:, index] += qpos[:, q]
-                    world_velocity[:, index] = qvel[:, v]
+                    position[:, index] += moved
+                    world_velocity[:, index] = sign * qvel[:, v]
                 else:
-                    orientation[:, 0] = np.cos(qpos[:, q] / 2)
-                    orientation[:, 1 + index] = np.sin(qpos[:, q] / 2)
-                    angular[:, index] = qvel[:, v]
+                    orientation[:, 0] = np.cos(moved / 2)
+                    orientation[:, 1 + index] = np.sin(moved / 2)
+                    angular[:, index] = sign * qvel[:, v]
         rotation = quaternion_to_matrix(orientation)
         return RobotState(
             position=position,
@@ -173,10 +179,11 @@ class RobotModel:
             qpos[q : q + 3], qpos[q + 3 : q + 7] = position, orientation
         else:
             offset = position - self.mj_model.body_pos[self.body_id]
-            for axis, q, _ in self._planar:
+            for axis, q, _, sign in self._planar:
                 index = _AXES[axis]
                 turn = 2.0 * np.arctan2(orientation[1 + index], orientation[0])
-                qpos[q] = offset[index] if axis in "xyz" else turn
+                moved = offset[index] if axis in "xyz" else turn
+                qpos[q] = self.mj_model.qpos0[q] + sign * moved
         return qpos
 
     def to_ctrl(self, commands: Array) -> Array:
@@ -223,15 +230,22 @@ class RobotModel:
         if spec.base.kind == "free":
             q = self.base_qpos
             qpos[:, q : q + 3] = [0.0, 0.0, reset.height_m]
-            qpos[:, q + 3 : q + 7] = 0.0
-            qpos[:, q + 3], qpos[:, q + 6] = np.cos(yaw / 2), np.sin(yaw / 2)
+            w, x, y, z = self._start_orientation
+            cos, sin = np.cos(yaw / 2), np.sin(yaw / 2)
+            turned = [cos * w - sin * z, cos * x - sin * y, cos * y + sin * x, cos * z + sin * w]
+            qpos[:, q + 3 : q + 7] = np.stack(turned, axis=1)
         else:
-            for axis, q, _ in self._planar:
+            for axis, q, _, sign in self._planar:
                 if axis == "yaw":
                     qpos[:, q] = yaw
+                elif axis == "z" and reset.height_m != 0.0:
+                    above_m = reset.height_m - model.body_pos[self.body_id, 2]
+                    qpos[:, q] = model.qpos0[q] + sign * above_m
+                elif axis in "xy":
+                    qpos[:, q] = model.qpos0[q]
         states = np.zeros((num, self.num_state))
-        states[:, 1 : 1 + model.nq] = qpos
-        states[:, 1 + model.nq : 1 + model.nq + model.nv] = qvel
+        parts = np.split(states, 1 + np.cumsum([0, model.nq, model.nv, model.na]), axis=1)
+        parts[1][:], parts[2][:], parts[3][:] = qpos, qvel, self._start_act
         return states
 
     def still_state(self, num: int) -> Array:
@@ -258,8 +272,9 @@ class RobotModel:
             state = self.reset_state(1, rng)[0]
             mujoco.mj_setState(model, data, state, _STATE)
             data.qpos[q + 2] += 2.0
-            data.qvel[:] = rng.standard_normal(model.nv)
-            data.qvel[self._held_dofs] = 0.0
+            data.qvel[:] = 0.0  # also of joints that nothing drives, whose twins nobody names
+            data.qvel[v : v + 6] = rng.standard_normal(6)
+            data.qvel[self.joint_dof] = rng.standard_normal(len(self.joint_dof))
             command = rng.uniform(-1.0, 1.0, spec.command_dim)
             mujoco.mj_setState(model, twin, state, _STATE)
             twin.qpos[q : q + 7], twin.qvel[v : v + 6] = _twin_base(
@@ -362,6 +377,29 @@ class RobotModel:
             names.append(model.actuator(index).name or joints[-1])
         return names, joints
 
+    def _activations(self) -> Array:
+        """Of actuators that have a state, at the start. Shape (na,).
+
+        Those of the keyframe; else the command that is sent first, or of what integrates it the
+        position that is held.
+        """
+        model, spec, dyn = self.mj_model, self.spec, mujoco.mjtDyn
+        if spec.reset.keyframe:
+            act: Array = model.key(spec.reset.keyframe).act.copy()
+            if act.any():
+                return act
+        act = np.zeros(model.na)
+        for name, index, command in zip(
+            spec.actuators, self._actuator_ids, spec.safe_command, strict=True
+        ):
+            kind, at = dyn(model.actuator_dyntype[index]), model.actuator_actadr[index]
+            joint = self.driven_joints[name]
+            if kind in (dyn.mjDYN_FILTER, dyn.mjDYN_FILTEREXACT):
+                act[at + model.actuator_actnum[index] - 1] = command
+            elif kind == dyn.mjDYN_INTEGRATOR and joint in spec.joints:
+                act[at] = model.actuator_gear[index, 0] * spec.home[joint]
+        return act
+
     def _put_servos(self, servos: ServoSpec) -> None:
         """Position servos in place of actuators; their limits in force or torque stay."""
         model, spec = self.mj_model, self.spec
@@ -418,13 +456,17 @@ class RobotModel:
         addresses = model.sensor_adr[sensors].astype(int).reshape(len(geoms), parts)
         self.contact_columns = addresses[first // max(1, parts)]
         """Of sensordata: 1 or more where a geom touches a part of the ground. Shape (G, parts)."""
-        self.is_foot = np.isin(geoms, self._geoms_of("feet", spec.feet))
+        self.is_foot = np.isin(geoms, self._geoms_of("feet", spec.feet, geoms))
         """Which of those geoms are meant to. Shape (G,)."""
-        self.is_fallen = np.isin(geoms, self._geoms_of("fallen.contacts", spec.fallen.contacts))
+        fallen = self._geoms_of("fallen.contacts", spec.fallen.contacts, geoms)
+        self.is_fallen = np.isin(geoms, fallen)
         """Which of those geoms touch it only when the robot has fallen. Shape (G,)."""
 
-    def _geoms_of(self, field: str, names: tuple[str, ...]) -> list[int]:
-        """Geoms of these names, or of bodies of these names. Raises: ConfigError."""
+    def _geoms_of(self, field: str, names: tuple[str, ...], geoms: NDArray[np.int64]) -> list[int]:
+        """Geoms of these names, or of bodies of these names; each name has one of ``geoms``.
+
+        Raises: ConfigError.
+        """
         model = self.mj_model
         found: list[int] = []
         for name in names:
@@ -436,7 +478,14 @@ class RobotModel:
                     f"'{field}' of robot '{self.spec.name}' names '{name}'; the MJCF has no such "
                     f"geom or body; its bodies are {bodies}"
                 )
-            found += [geom] if geom >= 0 else np.flatnonzero(model.geom_bodyid == body).tolist()
+            own = [geom] if geom >= 0 else np.flatnonzero(model.geom_bodyid == body).tolist()
+            if not np.isin(own, geoms).any():
+                raise ConfigError(
+                    f"'{field}' of robot '{self.spec.name}' names '{name}', of which nothing can "
+                    "touch the ground: name the geom or body that does (contype, conaffinity, or "
+                    "a contact pair)"
+                )
+            found += own
         return found
 
     def _check_start(self) -> None:
@@ -501,9 +550,33 @@ class RobotModel:
                     f"'base.joints' has '{axis}: {name}'; x, y and z need a slide, roll, pitch "
                     "and yaw a hinge"
                 )
-            self._planar.append((axis, model.jnt_qposadr[joint], model.jnt_dofadr[joint]))
-        if sum(axis not in "xyz" for axis, _, _ in self._planar) > 1:
+            unit = np.eye(3)[_AXES[axis]]
+            sign = float(np.round(model.jnt_axis[joint] @ unit))
+            is_plain = np.allclose(model.jnt_axis[joint], sign * unit) and sign != 0.0
+            is_plain &= kind == _SLIDE or not model.jnt_pos[joint].any()
+            if model.jnt_bodyid[joint] != self.body_id or not is_plain:
+                raise ConfigError(
+                    f"'base.joints' has '{axis}: {name}', which is not at the origin of body "
+                    f"'{base.body}' along that axis; move it there in the MJCF, or give the body "
+                    "a free joint"
+                )
+            self._planar.append((axis, model.jnt_qposadr[joint], model.jnt_dofadr[joint], sign))
+        is_level = np.allclose(model.body_quat[self.body_id], [1.0, 0.0, 0.0, 0.0])
+        if not is_level or model.body_parentid[self.body_id] != 0:
+            raise ConfigError(
+                f"a planar base stands in the world without a turn; body '{base.body}' has a "
+                "parent or an orientation: take those out of the MJCF, or use a free joint"
+            )
+        turns = [
+            axis not in "xyz" for axis, *_ in sorted(self._planar, key=lambda joint: joint[1])
+        ]
+        if sum(turns) > 1:
             raise ConfigError("'base.joints' of a planar base may name one of roll, pitch, yaw")
+        if any(turns[:-1]):
+            raise ConfigError(
+                f"the hinge of a planar base comes after its slides, else they turn with it: "
+                f"reorder the joints of body '{base.body}' in the MJCF"
+            )
 
     def _find_actuators(self) -> None:
         model, spec = self.mj_model, self.spec
@@ -702,8 +775,9 @@ def _add(path: str, additions: Additions) -> mujoco.MjModel:
         )
     geoms = spec.body(additions.touching).find_all("geom") if additions.touching else []
     grounds = _grounds(spec.worldbody)
+    paired = {name for pair in spec.pairs for name in (pair.geomname1, pair.geomname2)}
     for number, geom in enumerate(geoms):
-        if not geom.contype and not geom.conaffinity:
+        if not (geom.contype or geom.conaffinity or geom.name in paired):
             continue
         geom.name = geom.name or f"{CONTACT_PREFIX}{number}"
         for part, ground in enumerate(grounds):

@@ -23,6 +23,8 @@ NOISE = {
 }
 """Half widths of the noise of usual sensors, m/s, rad/s, rad, rad/s: those that the policies of
 arXiv:2508.19953, which walk on an ANYmal, were trained with."""
+_STRENGTH = slice(2, 4)
+"""Of a muscle's parameters: its peak force, and what that is where it is not said."""
 TILT_NOISE = 0.05
 """Of the orientation, about each axis of the body, rad."""
 
@@ -55,11 +57,20 @@ def _varied(
     own.body_mass[:] *= factor
     own.body_inertia[:] *= factor
     gain = rng.uniform(*ranges.gain)
-    own.actuator_gainprm[:, 0] *= gain
-    own.actuator_biasprm[:, 1:3] *= gain
+    is_muscle = own.actuator_gaintype == mujoco.mjtGain.mjGAIN_MUSCLE
+    own.actuator_gainprm[~is_muscle, 0] *= gain
+    own.actuator_biasprm[~is_muscle, 1:3] *= gain
+    own.actuator_gainprm[is_muscle, _STRENGTH] *= gain
+    own.actuator_biasprm[is_muscle, _STRENGTH] *= gain
     if ranges.friction is not None:  # of two geoms the larger one counts
-        own.geom_friction[:, 0] = rng.uniform(*ranges.friction)
+        own.geom_friction[:, 0] = friction = rng.uniform(*ranges.friction)
+        own.pair_friction[:, :2] = friction
     if ranges.ground_m > 0.0:
+        if own.npair:
+            raise ConfigError(
+                "uneven ground is touched by geoms with contype or conaffinity; this MJCF has "
+                "contact pairs, which name the floor: leave it out, or take the pairs out"
+            )
         field = own.geom(GROUND)
         is_floor = own.body_weldid[own.geom_bodyid] == 0
         is_floor[field.id] = False
@@ -72,7 +83,13 @@ def _varied(
 
 def gain_factor(model: RobotModel, own: mujoco.MjModel) -> float:
     """By which the actuators of one robot are stronger than those of the robot file."""
-    nominal, gains = model.mj_model.actuator_gainprm[:, 0], own.actuator_gainprm[:, 0]
+    is_muscle = own.actuator_gaintype == mujoco.mjtGain.mjGAIN_MUSCLE
+    nominal, gains = (
+        np.where(
+            is_muscle, one.actuator_gainprm[:, _STRENGTH.stop - 1], one.actuator_gainprm[:, 0]
+        )
+        for one in (model.mj_model, own)
+    )
     driven = nominal != 0.0
     return float((gains[driven] / nominal[driven]).mean()) if driven.any() else 1.0
 

@@ -114,6 +114,18 @@ class Robot:
     def planner(self, **settings: object) -> None:
         self.rest["planner"] = self.rest["planner"]._replace(**settings)
 
+    def go_straight(self) -> None:
+        """At 15 degrees to odom's x, with its velocity in odom."""
+        turn, way = tilted(0.0), np.array([np.cos(0.26), np.sin(0.26), 0.0])
+        turn[[0, 3]] = np.cos(0.13), np.sin(0.13)
+        self.each(
+            "bases",
+            position=lambda m: way * (m.arrival.stamp_ns - WALL_NS) / 1e9 + [0.0, 0.0, 0.5],
+            orientation=lambda _: turn,
+            linear_velocity=lambda _: way,
+            angular_velocity=lambda _: np.zeros(3),
+        )
+
     def stand(self) -> None:
         self.each("joints", positions=lambda _: STANDING, velocities=lambda _: np.zeros(NUM))
         self.each(
@@ -187,7 +199,8 @@ def test_a_robot_that_is_right_has_only_ok() -> None:
     assert set(checks) == {
         *("joint_states", "odom", "driver", "who commands", "commands"),
         *("joint names", "joint positions", "joint velocities", "joint units", "standing pose"),
-        *("odom frames", "upright", "odom twist", "imu tilt", "imu gravity"),
+        *("odom frames", "upright", "odom twist", "odom turning"),
+        *("imu tilt", "imu turning", "imu gravity"),
         *("joint_states rate", "odom rate", "joint_states stamps"),
         *("clock", "state delay", "command delay"),
     }
@@ -294,6 +307,16 @@ FAULTS: list[tuple[str, Verdict, str, str, Callable[[Robot], object]]] = [
     ("odom twist", WRONG, "beside where the base went", "m/s",
      lambda r: r.each("bases", linear_velocity=lambda m: 5.0 * m.linear_velocity)),
     ("odom twist", NOT_SEEN, "stood", "push", Robot.stand),
+    ("odom twist", NOT_SEEN, "both frames fit", "by 90 degrees", Robot.go_straight),
+    ("odom turning", NOT_SEEN, "did not turn", "turn the robot by 29 degrees", Robot.go_straight),
+    *[("odom turning", WRONG, "beside where it went", "rad/s about x, y, z",
+       lambda r, wrong=wrong: r.each(
+           "bases", angular_velocity=lambda m: wrong(m.angular_velocity)))
+      for wrong in (np.degrees, np.negative, np.zeros_like, lambda turn: turn[[0, 2, 1]])],
+    ("imu turning", WRONG, "beside where it went", "with their signs",
+     lambda r: r.each("imus", angular_velocity=lambda m: -m.angular_velocity)),
+    ("imu turning", OK, "", "",
+     lambda r: r.each("imus", angular_velocity=lambda m: m.angular_velocity + 0.02)),
     # imu
     ("imu turning", WRONG, "57.3", "rad/s",
      lambda r: r.each("imus", angular_velocity=lambda m: np.degrees(m.angular_velocity))),

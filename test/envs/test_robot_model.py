@@ -8,11 +8,15 @@ from typing import Any
 import mujoco
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
+from dads_ros.config import DomainRandomization
 from dads_ros.envs.model import MAX_MJCF_BYTES, RobotModel, load_mjcf
+from dads_ros.envs.randomization import gain_factor, varied_models
 from dads_ros.errors import ConfigError
 from dads_ros.observation import quaternion_to_matrix
 from dads_ros.robot import RobotSpec
+from legged import LEGGED, legged_spec
 
 ROBOTS = ["ant", "half_cheetah", "humanoid", "point_mass"]
 
@@ -50,9 +54,22 @@ def test_robot_state_agrees_with_mujoco_for_tumbling_states(robot: str) -> None:
         np.testing.assert_allclose(state.yaw()[i], yaw, atol=1e-9)
 
 
-def test_a_planar_base_with_a_hinge_agrees_with_mujoco(tmp_path: Path) -> None:
-    """As the half-cheetah's: two slides and a pitch, no free joint."""
-    model = RobotModel(spec_of(tmp_path, PLANAR_MJCF, base=PLANAR_BASE, actuators=("pitch",)))
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("", ""),
+        ('axis="0 0 1"', 'axis="0 0 1" ref="1.25"'),
+        ('axis="1 0 0"', 'axis="-1 0 0"'),
+        ('axis="0 1 0"', 'axis="0 -1 0" ref="0.3"'),
+    ],
+)
+def test_a_planar_base_with_a_hinge_agrees_with_mujoco(tmp_path: Path, old: str, new: str) -> None:
+    """As the half-cheetah's, or the hopper's: two slides and a pitch, no free joint."""
+    mjcf = PLANAR_MJCF.replace(old, new) if old else PLANAR_MJCF
+    mjcf = mjcf.replace("<mujoco>", '<mujoco><compiler angle="radian"/>')
+    model = RobotModel(spec_of(tmp_path, mjcf, base=PLANAR_BASE, actuators=("pitch",)))
+    start = model.robot_state(*np.split(model.still_state(1)[:, 1:7], 2, axis=1))
+    np.testing.assert_allclose(start.position, [[0.5, 0.2, 0.1]], atol=1e-9)
     qpos, qvel = tumbling_states(model, 20)
     state = model.robot_state(qpos, qvel)
     data = mujoco.MjData(model.mj_model)
@@ -66,6 +83,9 @@ def test_a_planar_base_with_a_hinge_agrees_with_mujoco(tmp_path: Path) -> None:
         np.testing.assert_allclose(state.position[i], data.xpos[model.body_id], atol=1e-9)
         np.testing.assert_allclose(state.angular_velocity[i], velocity[:3], atol=1e-9)
         np.testing.assert_allclose(state.linear_velocity[i], velocity[3:], atol=1e-9)
+        back = model.qpos(state.position[i], state.orientation[i], np.empty(0))
+        np.testing.assert_allclose(back[:2], qpos[i, :2], atol=1e-9)
+        np.testing.assert_allclose(np.cos(back[2] - qpos[i, 2]), 1.0)
 
 
 def test_joints_and_commands_are_in_the_robot_files_order() -> None:
@@ -133,6 +153,9 @@ PLANAR_MJCF = """
 """
 
 
+PITCH = '<joint name="pitch" type="hinge" axis="0 1 0"/>'
+PITCH_FIRST_MJCF = PLANAR_MJCF.replace(PITCH, "").replace("<joint", f"{PITCH}<joint", 1)
+
 FREE: dict[str, Any] = {
     "base": {"kind": "free", "body": "cart"},
     "joints": ["a", "b"],
@@ -171,6 +194,10 @@ def spec_of(folder: Path, mjcf: str, **changes: Any) -> RobotSpec:  # noqa: ANN4
         (PLANAR_MJCF, {"base": {"kind": "free", "body": "cart"}}, "no free joint"),
         (PLANAR_MJCF, {"base": {**PLANAR_BASE, "joints": {"y": "y"}}}, "'y'; the MJCF has x, z"),
         (PLANAR_MJCF, {"base": {**PLANAR_BASE, "joints": {"up": "z"}}}, "axis 'up'"),
+        (PLANAR_MJCF.replace("1 0 0", "1 1 0"), {}, "'x: x', which is not at the origin"),
+        (PLANAR_MJCF.replace("0 1 0", '0 1 0" pos="1 0 0'), {}, "'pitch: pitch', which is not"),
+        (PLANAR_MJCF.replace("pos=", 'euler="9 0 0" pos='), {}, "has a parent or an orientation"),
+        (PITCH_FIRST_MJCF, {}, "comes after its slides"),
         (PLANAR_MJCF, {"joints": ["elbow"]}, "'elbow'; the MJCF has x, z, pitch"),
         (PLANAR_MJCF, {"base": {**PLANAR_BASE, "joints": {"x": "pitch"}}}, "'x: pitch'"),
         (PLANAR_MJCF, {"base": {**PLANAR_BASE, "joints": {"pitch": "z"}}}, "'pitch: z'"),
@@ -293,3 +320,107 @@ def test_a_path_that_is_no_utf_8_is_named(tmp_path: Path) -> None:
     path.write_text("<mujoco/>")
     with pytest.raises(ConfigError, match=r"does not load \('utf-8' codec .*check the path"):
         load_mjcf(path)
+
+
+LOOP_MJCF = """
+<mujoco><compiler angle="radian"/><worldbody><body name="trunk"><freejoint/><geom size="0.1"/>
+  <body name="crank" pos="0.3 0 0"><joint name="crank" axis="0 1 0"/><geom size="0.05"/>
+    <body pos="0 0 0.2"><joint name="rod" axis="0 1 0"/><geom size="0.05"/></body></body>
+</body></worldbody>
+<actuator><motor joint="crank"/></actuator>
+<keyframe><key name="home" qpos="0 0 0.5  0.8 0 0.6 0  0.8 -0.7"/></keyframe></mujoco>
+"""
+
+
+def test_starts_are_those_of_the_keyframe_also_where_nobody_names_a_joint(tmp_path: Path) -> None:
+    base = {"kind": "free", "body": "trunk"}
+    changes = {"base": base, "joints": ["crank"], "actuators": ["crank"]}
+    model = RobotModel(spec_of(tmp_path, LOOP_MJCF, **changes, reset={"keyframe": "home"}))
+    qpos = model.still_state(5)[:, 1 : 1 + model.mj_model.nq]
+    np.testing.assert_allclose(qpos[:, 7:], [[0.8, -0.7]] * 5)
+    up = Rotation.from_quat(qpos[:, 3:7], scalar_first=True).apply([0.0, 0.0, 1.0])
+    np.testing.assert_allclose(up[:, 2], 0.8**2 - 0.6**2, atol=1e-9)  # as tilted
+    assert np.ptp(up[:, 0]) > 0.5  # in any direction
+
+
+@pytest.mark.parametrize(
+    "servo",
+    [
+        '<position joint="b" kp="80" kv="4" timeconst="0.05"/>',
+        '<intvelocity joint="b" kp="80" kv="4"/>',
+    ],
+)
+def test_servos_with_a_state_begin_where_the_joint_is(tmp_path: Path, servo: str) -> None:
+    mjcf = FREE_MJCF[: FREE_MJCF.index("<actuator>")].replace(
+        "<mujoco>", '<mujoco><option gravity="0 0 0"/>'
+    )
+    reset = {"height_m": 0.5, "joint_positions": {"b": -0.6}}
+    changes = {"base": FREE["base"], "joints": ["b"], "actuators": ["b"], "reset": reset}
+    at = [-0.6] if servo.startswith("<position") else [0.0]  # the second takes a velocity
+    changes |= {"safe_command": at, "command_low": [-1.0], "command_high": [1.0]}
+    model = RobotModel(
+        spec_of(tmp_path, f"{mjcf}<actuator>{servo}</actuator></mujoco>", **changes)
+    )
+    data = mujoco.MjData(model.mj_model)
+    mujoco.mj_setState(
+        model.mj_model, data, model.still_state(1)[0], mujoco.mjtState.mjSTATE_FULLPHYSICS
+    )
+    data.ctrl[:] = model.to_ctrl(np.array(at))
+    for _ in range(50):
+        mujoco.mj_step(model.mj_model, data)
+    assert abs(data.joint("b").qpos[0] + 0.6) < 0.01
+
+
+PAIRED = LEGGED.replace(
+    "<worldbody>",
+    '<default><geom contype="0" conaffinity="0"/></default><worldbody>'
+    '<geom name="floor" type="plane" size="9 9 1"/>',
+).replace(
+    "<actuator>",
+    '<contact><pair geom1="left_foot" geom2="floor"/><pair geom1="right_foot" geom2="floor"/>'
+    "</contact><actuator>",
+)
+
+
+def test_contact_pairs_touch_slip_and_refuse_ground(tmp_path: Path) -> None:
+    model = RobotModel(legged_spec(PAIRED))
+    assert model.is_foot.tolist() == [True, True]
+    rng = np.random.default_rng(0)
+    (own,) = varied_models(model, DomainRandomization(friction=(0.3, 0.3)), 1, rng)
+    assert (own.pair_friction[:, :2] == 0.3).all()
+    with pytest.raises(ConfigError, match="contact pairs, which name the floor"):
+        varied_models(model, DomainRandomization(ground_m=0.05), 1, rng)
+
+
+@pytest.mark.parametrize("changes", [{"feet": ["arm"]}, {"fallen": {"contacts": ["trunk"]}}])
+def test_what_cannot_touch_the_ground_is_no_foot_and_no_sign_of_a_fall(
+    changes: dict[str, Any],
+) -> None:
+    with pytest.raises(ConfigError, match="of which nothing can touch the ground"):
+        RobotModel(legged_spec(PAIRED, **changes))
+
+
+def test_a_mirror_holds_with_toes_that_nothing_drives() -> None:
+    toe = (
+        '<body pos="0.2 0 -0.15"><joint name="{0}_toe" axis="0 1 0" stiffness="5" damping="0.1"/>'
+    )
+    toe += '<geom size="0.02" pos="0.05 0 0"/></body>'
+    mjcf = LEGGED
+    for side in ("left", "right"):
+        shin = f'<geom name="{side}_shin"'
+        mjcf = mjcf.replace(shin, toe.format(side) + shin)
+    mjcf = mjcf.replace("0.2 -0.4  0.2 -0.4  0.5", "0.2 -0.4 0  0.2 -0.4 0  0.5")
+    model = RobotModel(legged_spec(mjcf))
+    assert model.spec.mirror is not None and model.verify_symmetry(model.spec.mirror) < 1e-6
+
+
+def test_the_strength_of_a_muscle_varies_and_not_its_range(tmp_path: Path) -> None:
+    mjcf = FREE_MJCF[: FREE_MJCF.index("<actuator>")]
+    muscle = '<actuator><muscle joint="b" lengthrange="-1 1"/></actuator></mujoco>'
+    changes = {"base": FREE["base"], "joints": ["b"], "actuators": ["b"]}
+    model = RobotModel(spec_of(tmp_path, mjcf + muscle, **changes))
+    rng = np.random.default_rng(0)
+    (own,) = varied_models(model, DomainRandomization(gain=(0.5, 0.5)), 1, rng)
+    before, after = model.mj_model.actuator_gainprm[0], own.actuator_gainprm[0]
+    np.testing.assert_array_equal(after[[0, 1, 4, 5, 6]], before[[0, 1, 4, 5, 6]])
+    assert after[3] == 0.5 * before[3] and gain_factor(model, own) == 0.5

@@ -37,6 +37,7 @@ def test_a_robot_file_that_is_right_is_called_so() -> None:
         ("servos", {"servos": {"kp": [60.0], "kd": [20.0]}}, Verdict.WARNING, "63 % of a step"),
         ("servos", {"servos": {"kp": [60.0], "kd": [0.02]}}, Verdict.WARNING, "overshoot"),
         ("servos", {"integrator": "Euler"}, Verdict.WRONG, "still moves"),
+        ("drop", {"sim_dt": 0.05, "integrator": "Euler"}, Verdict.WRONG, "diverged"),
         ("servos", {"command_scale": None}, Verdict.NOT_SEEN, "no positions"),
         ("stands", {"standing_command": None}, Verdict.NOT_SEEN, "by a skill"),
     ],
@@ -50,6 +51,20 @@ def test_what_is_wrong_is_named(
     check = examined(legged_spec(**changes))[name]
     assert check.verdict == verdict and words in f"{check.found} {check.cure}"
     assert bool(check.cure) == (verdict in (Verdict.WRONG, Verdict.WARNING))
+
+
+def test_a_robot_that_sinks_or_lies_does_not_stand() -> None:
+    soft = examined(legged_spec(servos={"kp": [1.0], "kd": [2.0]}, fallen={}))["stands"]
+    assert soft.verdict == Verdict.WARNING and "sag 0." in soft.found
+    fallen = {"min_up_z": 0.1, "contacts": ["left_foot"], "ends_episode": False}
+    lies = examined(legged_spec(fallen=fallen))["stands"]
+    assert lies.verdict == Verdict.WRONG and "0 of 32 are up" in lies.found
+
+
+def test_a_joint_at_its_stop_is_pulled_the_other_way() -> None:
+    straight = LEGGED.replace('range="-2 -0.2"', 'range="-2 -0.38"')
+    check = examined(legged_spec(straight))["servos"]
+    assert check.verdict == Verdict.OK
 
 
 def test_a_mirror_that_nearly_holds_is_said_to() -> None:
