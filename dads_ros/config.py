@@ -403,7 +403,7 @@ class PlannerConfig(Config):
         0.25,
         min=0.0,
         max=100.0,
-        help="Nearer to the goal than this, and than goal_tolerance_m, all places are equally "
+        help="Nearer to the goal than this, and half of goal_tolerance_m, all places are equally "
         "good, and the robot stands instead of dancing around it; 0 is the paper.",
     )
     kick_distance_m: float = setting(

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+from pathlib import Path
 
 from dads_ros.errors import CheckpointError, ConfigError
 from dads_ros.files import user_path
@@ -30,7 +31,8 @@ def run(args: argparse.Namespace) -> int:
             f"the run in '{args.run}' is of another version of dads_ros: {error}; export it with "
             f"that of commit {saved.get('commit', 'unknown')}"
         ) from error
-    if (args.run / CONFIG_FILE).is_file():  # names the robot file from there, wherever it is now
+    was_moved = not Path(config.robot).is_file() and (args.run / CONFIG_FILE).is_file()
+    if was_moved:  # it names the robot file from there
         config = dataclasses.replace(
             config, robot=TrainConfig.from_yaml(args.run / CONFIG_FILE).robot
         )

@@ -238,12 +238,12 @@ class Trainer:
         )
 
     def _warn_of_no_start(self) -> None:
-        """Once, after a quarter of the run. Rewards of rivals have other units."""
+        """Once, after half of the run. Rewards of rivals have other units."""
         peak, is_dads = self.collapse.peak_reward, self.agent.rival is None
-        is_due = self.iteration == self.config.num_iterations // 4
+        is_due = self.iteration == self.config.num_iterations // 2
         if is_due and is_dads and peak <= COLLAPSE_MIN_PEAK:
             logger.warning(
-                "a quarter of the run is over, and the reward was %.2f nats at best: skills "
+                "half of the run is over, and the reward was %.2f nats at best: skills "
                 "cannot be told apart yet; README, 'Tuning', says what helps",
                 peak,
             )

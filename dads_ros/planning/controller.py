@@ -645,7 +645,9 @@ class SkillController:
                 config.costs,
                 held=loop.skill,
                 robot_radius_m=loop.robot.radius_m,
-                standing_radius_m=min(config.planner.standing_radius_m, config.goal_tolerance_m),
+                standing_radius_m=min(
+                    config.planner.standing_radius_m, 0.5 * config.goal_tolerance_m
+                ),
                 predicts_falls=FALLS in loop.planner.model.fields,
                 custom=self._custom,
             )
@@ -670,7 +672,7 @@ class SkillController:
             before, self._plan_error, self._due_ns = self._plan_error, "", None
             self._forbidding = cost.forbidding if plan.is_blocked[0] else None
             self._cost_terms = {name: float(values[0, 0]) for name, values in terms.items()}
-            self._deters = max(terms, key=lambda name: _more(*terms[name][0].tolist()))
+            self._deters = max(terms, key=lambda name: _more(*terms[name][0].tolist()), default="")
         if before:
             self._tell(f"a plan is made again; before: {before}")
         self._plan_times.append(self._clock() - begin)

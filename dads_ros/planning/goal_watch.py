@@ -76,10 +76,12 @@ class GoalWatch:
         return is_new
 
     def go_on_from(self, other: "GoalWatch") -> None:
-        """What was seen of the robot by that of another goal, nearby, counts for this one."""
+        """How long another goal's, nearby, saw the robot stall counts, if it was not reached."""
+        if other.has_reached:
+            return
         self._moved_from, self._moved_yaw = other._moved_from, other._moved_yaw
         self._moved_ns, self._newest_ns = other._moved_ns, other._newest_ns
-        self._position, self._inside_since_ns = other._position, other._inside_since_ns
+        self._position = other._position
         self.distance_m, self.stalled_s = other.distance_m, other.stalled_s
 
     @property

@@ -189,7 +189,8 @@ class WayFinder:
                 self._way, self._holds = found.result(), True
             except PlanningError as error:
                 assert self._wanted is not None
-                if goal is not None and self._wanted[1] == tuple(np.asarray(goal, float)):
+                is_same = goal is not None and self._wanted[1] == tuple(np.asarray(goal, float))
+                if is_same and self._wanted[0] is self._map:
                     self._give_up(error)
         before, self._goal = self._goal, goal
         if goal is None:

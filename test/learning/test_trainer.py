@@ -790,7 +790,7 @@ def test_a_run_that_does_not_get_going_says_so_once(
 ) -> None:
     trainer = Trainer(small_config(), tmp_path)
     run(trainer, 12)
-    said = [r.getMessage() for r in caplog.records if "a quarter of the run" in r.getMessage()]
+    said = [r.getMessage() for r in caplog.records if "half of the run" in r.getMessage()]
     assert len(said) == 1 and "skills cannot be told apart yet" in said[0]
 
 
