@@ -279,6 +279,14 @@ def test_a_way_to_the_same_place_that_is_sent_anew_hides_no_stall(bench: Bench) 
     assert "no progress" not in bench.control.status()[1]
 
 
+def test_a_task_of_no_cost_is_planned(bench: Bench) -> None:
+    costs = dataclasses.replace(bench.settings.costs, goal=0.0, bounds=0.0)
+    bench.settings = dataclasses.replace(bench.settings, costs=costs)
+    bench.go()
+    request = bench.tick().request
+    assert request is not None and bench.control.plan(request) is not None
+
+
 def test_robots_stand_no_farther_from_the_goal_than_its_tolerance(bench: Bench) -> None:
     bench.settings = dataclasses.replace(bench.settings, goal_tolerance_m=0.1)
     assert bench.settings.planner.standing_radius_m > 0.2
