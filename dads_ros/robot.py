@@ -404,6 +404,11 @@ class RobotSpec(Config):
         return self.sim_dt * self.num_substeps
 
     @property
+    def has_yaw(self) -> bool:
+        """The base can turn about the world's z."""
+        return self.base.kind == "free" or "yaw" in (self.base.joints or {})
+
+    @property
     def ground_axes(self) -> NDArray[np.bool_]:
         """Whether the base can move along the world's x and y. Shape (2,)."""
         if self.base.kind == "free":

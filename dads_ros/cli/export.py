@@ -4,11 +4,11 @@ import argparse
 import dataclasses
 from pathlib import Path
 
+from dads_ros.cli.training import export
 from dads_ros.errors import CheckpointError, ConfigError
 from dads_ros.files import user_path
 from dads_ros.learning.checkpoint import load_checkpoint
 from dads_ros.learning.config import CONFIG_FILE, TrainConfig
-from dads_ros.learning.export import export_bundle
 from dads_ros.learning.trainer import Trainer
 
 
@@ -36,8 +36,5 @@ def run(args: argparse.Namespace) -> int:
         config = dataclasses.replace(
             config, robot=TrainConfig.from_yaml(args.run / CONFIG_FILE).robot
         )
-    trainer = Trainer(dataclasses.replace(config, device="cpu"), args.run, resume=True)
-    manifest = export_bundle(trainer, args.out)
-    iteration = (manifest.training_metrics or {})["iteration"]
-    print(f"skills of iteration {iteration} exported to {args.out}")
+    export(Trainer(dataclasses.replace(config, device="cpu"), args.run, resume=True), args.out)
     return 0

@@ -37,10 +37,15 @@ def train(config: TrainConfig, out: Path, *, resume: bool, renewed: Collection[s
         return STOP.exit_code
     bundle = out / BUNDLE_FOLDER
     _print(f"exporting to {bundle}")
-    manifest = export_bundle(trainer, bundle)
-    iteration = (manifest.training_metrics or {})["iteration"]
-    print(f"skills of iteration {iteration} exported to {bundle}")
+    export(trainer, bundle)
     return STOP.exit_code
+
+
+def export(trainer: Trainer, bundle: Path) -> None:
+    """Export, and say of which iteration. Raises: DadsError."""
+    metrics = export_bundle(trainer, bundle).training_metrics
+    assert metrics is not None  # of a bundle that was just made
+    print(f"skills of iteration {metrics['iteration']} exported to {bundle}")
 
 
 def _iterate(trainer: Trainer, writer: MetricsWriter) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.integrate import cumulative_trapezoid
 from scipy.spatial.transform import Rotation
 
 from dads_ros.diagnosis.records import Array, Base, Check, Imu, PlannerSettings, Verdict
@@ -17,7 +19,9 @@ SAME_TILT_RAD = 0.2
 MOVED_M, TURNED_RAD, NEAR_PATH = 0.3, 0.5, 0.4
 """So far a robot must move, or turn, to have its twist judged; predicted and measured ways may
 part by this part of the way."""
-WINDOW_NS, MAX_CHANGE = 10_000_000_000, 0.3
+WINDOW_NS = 10_000_000_000
+"""Turns are judged where there was most in so long: over minutes a gyroscope's bias adds up."""
+MAX_CHANGE = 0.3
 """Angular velocities that change by more from message to message cannot be added up."""
 MAX_TURN_RAD_S = 35.0
 """A base that turns faster says degrees."""
@@ -37,10 +41,8 @@ def base_checks(robot: RobotSpec, bases: Sequence[Base], prefix: str | None) -> 
     orientation = _orientation("odom quaternion", [base.orientation for base in bases])
     yield orientation or _upright(robot, bases)
     if orientation is None:
-        joints = robot.base.joints or {}
-        faces_anywhere = robot.base.kind == "free" or "yaw" in joints
-        yield _twist(bases, faces_anywhere)
-        if faces_anywhere:
+        yield _twist(robot, bases)
+        if robot.has_yaw:
             yield _turning("odom turning", bases, bases)
 
 
@@ -57,11 +59,14 @@ def imu_checks(
     if planner.use_imu and frame not in ("", wanted):
         cure = f"turn its axes into '{wanted}' and name that"
         yield Check("imu frame", WRONG, f"'{frame}'", cure)
+    if bases and _orientation("", [base.orientation for base in bases]) is not None:
+        bases = ()  # their orientation says nothing
     turns = np.array([imu.angular_velocity for imu in imus])
     if not np.abs(turns).max() <= MAX_TURN_RAD_S:  # nor is NaN
         found = f"angular velocity of up to {np.abs(turns).max():.3g}"
         yield Check("imu turning", WRONG, found, "publish rad/s, finite")
-        return
+    elif bases:
+        yield _turning("imu turning", imus, bases)
     up = np.array([0.0, 0.0, 1.0])
     said = [imu.orientation for imu in imus if imu.orientation is not None]
     if said:
@@ -70,9 +75,8 @@ def imu_checks(
             yield wrong
             return
         up = _median([quaternion_to_matrix(turn)[2] for turn in said])
-        yield from _same_tilt(up, bases)
-    if bases and _orientation("", [base.orientation for base in bases]) is None:
-        yield _turning("imu turning", imus, bases)
+        if bases:
+            yield _same_tilt(up, bases)
     felt = _median([imu.acceleration for imu in imus])
     strength, along = float(np.linalg.norm(felt)), float(felt @ up)
     name, found = "imu gravity", f"{along:.3g} m/s² along its up, {strength:.3g} in all"
@@ -88,17 +92,14 @@ def imu_checks(
         yield Check(name, OK, found)
 
 
-def _same_tilt(up: Array, bases: Sequence[Base]) -> Iterator[Check]:
-    if not bases or _orientation("", [base.orientation for base in bases]) is not None:
-        return
+def _same_tilt(up: Array, bases: Sequence[Base]) -> Check:
     other = _median([quaternion_to_matrix(base.orientation)[2] for base in bases])
     apart = float(np.arccos(np.clip(up @ other, -1.0, 1.0)))
     found = f"{np.degrees(apart):.0f} degrees from that of odom"
     if apart <= SAME_TILT_RAD:
-        yield Check("imu tilt", OK, found)
-    else:
-        cure = "turn the imu's axes into base_link, or correct odom: both say how the base stands"
-        yield Check("imu tilt", WRONG, found, cure)
+        return Check("imu tilt", OK, found)
+    cure = "turn the imu's axes into base_link, or correct odom: both say how the base stands"
+    return Check("imu tilt", WRONG, found, cure)
 
 
 def _frames(bases: Sequence[Base], prefix: str | None) -> Check:
@@ -156,7 +157,7 @@ def _upright(robot: RobotSpec, bases: Sequence[Base]) -> Check:
     return Check(name, OK, found)
 
 
-def _twist(bases: Sequence[Base], faces_anywhere: bool) -> Check:
+def _twist(robot: RobotSpec, bases: Sequence[Base]) -> Check:
     """Whether the linear velocity, turned from base_link into odom, leads where the base went."""
     name, rows = "odom twist", {base.arrival.stamp_ns: base for base in bases}
     stamps = np.array(sorted(rows), np.int64)
@@ -170,11 +171,10 @@ def _twist(bases: Sequence[Base], faces_anywhere: bool) -> Check:
     turns = quaternion_to_matrix(np.array([base.orientation for base in sorted_bases]))
     errors = []
     for velocity in (np.einsum("tij,tj->ti", turns, said), said):
-        steps = 0.5 * (velocity[1:] + velocity[:-1]) * (np.diff(stamps) / 1e9)[:, None]
-        apart = np.vstack([np.zeros(3), np.cumsum(steps, axis=0)]) - (way - way[0])
+        apart = _integral(velocity, stamps) - (way - way[0])
         errors.append(float(np.abs(apart).max()) / extent)
     in_base_link, in_odom = errors
-    if max(errors) <= NEAR_PATH and faces_anywhere:
+    if max(errors) <= NEAR_PATH and robot.has_yaw:
         cure = "turn the robot by 90 degrees, and push it again"
         return Check(name, NOT_SEEN, "the base faced along odom's x: both frames fit", cure)
     if in_base_link <= NEAR_PATH:
@@ -204,11 +204,8 @@ def _turning(name: str, turners: Sequence[Base] | Sequence[Imu], bases: Sequence
     if change > MAX_CHANGE * size:
         cure = "turn the robot slowly, while it does not walk"
         return Check(name, NOT_SEEN, "it changes too fast between messages", cure)
-    steps = 0.5 * (said[1:] + said[:-1]) * (np.diff(times) / 1e9)[:, None]
-    predicted = np.vstack([np.zeros(3), np.cumsum(steps, axis=0)])
-    # Where it turned most: over minutes the bias of a gyroscope adds up.
     windows = np.unique((times - times[0]) // WINDOW_NS, return_index=True)[1][1:]
-    ways, led = np.split(way, windows), np.split(predicted, windows)
+    ways, led = np.split(way, windows), np.split(_integral(said, times), windows)
     extents = [float(np.ptp(part, axis=0).max()) for part in ways]
     most = int(np.argmax(extents))
     if extents[most] < TURNED_RAD:
@@ -219,6 +216,13 @@ def _turning(name: str, turners: Sequence[Base] | Sequence[Imu], bases: Sequence
         return Check(name, OK, "its angular velocity leads where the orientation went")
     found = f"its angular velocity leads {error:.1f} times the turn beside where it went"
     return Check(name, WRONG, found, "publish rad/s about x, y, z of base_link, with their signs")
+
+
+def _integral(velocities: Array, stamps: NDArray[np.int64]) -> Array:
+    """From the first stamp, ns, to each. Shapes (T, 3), (T,) -> (T, 3)."""
+    times_s = (stamps - stamps[0]) / 1e9
+    integral: Array = cumulative_trapezoid(velocities, times_s, axis=0, initial=0.0)
+    return integral
 
 
 def _up_z(turns: Sequence[Array]) -> float:

@@ -118,10 +118,9 @@ class Agent:
     @property
     def _cannot_tell_its_yaw(self) -> bool:
         """It is to learn how far it goes along the world's axes, and faces anywhere."""
-        base, prediction = self.robot.base, self.config.prediction
-        turns = base.kind == "free" or "yaw" in (base.joints or {})
+        prediction = self.config.prediction
         is_meant = prediction.frame == "world" and {"x", "y"} & set(prediction.pose_fields)
-        return turns and bool(is_meant) and "orientation" not in self._slices
+        return self.robot.has_yaw and bool(is_meant) and "orientation" not in self._slices
 
     def sampling_policy(self, generator: torch.Generator, *, explore: bool) -> Policy:
         """How robots act while they collect: a copy on the CPU, safe from the updates to come.

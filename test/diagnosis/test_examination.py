@@ -207,6 +207,14 @@ def test_a_robot_that_is_right_has_only_ok() -> None:
     assert not any(check.cure for check in checks.values())
 
 
+def test_an_imu_in_degrees_is_judged_in_all_else_as_well() -> None:
+    robot = Robot()
+    robot.each("imus", angular_velocity=lambda m: np.degrees(m.angular_velocity))
+    checks = robot.checks()
+    assert checks["imu turning"].verdict == WRONG
+    assert checks["imu tilt"].verdict == checks["imu gravity"].verdict == OK
+
+
 def late(arrival: Arrival, ns: int) -> Arrival:
     return arrival._replace(received_ns=arrival.received_ns + ns)
 

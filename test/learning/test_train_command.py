@@ -263,7 +263,7 @@ def test_a_run_that_was_moved_with_its_robot_is_exported(
     assert SkillBundle(bundle).robot.name == "point_mass"
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
 def test_a_run_of_a_machine_with_cuda_is_exported_without(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

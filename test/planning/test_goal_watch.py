@@ -24,9 +24,16 @@ def test_goal_counts_after_staying_without_a_break_and_only_once() -> None:
     assert watch.has_reached
 
 
-def test_time_that_goes_back_starts_the_stay_anew() -> None:
+@pytest.mark.parametrize(
+    "times",
+    [
+        ((5.0, False), (0.0, False), (0.9, False), (1.0, True)),  # time goes back
+        ((0.0, False), (0.5, False), (5.0, False), (6.0, True)),  # nobody saw whether it stayed
+    ],
+)
+def test_a_gap_in_time_starts_the_stay_anew(times: tuple[tuple[float, bool], ...]) -> None:
     watch = GoalWatch(np.zeros(2))
-    for time, expected in ((5.0, False), (0.0, False), (0.9, False), (1.0, True)):
+    for time, expected in times:
         stamp = int(time * SECOND)
         assert watch.update(np.zeros(2), stamp, tolerance_m=0.1, hold_s=1.0) == expected
 
@@ -84,13 +91,6 @@ def test_a_goal_with_a_heading_is_reached_by_who_looks_there(
         state = RobotState(still, turn, still, still, no_joints, no_joints)
         is_reached = errand.update(state, time * SECOND, config)
         assert is_reached == (time == expected)
-
-
-def test_a_stay_that_nobody_saw_does_not_count() -> None:
-    watch = GoalWatch(np.zeros(2))
-    for time, expected in ((0.0, False), (0.5, False), (5.0, False), (6.0, True)):
-        stamp = int(time * SECOND)
-        assert watch.update(np.zeros(2), stamp, tolerance_m=0.1, hold_s=1.0) == expected
 
 
 def test_a_robot_that_turns_on_its_goal_gets_on() -> None:

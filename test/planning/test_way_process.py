@@ -43,6 +43,14 @@ def wait_for(process: WayProcess) -> None:
     measure(process, np.zeros((2, 2), np.int8))
 
 
+def finder_with_map(process: WayProcess) -> WayFinder:
+    """The wall is measured."""
+    finder = WayFinder(process, 0.3)
+    finder.use_map(process.measure(wall().tobytes(), 80, 80, 0.1, ORIGIN))
+    wait_for(process)
+    return finder
+
+
 def after_update(
     process: WayProcess, finder: WayFinder, goal: np.ndarray | None, margin_m: float = 0.1
 ) -> Surroundings | None:
@@ -100,9 +108,7 @@ def test_for_a_new_goal_the_robot_stands_until_the_way_is_there(process: WayProc
 def test_new_obstacles_count_at_once_and_the_old_way_until_a_new_one_is_there(
     process: WayProcess,
 ) -> None:
-    finder = WayFinder(process, 0.3)
-    finder.use_map(process.measure(wall().tobytes(), 80, 80, 0.1, ORIGIN))
-    wait_for(process)
+    finder = finder_with_map(process)
     old = after_update(process, finder, GOAL)
     finder.use_map(process.measure(wall(10).tobytes(), 80, 80, 0.1, ORIGIN))
     assert finder.update(GOAL, 0.1) == old
@@ -128,9 +134,7 @@ def test_at_a_changed_margin_the_old_way_holds_until_the_new_one_is_there(
 
 
 def test_maps_that_come_faster_than_ways_are_found_leave_a_way(process: WayProcess) -> None:
-    finder = WayFinder(process, 0.3)
-    finder.use_map(process.measure(wall().tobytes(), 80, 80, 0.1, ORIGIN))
-    wait_for(process)
+    finder = finder_with_map(process)
     hanging, jobs = process.submit(HOLD, seconds=600), []
     for gap in (10, 20, 30):
         jobs.append(process.measure(wall(gap).tobytes(), 80, 80, 0.1, ORIGIN))
@@ -148,9 +152,7 @@ def test_maps_that_come_faster_than_ways_are_found_leave_a_way(process: WayProce
 
 
 def test_a_new_goal_ends_the_search_for_the_old_one(process: WayProcess) -> None:
-    finder = WayFinder(process, 0.3)
-    finder.use_map(process.measure(wall().tobytes(), 80, 80, 0.1, ORIGIN))
-    wait_for(process)
+    finder = finder_with_map(process)
     hanging = process.submit(HOLD, seconds=600)
     finder.update(GOAL, 0.1)  # waits behind that
     searching = finder._finding
@@ -191,9 +193,7 @@ def test_to_a_goal_nearby_the_old_way_holds_until_the_new_one_is_there(
 
 
 def test_what_fails_is_told_once_and_what_was_there_holds(process: WayProcess) -> None:
-    finder = WayFinder(process, 0.3)
-    finder.use_map(process.measure(wall().tobytes(), 80, 80, 0.1, ORIGIN))
-    wait_for(process)
+    finder = finder_with_map(process)
     old = after_update(process, finder, GOAL)
     with pytest.raises(PlanningError, match=re.escape("costs.margin_m")):
         finder.update(GOAL, 400.0)
@@ -202,9 +202,7 @@ def test_what_fails_is_told_once_and_what_was_there_holds(process: WayProcess) -
 
 
 def test_after_a_search_that_failed_the_same_goal_is_sought_again(process: WayProcess) -> None:
-    finder = WayFinder(process, 0.3)
-    finder.use_map(process.measure(wall().tobytes(), 80, 80, 0.1, ORIGIN))
-    wait_for(process)
+    finder = finder_with_map(process)
     hanging = process.submit(HOLD, seconds=600)
     assert finder.update(GOAL, 0.1) is None
     assert finder._finding is not None
@@ -220,9 +218,7 @@ def test_after_a_search_that_failed_the_same_goal_is_sought_again(process: WayPr
 def test_where_none_can_be_sought_and_no_way_is_there_the_goal_is_given_up(
     process: WayProcess,
 ) -> None:
-    finder = WayFinder(process, 0.3)
-    finder.use_map(process.measure(wall().tobytes(), 80, 80, 0.1, ORIGIN))
-    wait_for(process)
+    finder = finder_with_map(process)
     for _ in range(2):
         with pytest.raises(NoWayError, match=re.escape("costs.margin_m")):
             finder.update(GOAL, 400.0)
