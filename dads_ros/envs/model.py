@@ -361,6 +361,7 @@ class RobotModel:
             if is_own and name and name in idle - moving:
                 held[name] = float(self._keyframe_qpos[model.jnt_qposadr[index]])
         collides = (model.geom_contype | model.geom_conaffinity) != 0
+        collides[[*model.pair_geom1, *model.pair_geom2]] = True
         has_floor = bool((collides & (model.body_weldid[model.geom_bodyid] == 0)).any())
         can_sink = spec.base.kind == "free" or "z" in (spec.base.joints or {})
         body = spec.base.body if spec.feet or spec.fallen.contacts else ""

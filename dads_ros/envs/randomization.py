@@ -66,13 +66,13 @@ def _varied(
         own.geom_friction[:, 0] = friction = rng.uniform(*ranges.friction)
         own.pair_friction[:, :2] = friction
     if ranges.ground_m > 0.0:
-        if own.npair:
+        is_floor = own.body_weldid[own.geom_bodyid] == 0
+        if is_floor[[*own.pair_geom1, *own.pair_geom2]].any():
             raise ConfigError(
                 "uneven ground is touched by geoms with contype or conaffinity; this MJCF has "
-                "contact pairs, which name the floor: leave it out, or take the pairs out"
+                "contact pairs that name the floor: leave it out, or take the pairs out"
             )
         field = own.geom(GROUND)
-        is_floor = own.body_weldid[own.geom_bodyid] == 0
         is_floor[field.id] = False
         own.geom_pos[is_floor, 2] -= ranges.ground_m  # as low as the deepest place
         field.pos[2] = -ranges.ground_m

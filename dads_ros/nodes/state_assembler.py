@@ -24,8 +24,8 @@ from dads_ros.planning.joint_velocities import JointVelocities
 from dads_ros.planning.pace import MAX_STEPS
 from dads_ros.robot import RobotSpec
 
-MAX_WAITING = 32
-"""Messages of a kind that are kept until their other half comes."""
+MAX_WAITING = 512
+"""Messages of a kind that are kept until their other half comes: half a second at 1 kHz."""
 VOICE_S, NUM_REPEATS = 2.0, 5
 """A sequence number that does not rise is a driver that was restarted; so many within this time
 are two publishers."""
@@ -56,6 +56,7 @@ class StateAssembler:
         self._joints: deque[tuple[int, JointState]] = deque(maxlen=MAX_WAITING)
         self._odometry: deque[tuple[int, Odometry]] = deque(maxlen=MAX_WAITING)
         self._imu: deque[tuple[int, Imu]] = deque(maxlen=MAX_WAITING)
+        self._new: list[int] = []  # stamps of what came since a state was asked for
         num = len(robot.joints)
         self._max_gap_s = MAX_STEPS * robot.control_dt
         self._velocities = JointVelocities(num, round(1e9 * self._max_gap_s))
@@ -80,13 +81,13 @@ class StateAssembler:
             self._differentiate(message, rows, columns, stamp_ns)
             if self._lacks_velocities:
                 return
-        self._joints.append((stamp_ns, message))
+        self._keep(self._joints, stamp_ns, message)
 
     def add_odometry(self, message: Odometry, sequence: int | None, now: float) -> None:
         """Take in odom. Arguments as in ``add_joints``. Raises: MessageError for other frames."""
         self._voices["odom"].hear(_ALL, sequence, now)
         check_odometry(message, self._frames)
-        self._odometry.append((to_ns(message.header.stamp), message))
+        self._keep(self._odometry, to_ns(message.header.stamp), message)
 
     def add_imu(self, message: Imu, sequence: int | None, now: float) -> None:
         """Take in imu. Arguments as in ``add_joints``.
@@ -95,15 +96,18 @@ class StateAssembler:
         """
         self._voices["imu"].hear(_ALL, sequence, now)
         check_imu(message, self._frames)
-        self._imu.append((to_ns(message.header.stamp), message))
+        self._keep(self._imu, to_ns(message.header.stamp), message)
 
     def take(self) -> tuple[RobotState, int] | None:
         """The newest state that is complete and was not given out, with odom's stamp in ns.
 
         What came before it is dropped. Raises: MessageError where its messages cannot be used.
         """
+        new, self._new = self._new, []
         for index in range(len(self._odometry) - 1, -1, -1):
             stamp_ns, odometry = self._odometry[index]
+            if all(abs(stamp - stamp_ns) > self._max_difference_ns for stamp in new):
+                continue  # it lacks what it lacked before
             newest = self._newest_imu(stamp_ns)
             if newest is None and self._use_imu:
                 continue
@@ -114,6 +118,11 @@ class StateAssembler:
                 _drop_through(self._imu, newest)
                 return robot_state(self._robot, parts, odometry, imu), stamp_ns
         return None
+
+    def _keep(self, waiting: deque[Any], stamp_ns: int, message: Any) -> None:  # noqa: ANN401
+        """Until its other half comes."""
+        waiting.append((stamp_ns, message))
+        self._new.append(stamp_ns)
 
     def _newest_imu(self, stamp_ns: int) -> int | None:
         """Index of the newest near a stamp."""
@@ -187,7 +196,8 @@ class StateAssembler:
             return "joint_states and odom come without imu, which 'use_imu' asks for"
         return (
             f"joint_states{', imu' if self._use_imu else ''} and odom come, but never within "
-            f"{self._max_difference_ns / 1e9:g} s of the same stamp"
+            f"{self._max_difference_ns / 1e9:g} s of the same stamp: the last one of odom is "
+            f"{self._odometry[-1][0] / 1e9:.3f}, of joint_states {self._joints[-1][0] / 1e9:.3f}"
         )
 
     def second_voice(self, now: float) -> str:

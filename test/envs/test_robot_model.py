@@ -385,11 +385,18 @@ PAIRED = LEGGED.replace(
 def test_contact_pairs_touch_slip_and_refuse_ground(tmp_path: Path) -> None:
     model = RobotModel(legged_spec(PAIRED))
     assert model.is_foot.tolist() == [True, True]
+    planes = model.mj_model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE
+    assert planes.sum() == 1  # no second floor
     rng = np.random.default_rng(0)
     (own,) = varied_models(model, DomainRandomization(friction=(0.3, 0.3)), 1, rng)
     assert (own.pair_friction[:, :2] == 0.3).all()
-    with pytest.raises(ConfigError, match="contact pairs, which name the floor"):
-        varied_models(model, DomainRandomization(ground_m=0.05), 1, rng)
+    uneven = DomainRandomization(ground_m=0.05)
+    with pytest.raises(ConfigError, match="contact pairs that name the floor"):
+        varied_models(model, uneven, 1, rng)
+    of_feet = LEGGED.replace(
+        "<actuator>", '<contact><pair geom1="left_foot" geom2="right_foot"/></contact><actuator>'
+    )
+    assert len(varied_models(RobotModel(legged_spec(of_feet)), uneven, 1, rng)) == 1
 
 
 @pytest.mark.parametrize("changes", [{"feet": ["arm"]}, {"fallen": {"contacts": ["trunk"]}}])
