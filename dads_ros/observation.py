@@ -125,7 +125,7 @@ def build_policy_obs(
         "orientation": state.orientation,
         "linear_velocity": state.linear_velocity,
         "angular_velocity": state.angular_velocity,
-        "joint_positions": state.joint_positions,
+        "joint_positions": _within_one_turn(spec, state.joint_positions),
         "joint_velocities": state.joint_velocities,
         "last_command": last_command,
     }
@@ -138,6 +138,16 @@ def build_policy_obs(
             values = np.minimum(np.maximum(values, -spec.max_velocity), spec.max_velocity)
         parts.append(values)
     return np.concatenate(parts, axis=-1, dtype=np.float32)
+
+
+def _within_one_turn(spec: RobotSpec, positions: Array) -> Array:
+    """Joint positions, those of wheels within -pi .. pi. Shape (..., J)."""
+    if not spec.wheels:
+        return positions
+    columns = [spec.joints.index(name) for name in spec.wheels]
+    positions = positions.copy()
+    positions[..., columns] -= 2.0 * np.pi * np.round(positions[..., columns] / (2.0 * np.pi))
+    return positions
 
 
 def projected_gravity(quaternion: Array) -> Array:

@@ -147,6 +147,11 @@ class PredictionSpec(Config):
                 f"'prediction.fields' has {', '.join(missing)}, which robot '{robot.name}' does "
                 f"not observe; it observes {', '.join(slices)}"
             )
+        if robot.wheels and "joint_positions" in self.body_fields:
+            raise ConfigError(
+                f"'prediction.fields' has joint_positions, and those of the 'wheels' of robot "
+                f"'{robot.name}' jump from pi to -pi; leave it out"
+            )
         parts = [np.arange(slices[f].start, slices[f].stop) for f in self.body_fields]
         return np.concatenate([np.zeros(0, int), *parts])
 

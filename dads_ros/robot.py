@@ -215,6 +215,11 @@ class RobotSpec(Config):
     num_substeps: int = setting(5, min=1, max=1000, help="Simulation steps per control step.")
     base: BaseSpec = setting(BaseSpec(), help="How the base is attached.")
     joints: tuple[str, ...] = setting((), help="Order of joint positions and velocities.")
+    wheels: tuple[str, ...] = setting(
+        (),
+        help="Those of 'joints' that turn without end, as wheels do: the policy sees their "
+        "positions within -pi .. pi.",
+    )
     actuators: tuple[str, ...] = setting(
         REQUIRED, help="Order of commands: names of actuators, or of the joints that they drive."
     )
@@ -303,9 +308,12 @@ class RobotSpec(Config):
             )
         rate = self._each("command_filter.max_rate", self.command_filter.max_rate, self.actuators)
         self._set("command_filter", dataclasses.replace(self.command_filter, max_rate=rate))
-        for joint in self.reset.joint_positions or {}:
-            if joint not in self.joints:
-                raise ConfigError(f"'reset.joint_positions' names '{joint}', not one of 'joints'")
+        for field, named in (
+            ("reset.joint_positions", self.reset.joint_positions or {}),
+            ("wheels", self.wheels),
+        ):
+            for joint in set(named) - set(self.joints):
+                raise ConfigError(f"'{field}' names '{joint}', not one of 'joints'")
         if self.command_scale is not None and self.is_home_known:
             self._set_commands_around_home(self.command_scale)
         if not all(a < b for a, b in zip(self.command_low, self.command_high, strict=True)):
@@ -317,7 +325,7 @@ class RobotSpec(Config):
             limits = zip(self.command_low, values, self.command_high, strict=True)
             if not all(low <= value <= high for low, value, high in limits):
                 raise ConfigError(f"'{field}' is outside command_low .. command_high")
-        for group in ("joints", "actuators", "observation"):
+        for group in ("joints", "wheels", "actuators", "observation"):
             values = getattr(self, group)
             if len(set(values)) != len(values):
                 raise ConfigError(f"'{group}' names something twice")

@@ -113,3 +113,13 @@ def test_a_robot_on_its_back_or_too_low_has_fallen() -> None:
     state.orientation[:] = [[1, 0, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]]
     state.position[:, 2] = [0.5, 0.5, 0.2, 0.5]
     assert state.has_fallen(spec).tolist() == [False, True, True, False]
+
+
+def test_positions_of_wheels_are_seen_within_one_turn() -> None:
+    spec = dataclasses.replace(ANT, wheels=ANT.joints[2:4], observation=("joint_positions",))
+    state, command = random_state(1), np.zeros((1, 8))
+    state.joint_positions[0, :4] = measured = [0.3, -4.0, 1e4 * 2.0 * np.pi + 1.0, -3.5]
+    seen = build_policy_obs(spec, state, command)[0]
+    np.testing.assert_allclose(seen[:4], [0.3, -4.0, 1.0, 2.0 * np.pi - 3.5], atol=1e-5)
+    np.testing.assert_allclose(seen[4:], state.joint_positions[0, 4:], atol=1e-6)
+    assert state.joint_positions[0, :4].tolist() == measured

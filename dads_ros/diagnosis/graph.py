@@ -1,5 +1,6 @@
 """Checks of the graph: who publishes and who listens, of which type, and what commands say."""
 
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -19,6 +20,10 @@ COMMAND_TYPES = {
     "joint_trajectory": "trajectory_msgs/msg/JointTrajectory",
 }
 """Of joint_commands, by the planner's parameter ``command_type``."""
+ONLY_LOOKS = re.compile(
+    r"/(_[^/]*|rosbag2_[^/]*|plotjuggler[^/]*|foxglove_bridge[^/]*|rqt_[^/]*)$"
+)
+"""Names of nodes that show or record what is sent; ROS hides those with an underscore."""
 RECORD_IT = "record all that states and commands are made of: docs/audit.md has the topics"
 NUM_REPEATS = 3
 """So many sequence numbers that do not rise are two publishers; one may be a restarted driver."""
@@ -77,7 +82,8 @@ def _source(topic: str, heard: Heard, arrivals: Sequence[Arrival], repeats: int)
 
 def _driver(heard: Heard) -> Check:
     name, listeners = "driver", heard.subscriptions.get("joint_commands", ())
-    listeners = [end for end in listeners if not IS_GUARD.search(end.node)]
+    looking = [end for end in listeners if ONLY_LOOKS.search(end.node)]
+    listeners = [e for e in listeners if e not in looking and not IS_GUARD.search(e.node)]
     asked = heard.planner.command_type
     types = [COMMAND_TYPES[asked]] if asked in COMMAND_TYPES else [*COMMAND_TYPES.values()]
     other = _other_type(listeners, types)
@@ -89,7 +95,8 @@ def _driver(heard: Heard) -> Check:
         return Check(name, WRONG, other, cure)
     if not listeners:
         cure = "start the driver, or remap its topic of commands to joint_commands"
-        return Check(name, WARNING, "nobody listens to joint_commands", cure)
+        found = f"nobody{' but ' if looking else ''}{_names(looking)} listens to joint_commands"
+        return Check(name, WARNING, found, cure)
     kinds = {end.type for end in listeners}
     if len(kinds) > 1:
         found = f"joint_commands goes to {_names(listeners)} as {' and as '.join(sorted(kinds))}"

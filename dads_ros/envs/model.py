@@ -109,6 +109,7 @@ class RobotModel:
         self._find_contacts()
         self.num_state = mujoco.mj_stateSize(model, _STATE)
         self._check_limits()
+        self._check_wheels()
         self._check_start()
         for symmetry in (spec.symmetry, spec.mirror):
             if symmetry is not None:
@@ -610,6 +611,26 @@ class RobotModel:
                 f"commands of actuator '{self.spec.actuators[index]}' go from {low[index]:g} to "
                 f"{high[index]:g}, but the MJCF clips them to {least[index]:g} .. "
                 f"{most[index]:g}; correct 'command_low' and 'command_high'"
+            )
+
+    def _check_wheels(self) -> None:
+        """What turns without end is a wheel, and no wheel has an end."""
+        low, high, is_hinge = self.joint_ranges()
+        endless = dict(zip(self.spec.joints, is_hinge & np.isinf(high - low), strict=True))
+        for name in self.spec.wheels:
+            if not endless[name]:
+                raise ConfigError(
+                    f"'wheels' of robot '{self.spec.name}' names '{name}', which is no hinge "
+                    "without a range in the MJCF; take it out"
+                )
+        unnamed = [name for name in endless if endless[name] and name not in self.spec.wheels]
+        if unnamed:
+            logger.warning(
+                "joints of robot '%s' turn without end: %s; the policy sees how often, and after "
+                "an hour that is what no training has seen: name them in 'wheels', or give them a "
+                "range in the MJCF",
+                self.spec.name,
+                one_line(", ".join(unnamed)),
             )
 
     def _check_symmetry(self, symmetry: RelabelSpec) -> None:

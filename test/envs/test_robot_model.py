@@ -15,6 +15,7 @@ from dads_ros.envs.model import MAX_MJCF_BYTES, RobotModel, load_mjcf
 from dads_ros.envs.randomization import gain_factor, varied_models
 from dads_ros.errors import ConfigError
 from dads_ros.observation import quaternion_to_matrix
+from dads_ros.prediction import PredictionSpec
 from dads_ros.robot import RobotSpec
 from legged import LEGGED, legged_spec
 
@@ -431,3 +432,23 @@ def test_the_strength_of_a_muscle_varies_and_not_its_range(tmp_path: Path) -> No
     before, after = model.mj_model.actuator_gainprm[0], own.actuator_gainprm[0]
     np.testing.assert_array_equal(after[[0, 1, 4, 5, 6]], before[[0, 1, 4, 5, 6]])
     assert after[3] == 0.5 * before[3] and gain_factor(model, own) == 0.5
+
+
+def test_a_joint_that_turns_without_end_is_a_wheel(caplog: pytest.LogCaptureFixture) -> None:
+    rolling = LEGGED.replace(
+        '<joint name="left_hip" axis="0 1 0" range="-1 1"/>',
+        '<joint name="left_hip" axis="0 1 0"/>',
+    )
+    changes: dict[str, Any] = {"mirror": None}
+    RobotModel(legged_spec(rolling, **changes))
+    assert "turn without end: left_hip; " in caplog.text
+    caplog.clear()
+    RobotModel(legged_spec(rolling, wheels=["left_hip"], **changes))
+    assert "without end" not in caplog.text
+    with pytest.raises(ConfigError, match="'right_hip', which is no hinge without a range"):
+        RobotModel(legged_spec(rolling, wheels=["right_hip"], **changes))
+    with pytest.raises(ConfigError, match="'wheels' names 'roll', not one of 'joints'"):
+        legged_spec(wheels=["roll"])
+    jumping = PredictionSpec(fields=("x", "y", "joint_positions"))
+    with pytest.raises(ConfigError, match="jump from pi to -pi"):
+        jumping.observation_columns(legged_spec(rolling, wheels=["left_hip"]))
