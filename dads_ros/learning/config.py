@@ -260,6 +260,21 @@ class SacConfig(Config):
         help="Normalise the hidden layers of the critics, which keeps their values in bounds "
         "where there is no data (arXiv:2302.02948).",
     )
+    critic_bins: int = setting(
+        0,
+        min=0,
+        max=10_000,
+        help="0: the critics learn Q by its squared error. Else by the cross-entropy of a "
+        "distribution over this many values within 'critic_bounds' (arXiv:2403.03950), for "
+        "robots whose falls cost much more than a step earns.",
+    )
+    critic_bounds: tuple[float, float] = setting(
+        (-150.0, 150.0),
+        min=-1e5,
+        max=1e5,
+        help="Least and greatest Q that bins stand for, nats. A step of DADS earns at most "
+        "ln(1 + reward.num_alt_skills), and Q is at most 1 / (1 - discount) times that.",
+    )
     policy_average: float = setting(
         0.0,
         min=0.0,
@@ -495,6 +510,7 @@ class TrainConfig(Config):
                     f"'sac.{name}' needs 'sac.learn_temperature: true': a fixed temperature aims "
                     "at no entropy"
                 )
+        self._check_bins()
         if max(self.reward.motion_cost) > 0.0 and self.collect.zero_skill_fraction == 0.0:
             raise ConfigError(
                 "'reward.motion_cost' needs 'collect.zero_skill_fraction' above 0: it is the cost "
@@ -587,6 +603,25 @@ class TrainConfig(Config):
                 "'skill_dynamics.linear' with 'prediction.frame: heading' needs a "
                 "'skill_dynamics.warm_start_m' above 0 for each entry of the skill, as "
                 "[0.5, 0.35, 0.5]: what is wanted of it at least"
+            )
+
+    def _check_bins(self) -> None:
+        """Check what critics that are distributions need. Raises: ConfigError."""
+        bins, (low, high) = self.sac.critic_bins, self.sac.critic_bounds
+        if not bins:
+            if (low, high) != SacConfig().critic_bounds:
+                raise ConfigError("'sac.critic_bounds' needs a 'sac.critic_bins' of at least 2")
+            return
+        if bins == 1 or low >= high:
+            raise ConfigError(
+                f"'sac.critic_bins' is {bins}, and 'sac.critic_bounds' is [{low:g}, {high:g}]; "
+                "expected at least 2 (or 0: off), and the smaller bound first"
+            )
+        if max(self.reward.fall_cost) > -low:
+            raise ConfigError(
+                f"'reward.fall_cost' of {max(self.reward.fall_cost):g} is beyond "
+                f"'sac.critic_bounds' [{low:g}, {high:g}], and falls would cost no more than "
+                f"{-low:g}; lower it, or lower the first bound"
             )
 
     def _check_size(self) -> None:

@@ -310,15 +310,27 @@ def _squashed_log_prob(noise: Tensor, log_std: Tensor, raw: Tensor) -> Tensor:
 
 
 class TwinCritic(nn.Module):
-    """Two Q functions, computed as one batched product."""
+    """Two Q functions, computed as one batched product.
+
+    With ``bins``, each is a categorical distribution over that many values between ``low`` and
+    ``high``, whose mean is Q (HL-Gauss; Farebrother et al. 2024, arXiv:2403.03950).
+    """
 
     def __init__(
-        self, input_dim: int, hidden: tuple[int, ...], *, layer_norm: bool = False
+        self,
+        input_dim: int,
+        hidden: tuple[int, ...],
+        *,
+        layer_norm: bool = False,
+        bins: int = 0,
+        bounds: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         """Make the networks, each initialised like nn.Linear."""
         super().__init__()
         self.layer_norm = layer_norm
-        sizes = [input_dim, *hidden, 1]
+        self.bins = bins
+        self.register_buffer("edges", torch.linspace(*bounds, bins + 1), persistent=False)
+        sizes = [input_dim, *hidden, max(bins, 1)]
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for fan_in, fan_out in pairwise(sizes):
             bound = fan_in**-0.5
@@ -327,6 +339,31 @@ class TwinCritic(nn.Module):
 
     def forward(self, features: Tensor, action: Tensor) -> Tensor:
         """Q of both. Shapes (B, F), (B, A) -> (2, B)."""
+        return self.value(self.outputs(features, action))
+
+    def value(self, outputs: Tensor) -> Tensor:
+        """Q by the networks' outputs. Shape (2, B, max(bins, 1)) -> (2, B)."""
+        if not self.bins:
+            return outputs.squeeze(2)
+        return outputs.softmax(2) @ (0.5 * (self.edges[1:] + self.edges[:-1]))
+
+    def loss(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """Sum over both of the mean error of the outputs. Shapes (2, B, max(bins, 1)), (B,).
+
+        Half the squared error (equation 5 of SAC); with bins the cross-entropy from a Gaussian
+        about the target, whose standard deviation is three quarters of a bin.
+        """
+        if not self.bins:
+            return 0.5 * (outputs.squeeze(2) - target).square().mean(dim=1).sum()
+        low, high = self.edges[0], self.edges[-1]
+        sigma = 0.75 * (high - low) / self.bins
+        away = (self.edges - target.clamp(low, high)[:, None]) / (math.sqrt(2.0) * sigma)
+        below = torch.erf(away)
+        wanted = below.diff(dim=1) / (below[:, -1:] - below[:, :1])
+        return -(wanted * outputs.log_softmax(2)).sum(2).mean(1).sum()
+
+    def outputs(self, features: Tensor, action: Tensor) -> Tensor:
+        """Of the networks: Q, or the logits of the bins. Shape (2, B, max(bins, 1))."""
         hidden = torch.cat([features, action], dim=1).expand(2, -1, -1)
         last = len(self.weights) - 1
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
@@ -335,7 +372,7 @@ class TwinCritic(nn.Module):
                 if self.layer_norm:
                     hidden = nn.functional.layer_norm(hidden, hidden.shape[-1:])
                 hidden = torch.relu(hidden)
-        return hidden.squeeze(2)
+        return hidden
 
 
 def mlp(input_dim: int, hidden: tuple[int, ...], output_dim: int) -> nn.Sequential:

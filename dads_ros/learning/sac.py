@@ -49,11 +49,6 @@ def critic_target(
     return reward + torch.where(terminated, 0.0, discount * soft_value)
 
 
-def critic_loss(q: Tensor, target: Tensor) -> Tensor:
-    """Sum over both critics of half the mean squared Bellman error (equation 5). (2, B), (B,)."""
-    return 0.5 * (q - target).square().mean(dim=1).sum()
-
-
 def actor_loss(q: Tensor, log_prob: Tensor, temperature: Tensor) -> Tensor:
     """Mean of temperature * log pi - min Q (equation 7). Shapes (2, B), (B,)."""
     return (temperature * log_prob - q.min(dim=0).values).mean()
@@ -70,7 +65,11 @@ class Sac:
         self.actor = Actor(feature_dim, action_dim, config.hidden).to(device)
         self.critic, self.critic_target = (
             TwinCritic(
-                feature_dim + action_dim, config.hidden, layer_norm=config.critic_layer_norm
+                feature_dim + action_dim,
+                config.hidden,
+                layer_norm=config.critic_layer_norm,
+                bins=config.critic_bins,
+                bounds=config.critic_bounds,
             ).to(device)
             for _ in range(2)
         )
@@ -188,10 +187,10 @@ class Sac:
                 temperature=temperature,
                 discount=self.config.discount,
             )
-        q = self.critic(batch.features, batch.action)
-        loss = critic_loss(q, target)
+        outputs = self.critic.outputs(batch.features, batch.action)
+        loss = self.critic.loss(outputs, target)
         gradients = torch.autograd.grad(loss, list(self.critic.parameters()))
-        return gradients, loss.detach(), q.detach().mean()
+        return gradients, loss.detach(), self.critic.value(outputs.detach()).mean()
 
     def _actor_gradients(self, batch: SacBatch, noise: Tensor, temperature: Tensor) -> Gradients:
         """With the loss and the entropy."""

@@ -8,7 +8,7 @@ import torch
 
 from dads_ros.learning.config import SacConfig
 from dads_ros.learning.networks import TwinCritic
-from dads_ros.learning.sac import Sac, SacBatch, actor_loss, critic_loss, critic_target
+from dads_ros.learning.sac import Sac, SacBatch, actor_loss, critic_target
 
 
 def batch(num: int = 32) -> SacBatch:
@@ -42,7 +42,8 @@ def test_target_equals_hand_worked_numbers_and_only_termination_stops_bootstrapp
 
 def test_losses_equal_hand_worked_numbers() -> None:
     q = torch.tensor([[1.0, 3.0], [2.0, 2.0]])
-    assert critic_loss(q, torch.tensor([0.0, 2.0])).item() == 0.5 * (1.0 + 1.0) / 2 + 0.5 * 4.0 / 2
+    loss = TwinCritic(4, (8,)).loss(q[:, :, None], torch.tensor([0.0, 2.0]))
+    assert loss.item() == 0.5 * (1.0 + 1.0) / 2 + 0.5 * 4.0 / 2
     assert actor_loss(q, torch.tensor([1.0, 1.0]), torch.tensor(0.5)).item() == 0.5 - 1.5
 
 
@@ -81,7 +82,7 @@ def test_each_loss_reaches_only_its_own_network() -> None:
             discount=twin.config.discount,
         )
     critic = list(twin.critic.parameters())
-    loss = critic_loss(twin.critic(data.features, data.action), target)
+    loss = twin.critic.loss(twin.critic.outputs(data.features, data.action), target)
     of_critic = torch.autograd.grad(loss, critic)
     sac.update(data, noise)
     for p, gradient in zip(sac.critic.parameters(), of_critic, strict=True):
@@ -137,10 +138,36 @@ def test_the_exported_actor_is_the_running_average_of_the_trained_ones() -> None
     assert plain.export_actor is plain.actor
 
 
-def test_the_policy_learns_the_best_action_of_a_one_step_task() -> None:
-    sac = make(learning_rate=3e-3, temperature=0.01, discount=0.0)
+def test_bins_give_the_mean_and_cost_least_for_a_gaussian_about_the_target() -> None:
+    """The wanted share of each bin is that of a Gaussian; beyond the bounds there is nothing."""
+    critic = TwinCritic(4, (8,), bins=40, bounds=(-10.0, 10.0))
+    target = torch.tensor([-3.21, 0.0, 5.5, 9.9, 40.0, -40.0])
+    edges = torch.linspace(-10.0, 10.0, 41)
+    inside = target.clamp(-10.0, 10.0)
+    gaussian = torch.distributions.Normal(inside[:, None], 0.75 * 20.0 / 40)
+    share = gaussian.cdf(edges).diff(dim=1)
+    best = (share / share.sum(1, keepdim=True)).log().clamp_min(-80.0).expand(2, -1, -1)
+    assert critic.outputs(torch.zeros(6, 3), torch.zeros(6, 1)).shape == (2, 6, 40)
+    # Within a bin: at the bounds half of the Gaussian lies outside.
+    assert (critic.value(best) - inside).abs().max() < 0.5
+    assert (critic.value(best)[:, :3] - inside[:3]).abs().max() < 1e-3
+    entropy = -(best.exp() * best).sum(2).mean(1).sum()
+    assert torch.allclose(critic.loss(best, target), entropy, atol=1e-4)
+    assert critic.loss(best.roll(1, dims=2), target) > entropy + 0.1
+
+
+@pytest.mark.parametrize("bins", [0, 51])
+def test_the_policy_learns_the_best_action_of_a_one_step_task(bins: int) -> None:
+    bounds = (-3.0, 1.0) if bins else (-150.0, 150.0)
+    sac = make(
+        learning_rate=3e-3,
+        temperature=0.01,
+        discount=0.0,
+        critic_bins=bins,
+        critic_bounds=bounds,
+    )
     generator = torch.Generator().manual_seed(1)
-    for _ in range(600):
+    for _ in range(900):
         data = batch(128)._replace(action=torch.rand(128, 2, generator=generator) * 2 - 1)
         reward = -(data.action - torch.tensor([0.5, -0.3])).square().sum(1)
         sac.update(data._replace(reward=reward), torch.randn(2, 128, 2, generator=generator))
@@ -169,9 +196,13 @@ def test_layer_norm_bounds_the_critics_where_there_is_no_data() -> None:
     assert spread[True] < 5.0 < 100.0 < spread[False]
 
 
-def test_a_compiled_update_equals_an_eager_one(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("bins", [0, 51])
+def test_a_compiled_update_equals_an_eager_one(
+    bins: int, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
-    settings = {"critic_layer_norm": True, "learn_temperature": True, "policy_average": 0.9}
+    settings: dict[str, object] = {"critic_layer_norm": True, "learn_temperature": True}
+    settings |= {"policy_average": 0.9, "critic_bins": bins}
     eager, compiled = make(**settings), make(**settings, compile=True)
     data, noise = batch(), torch.randn(2, 32, 2)
     metrics = [sac.update(data, noise) for sac in (eager, compiled)]

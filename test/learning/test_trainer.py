@@ -929,6 +929,15 @@ def test_symmetries_need_what_they_are_built_on(tmp_path: Path) -> None:
         small_config(reward={"motion_cost": (0.0, 0.1)})
     with pytest.raises(ConfigError, match=r"needs 'sac\.learn_temperature: true'"):
         small_config(sac={"final_target_entropy_per_action": -1.0})
+    for bad, text in (
+        ({"critic_bounds": (-10.0, 10.0)}, r"needs a 'sac\.critic_bins' of at least 2"),
+        ({"critic_bins": 1}, "expected at least 2"),
+        ({"critic_bins": 9, "critic_bounds": (1.0, 1.0)}, "the smaller bound first"),
+    ):
+        with pytest.raises(ConfigError, match=text):
+            small_config(sac=bad)
+    with pytest.raises(ConfigError, match=r"fall_cost' of 500 is beyond .* no more than 150"):
+        small_config(sac={"critic_bins": 9}, reward={"fall_cost": (0.0, 500.0)})
     with pytest.raises(ConfigError, match="no direction in a discrete skill"):
         TrainConfig.from_dict(
             {
