@@ -108,6 +108,11 @@ class PageClient:
             if message.get("name") == name and message["type"].startswith(kind)
         ]
 
+    def shows(self, name: str) -> bool:
+        """This node of the scene is there now."""
+        said = self.named(name)
+        return bool(said) and said[-1]["type"] != "RemoveSceneNodeMessage"
+
     def position(self, name: str) -> tuple[float, ...]:
         """Where a node of the scene is: at the origin until something else is said."""
         said = self.named(name, "SetPosition")

@@ -40,7 +40,7 @@ from dads_ros.files import find_file, share_folder
 from dads_ros.isolation import import_path
 from dads_ros.nodes.conversions import MAX_GOAL_M, Frames, goal_message, heading_to, to_ns
 from dads_ros.nodes.runner import LATCHED_QOS, RELIABLE_QOS, STATE_QOS, beginning, ros
-from dads_ros.planning.controller import BY_HAND
+from dads_ros.planning.controller import BY_HAND, NO_TASK
 from dads_ros.process import PARENT_PID, STOP
 from dads_ros.robot import RobotSpec
 
@@ -276,6 +276,7 @@ class DemoClient:
         self._processes, self._silence_s, self._page = processes, silence_s, page
         self.is_taken_over = False
         """Somebody else has given the robot something to do, as by a click in the page."""
+        self._num_idle = 0  # reports in turn that there is no task
         self._node = Node("demo")
         self._frames = Frames.of("")
         self._position: Array | None = None
@@ -333,7 +334,11 @@ class DemoClient:
                 if asked - begin > START_TIMEOUT_S:
                     said = self._processes[-1].said(num_lines=1)
                     raise DadsError(f"the planner does not take {name}; it said: {said}")
+            if not has_accepted:
+                self._num_idle = 0
             self._spin()
+            # The first report may be of before; the second says that somebody cancelled the goal.
+            self.is_taken_over |= self._num_idle > 1
             distance, elapsed = self._distance(goal), self._stamp_s - start
             display.update(distance, elapsed)
             if distance > GOAL_TOLERANCE_M:
@@ -392,6 +397,7 @@ class DemoClient:
         for status in message.status:
             if status.name.startswith("skill_planner"):
                 self.is_taken_over |= status.message == BY_HAND
+                self._num_idle = self._num_idle + 1 if status.message == NO_TASK else 0
                 is_error = status.level == DiagnosticStatus.ERROR
                 trouble = status.message if is_error else ""
                 is_waiting = is_error and "no state" in trouble

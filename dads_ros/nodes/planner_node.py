@@ -142,6 +142,7 @@ class SkillPlannerNode(SteadyLifecycleNode):
         result = super().on_activate(state)
         self._promise()
         self._watchdog.reset()
+        self._show_goal()  # of a planner that was killed one is still shown
         self._inbox.resume()
         return result
 
@@ -425,7 +426,7 @@ class SkillPlannerNode(SteadyLifecycleNode):
         """Make one plan and show it; runs in the planning thread."""
         controller = self._controller
         plan = None if controller is None else controller.plan(request)
-        if plan is not None:
+        if plan is not None and request.errand is self._errand:  # else it was cancelled meanwhile
             self._show(plan, request)
 
     def _show(self, plan: Plan, request: PlanRequest) -> None:

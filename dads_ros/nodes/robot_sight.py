@@ -24,7 +24,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from dads_ros.envs.bodies import RobotBodies
 from dads_ros.envs.model import RobotModel
-from dads_ros.nodes.conversions import MessageError, grid_of, joint_columns
+from dads_ros.nodes.conversions import MessageError, grid_of, header_of, joint_columns
 from dads_ros.nodes.repeats import Repeats
 from dads_ros.nodes.runner import (
     LATCHED_QOS,
@@ -41,6 +41,7 @@ MAX_BYTES = {"map": 64 << 20, "goal_path": 1 << 18}
 OTHER_MAX_BYTES = 1 << 20
 """Of a message that is drawn; what is larger is named in the status instead."""
 MAX_STRIPS, MAX_FAN_POINTS = 50, 20_000
+MAX_REMARK = 200
 NUM_JOINT_MESSAGES = 16
 """Of one picture: several drivers may each know some of the joints."""
 
@@ -68,10 +69,12 @@ class RobotSight:
         self._remarks: dict[str, str] = {}
         self._goal: Array | None = None
         self._rollouts: Subscription | None = None
-        self.frame = "odom"
-        """In which odom says that it is."""
+        self.frame = ""
+        """In which odom says that it is; empty before it said so."""
         self.seen_since = math.inf
         """When its first state was drawn, s; steady clock."""
+        self.heard_s = -math.inf
+        """When its last odom came, s; steady clock."""
         self.distance_m = np.nan
         """From the goal, where there is one."""
         self.skill: Array = np.empty(0)
@@ -138,10 +141,21 @@ class RobotSight:
             self._node.destroy_subscription(self._rollouts)
             self._rollouts = None
 
+    def forget_plan(self) -> None:
+        """Nobody plans any longer: show no goal, plan, candidates, skill."""
+        self._goal, self.distance_m, self.skill = None, np.nan, np.empty(0)
+        self._scene.show_goal(None, 0.0)
+        self._scene.show_plan(np.empty((0, 3)))
+        self._scene.show_strips("rollouts", [])
+
     def draw(self) -> None:
         """All that is new."""
         new, self._new = self._new, {}
-        for topic, serialised in new.items():
+        for topic in sorted(new, key=lambda topic: topic != "odom"):
+            serialised = new[topic]
+            if topic in ("map", "goal_path") and not self.frame:  # nobody knows yet where it is
+                self._new.setdefault(topic, serialised)
+                continue
             try:
                 self._check_size(topic, serialised)
                 self._draws[topic](serialised)
@@ -149,7 +163,7 @@ class RobotSight:
             except MessageError as error:
                 self._remarks[topic] = str(error)
             except Exception as error:  # a picture less must not stop the others
-                self._remarks[topic] = f"{topic} cannot be drawn: {error!r}"[:200]
+                self._remarks[topic] = f"{topic} cannot be drawn: {error!r}"[:MAX_REMARK]
 
     @property
     def _scene(self) -> RobotScene:
@@ -160,6 +174,8 @@ class RobotSight:
     def _listen(self, kind: type, topic: str, qos: QoSProfile) -> Subscription:
         def keep(serialised: bytes) -> None:
             self._new[topic] = serialised
+            if topic == "odom":
+                self.heard_s = time.monotonic()
 
         return self._subscribe(kind, topic, keep, qos)
 
@@ -221,6 +237,19 @@ class RobotSight:
             positions = np.frombuffer(message.position, np.float64)
             if len(positions) == len(message.name):
                 self._joints[rows] = positions[columns]
+        is_known = np.isfinite(self._joints)
+        unknown = [
+            name
+            for name, known in zip(self._model.spec.joints, is_known, strict=True)
+            if not known
+        ]
+        self._remarks["joint_states"] = (
+            f"joint_states has no position of {', '.join(unknown)}: drawn as in the MJCF"[
+                :MAX_REMARK
+            ]
+            if unknown
+            else ""
+        )
 
     def _draw_plan(self, serialised: bytes) -> None:
         self._scene.show_plan(_points_of(deserialize_message(serialised, Path)))
@@ -233,13 +262,11 @@ class RobotSight:
     def _draw_goal(self, serialised: bytes) -> None:
         disc: Marker = deserialize_message(serialised, Marker)
         place = disc.pose.position
-        is_one = disc.action == Marker.ADD
-        self._goal = np.array([place.x, place.y]) if is_one else None
-        self.distance_m = np.nan if self._goal is None else self.distance_m
+        if disc.action != Marker.ADD:
+            self.forget_plan()
+            return
+        self._goal = np.array([place.x, place.y])
         self._scene.show_goal(self._goal, 0.5 * disc.scale.x)
-        if self._goal is None:
-            self._scene.show_plan(np.empty((0, 3)))
-            self._scene.show_strips("rollouts", [])
 
     def _draw_rollouts(self, serialised: bytes) -> None:
         message: MarkerArray = deserialize_message(serialised, MarkerArray)
@@ -266,15 +293,15 @@ class RobotSight:
     def _draw_map(self, serialised: bytes) -> None:
         if self._repeats["map"].is_repeated(serialised):
             return
-        self._repeats["map"].keep(serialised)
+        self._check_frame("map", header_of(serialised, "map").frame_id)
         grid: OccupancyGrid = deserialize_message(serialised, OccupancyGrid)
-        self._check_frame("map", grid.header.frame_id)
         corner = grid_of(grid, Transform())
         info = grid.info
         cells = np.frombuffer(grid.data, np.int8).reshape(info.height, info.width)
         if cells.size:
             size = np.array([info.width, info.height]) * info.resolution
             self._scene.show_map(map_picture(cells), size, np.array(corner))
+        self._repeats["map"].keep(serialised)  # not before: what was refused is so again
 
     def _take_skill(self, serialised: bytes) -> None:
         message: Float64MultiArray = deserialize_message(serialised, Float64MultiArray)

@@ -331,6 +331,7 @@ class SimulatorNode(Node):
             "simulated seconds per second": rate,
             "command age, s": now - self._command_time,
             "commands ignored": self._num_ignored,
+            "push duration, s": config.push_duration_s,
         }
         if self._is_paused:
             return OK, "paused", values

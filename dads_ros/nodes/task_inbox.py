@@ -237,6 +237,7 @@ class TaskInbox:
         task = Task(goals=position[None], headings=headings)
         errand = self._errand
         if errand is not None and _is_same_goal(errand.task, task):
+            self._show_goal(position, task)  # whoever sent it waits for an answer
             return
         if errand is None or errand.task.goals is None or not self._move(position, task):
             heading = f"heading {yaw:.2f} rad" if has_yaw else "heading ignored (no yaw predicted)"

@@ -56,10 +56,12 @@ NICENESS = 10
 MAX_ROBOTS = 16
 SILENT_S = 3.5
 """After so long without its report, once a second, a node counts as silent."""
-MAX_STATUSES = 64
-PUSH_M_S = 1.0
-"""So much faster a push makes the whole robot."""
-PLANNER, SIMULATOR = "skill_planner", "simulator"
+MAX_STATUSES, MAX_OTHERS = 1000, 8
+"""That are kept; and shown, of nodes that are none of this package."""
+PUSH_M_S, PUSH_S = 1.0, SimulatorConfig().push_duration_s
+"""So much faster a push makes the whole robot; how long it lasts where no simulator says so."""
+PLANNER, SIMULATOR, TRAINER = "skill_planner", "simulator", "skill_trainer"
+SAME_M = 1e-6
 SILENT = 3
 TIMES = ("plan time p50, ms", "loop period p50, ms")
 TRAINING_PLOTS = ("reward", "mean_displacement_m")
@@ -79,6 +81,8 @@ class Robot:
             return node.create_client(kind, f"{prefix}{service}")
 
         self.name, self.sight = name, sight
+        self.is_planned = True
+        """Its planner, if it ever spoke, still does."""
         self.clicked: PoseStamped | None = None
         """A goal that no planner has taken yet."""
         self._clicked_s = self._sent_s = -math.inf
@@ -108,9 +112,17 @@ class Robot:
             self._goals.publish(goal)
         return None
 
-    def _take_answer(self, _: PoseStamped, info: Mapping[str, int]) -> None:
-        """A goal that a planner took; one of before, which is latched, is no answer."""
-        if time.monotonic() - under_way_s(info) > self._sent_s > -math.inf:
+    def _take_answer(self, taken: PoseStamped, info: Mapping[str, int]) -> None:
+        """A goal that a planner took: this one, or a newer one; not one of before, latched."""
+        if self.clicked is None or self._sent_s == -math.inf:
+            return
+        pairs = (
+            (getattr(taken.pose.position, axis), getattr(self.clicked.pose.position, axis))
+            for axis in "xy"
+        )
+        # A robot that moves on a line has 0 for the other axis.
+        is_this = all(abs(theirs - ours) < SAME_M or theirs == 0.0 for theirs, ours in pairs)
+        if is_this or time.monotonic() - under_way_s(info) > self._sent_s:
             self.clicked = None
 
 
@@ -127,7 +139,7 @@ class ViewNode(Node):
         self._page = Page(config.host, config.port)
         self._robots: dict[str, Robot] = {}
         self._statuses: dict[str, tuple[float, Any]] = {}
-        self._num_lookers, self._plotted = 0, ""
+        self._num_lookers, self._num_left_out, self._plotted = 0, 0, ""
         self._plot_time = self._around_time = -math.inf
         self._took_s: list[float] = []  # for each picture since the last report
         self._begin = self._reported = time.monotonic()
@@ -182,7 +194,7 @@ class ViewNode(Node):
     @property
     def _chosen(self) -> Robot:
         """The one that is looked at: that of the page, else the first that is there."""
-        if self._page.panel.robot in self._robots and self._page.panel.robot:
+        if self._page.panel.robot is not None:
             return self._robots[self._page.panel.robot]
         seen = (robot for robot in self._robots.values() if robot.sight.has_state)
         return next(seen, self._robots[""])
@@ -193,6 +205,10 @@ class ViewNode(Node):
             self._plotted = robot.name
             panel.clear_plots()
         values = self._values(robot, PLANNER)
+        is_planned = bool(values) or self._status(robot, PLANNER) is None
+        if robot.is_planned and not is_planned:
+            robot.sight.forget_plan()
+        robot.is_planned = is_planned
         if values:
             for name in TIMES:
                 panel.plot(name, [name], [_number(values.get(name))], now_s)
@@ -210,19 +226,35 @@ class ViewNode(Node):
 
     def _status_lines(self, robot: Robot) -> list[StatusLine]:
         """What all nodes say, and what they should and do not."""
-        lines, now = [], time.monotonic()
+        now = time.monotonic()
+        ours: list[StatusLine] = []
+        others: list[StatusLine] = []
         for name, (heard, status) in self._statuses.items():
             silent_s = now - heard
             node = name.split(":")[0]
+            lines = ours if node.split("/")[-1] in (PLANNER, SIMULATOR, TRAINER) else others
             if silent_s > SILENT_S:
                 text = f"silent for {silent_s:.0f} s; it said: {status.message}"
                 lines.append(StatusLine(node, SILENT, text))
             elif node != self.get_fully_qualified_name().lstrip("/"):
                 lines.append(StatusLine(node, status.level[0], status.message))
-        if not lines:
-            lines.append(StatusLine("view", WARN, "no robot is heard: same ROS_DOMAIN_ID?"))
-        elif self._values(robot, PLANNER) and not robot.sight.has_state:
-            lines.append(StatusLine("view", WARN, "no odom yet: the robot is not drawn"))
+        others.sort(key=lambda line: -line.level)
+        lines = ours + others[:MAX_OTHERS]
+        if len(others) > MAX_OTHERS:
+            text = f"{len(others) - MAX_OTHERS} more nodes report"
+            lines.append(StatusLine("view", OK, text))
+        silent_s = now - robot.sight.heard_s
+        if not robot.sight.has_state:
+            text = "no odom yet: the robot is not drawn"
+            if not lines:
+                text = "no robot is heard: same ROS_DOMAIN_ID?"
+            lines.append(StatusLine("view", WARN, text))
+        elif silent_s > SILENT_S:
+            text = f"odom is silent for {silent_s:.0f} s: the robot is drawn where it was then"
+            lines.append(StatusLine("view", WARN, text))
+        if self._num_left_out:
+            text = f"{self._num_left_out} robots are not shown: at most {MAX_ROBOTS} are"
+            lines.append(StatusLine("view", WARN, text))
         if now - robot.sight.seen_since > SILENT_S and not robot.sight.has_model:
             text = "it is not known what the robot looks like; give the parameter 'robot'"
             lines.append(StatusLine("view", WARN, text))
@@ -240,10 +272,16 @@ class ViewNode(Node):
 
     def _look_around(self) -> None:
         """Robots in namespaces below this node's, what they look like, what they offer."""
-        for name in self._namespaces():
-            if name not in self._robots and len(self._robots) <= MAX_ROBOTS:
-                self._add_robot(name)
-                self._page.panel.offer_robots([other for other in self._robots if other])
+        new = [name for name in self._namespaces() if name not in self._robots]
+        room = MAX_ROBOTS + 1 - len(self._robots)
+        for name in new[:room]:
+            self._add_robot(name)
+        self._num_left_out = len(new[room:])
+        if len(self._robots) > 1:
+            root = self._robots[""]
+            has_root = root.sight.has_state or self._status(root, PLANNER) is not None
+            names = [name for name in self._robots if name or has_root]
+            self._page.panel.offer_robots(names, "" if has_root else names[0])
         for robot in self._robots.values():
             robot.sight.look(self._num_lookers > 0)
             if robot.sight.has_state and not robot.sight.has_model:
@@ -254,22 +292,27 @@ class ViewNode(Node):
             cancel=robot.cancel.service_is_ready(),
             reset=robot.reset.service_is_ready(),
             pause=robot.pause.service_is_ready(),
-            push=robot.pushes.get_subscription_count() > 0,
+            push=robot.pushes.get_subscription_count() > 0 and robot.sight.mass_kg > 0.0,
         )
         self._page.panel.show_pause(paused is not None and paused.message == "paused")
 
     def _namespaces(self) -> list[str]:
+        """Of robots below this node's: odom alone may be a camera's, or a wheel encoder's."""
         own = self.get_namespace().rstrip("/") + "/"
+        kinds = {
+            topic.removeprefix(own): kinds
+            for topic, kinds in self.get_topic_names_and_types()
+            if topic.startswith(own)
+        }
         found = []
-        for topic, kinds in self.get_topic_names_and_types():
-            for ending, kind in (
-                ("/odom", "nav_msgs/msg/Odometry"),
-                ("/skill_trainer/metrics", "std_msgs/msg/Float64MultiArray"),
-            ):
-                name = topic.removeprefix(own).removesuffix(ending)
-                is_below = topic.startswith(own) and topic.endswith(ending)
-                if is_below and kind in kinds and len(topic) > len(own + ending) - 1:
+        for topic in kinds:
+            name, _, last = topic.rpartition("/")
+            if last == "odom" and "nav_msgs/msg/Odometry" in kinds[topic]:
+                beside = {f"{name}/{other}" for other in ("joint_states", f"{PLANNER}/skill")}
+                if name and not beside.isdisjoint(kinds):
                     found.append(name)
+            elif topic.endswith("/skill_trainer/metrics"):
+                found.append(topic.removesuffix("/skill_trainer/metrics"))
         return sorted(found)
 
     def _find_model(self, robot: Robot) -> None:
@@ -289,9 +332,11 @@ class ViewNode(Node):
     # --- what is said --------------------------------------------------------------------------
 
     def _take_diagnostics(self, message: DiagnosticArray) -> None:
-        for status in message.status[:MAX_STATUSES]:
-            if status.name in self._statuses or len(self._statuses) < MAX_STATUSES:
-                self._statuses[status.name] = time.monotonic(), status
+        for status in message.status[-MAX_STATUSES:]:
+            self._statuses.pop(status.name, None)
+            self._statuses[status.name] = time.monotonic(), status
+        while len(self._statuses) > MAX_STATUSES:
+            del self._statuses[next(iter(self._statuses))]  # heard longest ago
 
     def _status(self, robot: Robot, node: str) -> Any:  # noqa: ANN401
         """The newest of one of its nodes, None if that never said anything."""
@@ -301,15 +346,16 @@ class ViewNode(Node):
         return found[0] if found else None
 
     def _values(self, robot: Robot, node: str) -> dict[str, str]:
+        """What the newest says in numbers; nothing of one that has fallen silent."""
         status = self._status(robot, node)
-        return {} if status is None else {item.key: item.value for item in status.values}
+        if status is None or time.monotonic() - self._statuses[status.name][0] > SILENT_S:
+            return {}
+        return {item.key: item.value for item in status.values}
 
     # --- what is asked for ---------------------------------------------------------------------
 
     def _do(self, ask: Ask) -> None:
-        robot = self._robots.get(ask.robot) if ask.robot else self._chosen
-        if robot is None:
-            return
+        robot = self._chosen if ask.robot is None else self._robots[ask.robot]
         if ask.what in ("skill", "cancel"):
             robot.clicked = None
         actions: dict[str, Callable[..., object]] = {
@@ -324,7 +370,11 @@ class ViewNode(Node):
 
     def _send_goal(self, robot: Robot, x: float, y: float) -> None:
         """With the heading of the way there."""
-        now, goal, frames = self.get_clock().now(), np.array([x, y]), Frames(robot.sight.frame, "")
+        now, goal, frames = (
+            self.get_clock().now(),
+            np.array([x, y]),
+            Frames(robot.sight.frame or "odom", ""),
+        )
         heading = heading_to(goal, robot.sight.position)
         robot.click(goal_message(goal, heading, now.to_msg(), frames))
         self.get_logger().info(f"goal by a click: x {x:.2f} m, y {y:.2f} m")
@@ -334,9 +384,10 @@ class ViewNode(Node):
         robot.sight.skill = np.array(skill)
 
     def _push(self, robot: Robot) -> None:
-        """A force from anywhere, of the simulator's default duration."""
+        """A force from anywhere, for as long as the simulator says that it lasts."""
         angle, wrench = random.uniform(-math.pi, math.pi), Wrench()
-        force = robot.sight.mass_kg * PUSH_M_S / SimulatorConfig().push_duration_s
+        duration = self._values(robot, SIMULATOR).get("push duration, s")
+        force = robot.sight.mass_kg * PUSH_M_S / _number(duration, PUSH_S)
         wrench.force.x, wrench.force.y = force * math.cos(angle), force * math.sin(angle)
         robot.pushes.publish(wrench)
 

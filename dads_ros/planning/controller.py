@@ -52,6 +52,7 @@ STARTING = "led to standing from the pose that it was in"
 WAITING = "nothing is sent before the joints are known"
 """What is wrong with robots that are commanded by positions."""
 BY_HAND = "skill by hand"
+NO_TASK = "no task: standing command"
 """What is going on while nothing is planned."""
 
 
@@ -744,7 +745,7 @@ class SkillController:
         if self._is_late:
             return WARN, "the plan is late: standing command"
         if errand is None:
-            return OK, "no task: standing command"
+            return OK, NO_TASK
         if not errand.is_ready:
             level = OK if errand.waits_for == LOOKING else WARN
             return level, f"{errand.waits_for}: standing command"

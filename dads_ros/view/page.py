@@ -16,8 +16,9 @@ from dads_ros.view.scene import WORLD_FRAME, RobotScene
 from dads_ros.view.server import start_server
 
 MAX_ASKS = 100
-HELD_S = 0.25
-"""So long ago a button was held down that may since have been let go."""
+HELD_S, BURST_S = 0.25, 0.03
+"""So long ago a button was held down that may since have been let go; what comes faster waited
+in a connection that was stalled, and says nothing of now."""
 CAMERA, LOOK_AT = (-4.5, -4.5, 3.5), (0.0, 0.0, 0.3)
 GROUND_M = 400.0
 
@@ -27,8 +28,8 @@ class Ask(NamedTuple):
 
     what: str
     """goal, cancel, reset, pause, push, skill."""
-    robot: str
-    """Its namespace."""
+    robot: str | None
+    """Its namespace; None while there is no choice."""
     numbers: tuple[float, ...] = ()
     """Of a goal x, y in metres; of a skill its dimensions."""
     at: float = math.inf
@@ -41,8 +42,10 @@ class Page:
     def __init__(self, host: str, port: int) -> None:
         """Serve it. Raises: ConfigError."""
         self._asks: queue.Queue[Ask] = queue.Queue(MAX_ASKS)
+        self._held: Ask | None = None
+        self._held_s = -math.inf
         self._server = server = start_server(host, port)
-        self.address = f"http://{host}:{server.get_port()}"
+        self.address = f"http://{f'[{host}]' if ':' in host else host}:{server.get_port()}"
         server.gui.configure_theme(
             show_logo=False, show_share_button=False, control_width="medium"
         )
@@ -81,9 +84,10 @@ class Page:
         """What has been asked for since the last time; a skill only while it is held."""
         with contextlib.suppress(queue.Empty):
             while True:
-                ask = self._asks.get_nowait()
-                if ask.what != "skill" or time.monotonic() - ask.at < HELD_S:
-                    yield ask
+                yield self._asks.get_nowait()
+        held, self._held = self._held, None
+        if held is not None and time.monotonic() - held.at < HELD_S:
+            yield held
 
     @contextlib.contextmanager
     def one_picture(self) -> Iterator[None]:
@@ -102,6 +106,12 @@ class Page:
         self._server.stop()
 
     def _ask(self, what: str, *numbers: float) -> None:
-        """From any thread; more than anybody can want is dropped."""
+        """From the server's thread; more than anybody can want is dropped."""
+        now = time.monotonic()
+        ask = Ask(what, self.panel.robot, numbers, now)
+        if what == "skill":
+            before, self._held_s = self._held_s, now
+            self._held = ask if BURST_S < now - before < HELD_S else None
+            return
         with contextlib.suppress(queue.Full):
-            self._asks.put_nowait(Ask(what, self.panel.robot, numbers, time.monotonic()))
+            self._asks.put_nowait(ask)

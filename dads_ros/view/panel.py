@@ -13,6 +13,8 @@ Array = NDArray[np.floating]
 MAX_DIMENSIONS = 8
 """Of a skill that is set by hand; one slider each."""
 MAX_LINES, MAX_TEXT = 20, 300
+ROOT = "/"
+"""How the robot without a namespace is named."""
 HOLD_HZ = 10.0
 NUM_SAMPLES = 240
 PLOT_HEIGHT = 110
@@ -71,21 +73,24 @@ class Panel:
         return bool(self._clicks.value)
 
     @property
-    def robot(self) -> str:
-        """Namespace of the robot that is looked at; empty while there is but one."""
-        return "" if self._robot is None else str(self._robot.value)
+    def robot(self) -> str | None:
+        """Namespace of the robot that is looked at; None while there is no choice."""
+        return None if self._robot is None else str(self._robot.value).removeprefix(ROOT)
 
     @property
     def skill(self) -> list[float]:
         """What the sliders say. Length D."""
         return [float(slider.value) for slider in self._sliders]
 
-    def offer_robots(self, names: Sequence[str]) -> None:
-        """Let one of them be chosen."""
+    def offer_robots(self, names: Sequence[str], chosen: str) -> None:
+        """Let one of these namespaces be chosen; the first time ``chosen`` is."""
+        labels = tuple(name or ROOT for name in names)
         if self._robot is None:
-            self._robot = self._gui.add_dropdown("Robot", tuple(names), order=0.5)
-        else:
-            self._robot.options = tuple(names)
+            self._robot = self._gui.add_dropdown(
+                "Robot", labels, initial_value=chosen or ROOT, order=0.5
+            )
+        elif self._robot.options != labels:
+            self._robot.options = labels
 
     def offer(self, **offered: bool) -> None:
         """Show those buttons that lead somewhere."""
@@ -105,6 +110,8 @@ class Panel:
             rows.append(
                 f'<div><span style="color:{colour}">{sign}</span> <b>{node}</b> {text}</div>'
             )
+        if len(lines) > MAX_LINES:
+            rows.append(f"<div>and {len(lines) - MAX_LINES} more</div>")
         style = "font-size:0.85em;line-height:1.35;padding:0 0.8em;overflow-wrap:anywhere"
         self._status.content = f'<div style="{style}">{"".join(rows)}</div>'
 

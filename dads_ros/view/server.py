@@ -36,7 +36,8 @@ class Server(viser.ViserServer):
 def start_server(host: str, port: int) -> Server:
     """Listen on the first free port from ``port`` on. Raises: ConfigError."""
     try:
-        with socket.create_server((host, 0)):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.create_server((host, 0), family=family):
             pass
     except OSError as error:
         raise ConfigError(
@@ -74,7 +75,13 @@ def _is_name_of_ours(name: str, host: str) -> bool:
         ipaddress.ip_address(name)
         return True
     own = socket.gethostname().lower()
-    return name in ("localhost", host.lower(), own, f"{own}.local", socket.getfqdn().lower())
+    return name in ("localhost", host.lower(), own, f"{own}.local") or name == _full_name()
+
+
+@functools.cache
+def _full_name() -> str:
+    """Of this machine. Once: where no name server answers it takes seconds."""
+    return socket.getfqdn().lower()
 
 
 @contextlib.contextmanager

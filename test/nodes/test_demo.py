@@ -113,8 +113,9 @@ def test_a_domain_is_taken_before_any_node_is_in_it() -> None:
 
 
 @pytest.mark.slow
-def test_a_click_takes_over_and_on_a_terminal_it_goes_on_until_ctrl_c(
-    point_mass_bundle: Path, tmp_path: Path, request: pytest.FixtureRequest
+@pytest.mark.parametrize("wish", ["click", "cancel"])
+def test_the_page_takes_over_and_on_a_terminal_it_goes_on_until_ctrl_c(
+    wish: str, point_mass_bundle: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     ours, theirs = pty.openpty()
     arguments = ["--bundle", str(point_mass_bundle), "--goals", "90,0", "--time-limit", "600"]
@@ -144,10 +145,15 @@ def test_a_click_takes_over_and_on_a_terminal_it_goes_on_until_ctrl_c(
         page.wait_for(lambda: page.named("/world/robot/body1"), 60.0)
         settings = Path(f"/proc/{view}/environ").read_bytes().decode().split("\0")
         assert f"ROS_DOMAIN_ID={ROBOTS_DOMAIN}" not in settings  # no robot of others is driven
-        page.click(1.0, 1.0)
+        if wish == "click":
+            page.click(1.0, 1.0)
+        else:
+            page.wait_for(lambda: "on the way" in page.text())
+            page.press("Cancel the task")
         said = read_until(ours, "Ctrl-C ends it")
         assert "the robot is yours" in said and f"go on at http://127.0.0.1:{port}" in said
-        page.wait_for(lambda: "goal reached" in page.text(), 120.0)  # and back as far as it came
+        if wish == "click":  # and back as far as it came
+            page.wait_for(lambda: "goal reached" in page.text(), 120.0)
     demo.send_signal(signal.SIGINT)
     assert demo.wait(20) == 0
     assert not nodes_of(demo)

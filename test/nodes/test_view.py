@@ -7,14 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped, Wrench
-from nav_msgs.msg import OccupancyGrid
+from nav_msgs.msg import OccupancyGrid, Odometry
 from nav_msgs.msg import Path as PathMessage
+from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool, Trigger
 from visualization_msgs.msg import MarkerArray
 
 from dads_ros.colours import of_directions
 from dads_ros.nodes.markers import skill_fan_markers
+from dads_ros.nodes.view_node import MAX_STATUSES
 from dads_ros.view.panel import HOLD_HZ
 from page_client import PageClient
 from ros_graph import (
@@ -66,6 +69,9 @@ def place(goal: PoseStamped) -> np.ndarray:
 def click(page: PageClient, probe: Probe, topic: str, x: float, y: float) -> PoseStamped:
     """The goal that comes of it."""
     goals = probe.messages[topic]
+    if topic != "skill_planner/goal":  # which is listened to from the start
+        probe.listen(PoseStamped, topic)
+        probe.wait_for(lambda: probe.is_heard(topic))
     before = len(goals)
     page.click(x, y)
     probe.wait_for(lambda: len(goals) > before)
@@ -76,7 +82,6 @@ def test_the_robot_is_shown_where_odom_has_it_and_a_click_sends_it_elsewhere(
     page: PageClient, shared: Robot
 ) -> None:
     probe = shared.probe
-    probe.listen(PoseStamped, "goal_pose")  # long before it is looked at: the view has to find it
     probe.wait_for(lambda: np.linalg.norm(shown_at(page) - position(probe)) < 0.05)
     shown = page.position("/world/robot/body1")[:2]
     np.testing.assert_allclose(shown, position(probe), atol=0.1)
@@ -196,6 +201,77 @@ def test_what_is_too_large_is_named_and_the_page_goes_on(page: PageClient, share
     probe.call(Trigger, "skill_planner/cancel")
 
 
+def test_a_map_in_another_frame_is_named_as_long_as_it_is_sent(
+    page: PageClient, shared: Robot
+) -> None:
+    probe, grid = shared.probe, OccupancyGrid()
+    maps = probe.node.create_publisher(OccupancyGrid, "map", LATCHED)
+    probe.wait_for(lambda: maps.get_subscription_count() > 1)
+    grid.header.frame_id = "map"
+    grid.info.width = grid.info.height = 2
+    grid.info.resolution = 1.0
+    grid.data.frombytes(bytes(4))
+    for _ in range(3):
+        maps.publish(grid)
+        heard = len(page.messages)
+        probe.wait_for(lambda heard=heard: len(page.messages) > heard + 20)  # pictures were made
+        assert "map is not drawn: its frame is" in page.text()
+    probe.node.destroy_publisher(maps)
+    probe.call(Trigger, "skill_planner/clear_map")
+
+
+def test_a_robot_is_heard_among_many_who_report(
+    start: Callable[..., NodeProcess], probe: Probe
+) -> None:
+    others = probe.node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+    view = start("view", namespace="late")
+    with PageClient(port_of(view, probe)) as page:
+        names = [f"driver: {number}" for number in range(2 * MAX_STATUSES)]
+        flood = DiagnosticArray(status=[DiagnosticStatus(name=name) for name in names])
+        probe.wait_for(lambda: others.publish(flood) or "more nodes report" in page.text())
+        start("simulator", robot="point_mass", namespace="late")
+        probe.wait_for(lambda: "late/simulator" in page.text())
+
+
+def test_a_goal_that_the_planner_has_is_answered(page: PageClient, shared: Robot) -> None:
+    """A second click on the same place, which is sent again until something answers."""
+    probe = shared.probe
+    goal = click(page, probe, "goal_pose", 30.0, 1.0)
+    probe.wait_for(lambda: is_moving(probe))
+    answers = len(probe.messages["skill_planner/goal"])
+    goals = probe.node.create_publisher(PoseStamped, "goal_pose", 1)
+    probe.wait_for(lambda: goals.get_subscription_count() > 1)
+    goals.publish(goal)
+    probe.wait_for(lambda: len(probe.messages["skill_planner/goal"]) > answers)
+    probe.wait_for(lambda: "waits for a planner" not in page.text())
+    probe.call(Trigger, "skill_planner/cancel")
+    probe.node.destroy_publisher(goals)
+
+
+def test_odometry_of_a_camera_is_no_robot(
+    page: PageClient, shared: Robot, start: Callable[..., NodeProcess]
+) -> None:
+    """The robot without a namespace stays the one that is looked at, and can be chosen."""
+    probe = shared.probe
+    camera = probe.node.create_publisher(Odometry, "/camera/odom", 10)
+    other = [
+        probe.node.create_publisher(k, f"/other/{t}", 10)
+        for k, t in ((Odometry, "odom"), (JointState, "joint_states"))
+    ]
+    probe.wait_for(lambda: page.has("Robot"))
+    (offered,) = (
+        m["props"] for m in list(page.messages) if m.get("props", {}).get("label") == "Robot"
+    )
+    assert tuple(offered["options"]) == ("/", "other")
+    click(page, probe, "goal_pose", 3.0, 0.0)
+    page.set("Robot", "other")
+    click(page, probe, "/other/goal_pose", 2.0, 0.0)
+    page.set("Robot", "/")
+    click(page, probe, "goal_pose", 1.0, 0.0)
+    for publisher in (camera, *other):
+        probe.node.destroy_publisher(publisher)
+
+
 def test_robots_in_namespaces_share_one_page(
     start: Callable[..., NodeProcess], probe: Probe
 ) -> None:
@@ -212,7 +288,6 @@ def test_robots_in_namespaces_share_one_page(
         probe.wait_for(lambda: page.named("/world/robot1/body1"))
         probe.wait_for(lambda: page.named("/world/robot2/body1"))
         probe.wait_for(lambda: page.has("Robot"))
-        probe.listen(PoseStamped, "/robot2/goal_pose")
         page.set("Robot", "robot2")
         sent = click(page, probe, "/robot2/goal_pose", 2.0, 0.0)
         assert sent.header.frame_id == "robot2/odom"
@@ -222,7 +297,7 @@ def test_a_click_waits_for_the_planner_but_not_for_long(
     start: Callable[..., NodeProcess], probe: Probe, point_mass_bundle: Path
 ) -> None:
     alone = {"namespace": "alone"}
-    start("simulator", robot="point_mass", **alone)
+    simulator = start("simulator", robot="point_mass", **alone)
     view = start("view", **alone)
     with PageClient(port_of(view, probe)) as page:
         probe.wait_for(lambda: page.named("/world/robot/body1"))
@@ -233,7 +308,7 @@ def test_a_click_waits_for_the_planner_but_not_for_long(
         assert said is not None
         np.testing.assert_allclose([float(said[1]), float(said[2])], [1.5, -1.0], atol=0.05)
         probe.wait_for(lambda: "waits for a planner" not in page.text())
-        start("skill_planner", bundle=point_mass_bundle, **alone)
+        planner = start("skill_planner", bundle=point_mass_bundle, **alone)
         probe.listen(PoseStamped, "/alone/skill_planner/goal", LATCHED)
         taken, num_clicks = probe.messages["/alone/skill_planner/goal"], 1
 
@@ -247,6 +322,12 @@ def test_a_click_waits_for_the_planner_but_not_for_long(
         probe.wait_for(is_taken)
         np.testing.assert_allclose(place(taken[0]), [2.0, 1.0], atol=0.05)
         probe.wait_for(lambda: "waits for a planner" not in page.text())
+        probe.wait_for(lambda: page.shows("/world/robot/goal") and page.shows("/world/robot/plan"))
+        planner.kill()  # what it wanted is not what anybody wants now
+        probe.wait_for(lambda: not page.shows("/world/robot/goal"))
+        probe.wait_for(lambda: not page.shows("/world/robot/plan"))
+        simulator.kill()
+        probe.wait_for(lambda: "odom is silent for" in page.text())
 
 
 @pytest.mark.slow

@@ -1,6 +1,5 @@
 """What is asked for in the browser reaches the node, and no more than that."""
 
-import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -24,7 +23,7 @@ def test_a_click_is_a_place_on_the_ground_wherever_the_scene_has_moved(page: Pag
         client.click(1.0, 2.0)
         found: list[Ask] = []
         client.wait_for(lambda: found.extend(page.asks()) or found)
-        assert found[0][:3] == ("goal", "", (11.0, -2.0))
+        assert found[0][:3] == ("goal", None, (11.0, -2.0))
         client.set("A click on the ground is a goal", False)
         client.wait_for(lambda: not page.panel.takes_clicks)
         client.click(1.0, 2.0)
@@ -34,12 +33,34 @@ def test_a_click_is_a_place_on_the_ground_wherever_the_scene_has_moved(page: Pag
     client.wait_for(lambda: page.num_lookers == 0)
 
 
-def test_a_skill_that_was_held_long_ago_is_not_driven(page: Page) -> None:
-    now = time.monotonic()
-    page._asks.put(Ask("skill", "", (0.5,), now - HELD_S))
-    page._asks.put(Ask("goal", "", (1.0, 2.0), now - 9.0))
-    page._ask("skill", 0.4)
-    assert [(ask.what, ask.numbers[0]) for ask in page.asks()] == [("goal", 1.0), ("skill", 0.4)]
+def test_a_skill_is_driven_only_while_it_is_held(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes late, or all at once after a connection stalled, says nothing of now."""
+    now = 100.0
+    monkeypatch.setattr("dads_ros.view.page.time.monotonic", lambda: now)
+
+    def driven(*gaps_s: float, later_s: float = 0.01) -> list[float]:
+        nonlocal now
+        skills = []
+        for number, gap_s in enumerate(gaps_s):
+            now += gap_s
+            page._ask("skill", float(number))
+            now += later_s
+            skills += [ask.numbers[0] for ask in page.asks()]
+        return skills
+
+    assert driven(9.0, 0.1, 0.1, 0.08, 0.12) == [1.0, 2.0, 3.0, 4.0]
+    assert driven(9.0, 0.0, 0.01, 0.0, later_s=0.0) == []
+    assert driven(9.0, 0.1, 0.3, 0.1) == [1.0, 3.0]
+    assert driven(9.0, 0.1, later_s=HELD_S) == []
+
+
+def test_a_wish_is_not_lost_among_skills(page: Page) -> None:
+    for _ in range(2 * MAX_ASKS):
+        page._ask("skill", 0.1)
+    page._ask("cancel")
+    assert [ask.what for ask in page.asks()] == ["cancel"]
 
 
 def test_more_than_anybody_can_want_is_dropped(page: Page) -> None:

@@ -1,12 +1,14 @@
 """The page is served to this machine's own pages, and to nobody else's."""
 
 import http.client
+import socket
 from collections.abc import Iterator
 
 import pytest
 from websockets.exceptions import InvalidStatus
 
 from dads_ros.errors import ConfigError
+from dads_ros.view.page import Page
 from dads_ros.view.server import Server, is_local, is_own_page, start_server
 from page_client import PageClient
 
@@ -69,6 +71,17 @@ def test_it_never_reaches_out(server: Server) -> None:
 def test_an_address_of_another_machine_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"host is '192\.0\.2\.1', on which nobody can listen"):
         start_server("192.0.2.1", 0)
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
+def test_it_listens_on_ipv6_as_well() -> None:
+    page = Page("::1", 0)
+    connection = http.client.HTTPConnection("::1", int(page.address.rpartition(":")[2]))
+    connection.request("GET", "/")
+    assert connection.getresponse().status == 200
+    assert page.address.startswith("http://[::1]:")
+    connection.close()
+    page.close()
 
 
 def test_which_addresses_are_of_this_machine_alone() -> None:
