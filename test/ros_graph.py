@@ -60,10 +60,11 @@ class NodeProcess:
         self._children: list[int] = []
         namespace, name = parameters.pop("namespace", ""), parameters.pop("name", node)
         script = parameters.pop("script", START.format(node))
-        remap = parameters.pop("remap", None)
+        remap, file = parameters.pop("remap", None), parameters.pop("params_file", None)
         settings = [item for k, v in parameters.items() for item in ("-p", f"{k}:={_text(v)}")]
         ros_args = ["--ros-args", "-r", f"__ns:=/{namespace}", "-r", f"__node:={name}", *settings]
         ros_args += ["-r", str(remap)] if remap else []
+        ros_args += ["--params-file", str(file)] if file else []
         signal.signal(signal.SIGHUP, signal.SIG_DFL)  # not ignored, whatever started these tests
         with self.log.open("wb") as stream:
             self.process = subprocess.Popen(

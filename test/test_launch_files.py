@@ -5,6 +5,7 @@ They are read as syntax trees: ROS 2's launch package is not on PyPI.
 
 import ast
 import dataclasses
+import typing
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,11 @@ SETTINGS = {
     "skill_planner": SkillPlannerConfig,
     "skill_trainer": SkillTrainerConfig,
     "view": ViewConfig,
+}
+FILE_ARGUMENTS = {
+    "simulator": "simulator_params",
+    "skill_planner": "planner_params",
+    "skill_trainer": "trainer_params",
 }
 PARAMETER_FILES = {
     "simulator.yaml": SimulatorConfig,
@@ -52,6 +58,31 @@ def our_nodes(tree: ast.AST) -> list[dict[str, ast.expr]]:
     return [words for words in keywords if text(words["package"]) == "dads_ros"]
 
 
+def given_by(tree: ast.Module) -> dict[str, str]:
+    """Arguments that are parameters, and of which type."""
+    found = [
+        n.value
+        for n in tree.body
+        if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "GIVEN"
+    ]
+    return {
+        text(key): ast.unparse(value)
+        for node in found
+        if isinstance(node, ast.Dict)
+        for key, value in zip(node.keys, node.values, strict=True)
+        if key is not None
+    }
+
+
+def defaults(tree: ast.AST) -> dict[str, str]:
+    return {
+        text(call.args[0]): ast.unparse(keyword.value)
+        for call in calls(tree, "DeclareLaunchArgument")
+        for keyword in call.keywords
+        if keyword.arg == "default_value"
+    }
+
+
 def passed_on() -> dict[str, set[str]]:
     """Arguments that the demo gives to each launch file as it got them."""
     (found,) = [
@@ -78,6 +109,7 @@ def test_arguments_that_are_used_are_declared_and_the_other_way_round(name: str)
         for c in calls(tree, "LaunchConfiguration")
         if c.args[0:1] != [] and isinstance(c.args[0], ast.Constant)
     }
+    used |= set(given_by(tree))
     if name == "demo.launch.py":  # passed on by name, see the test of what it includes
         used |= {key for keys in passed_on().values() for key in keys}
     assert used == declared(tree)
@@ -91,9 +123,23 @@ def test_nodes_exist_and_take_the_parameters(name: str) -> None:
     assert text(node["name"]) == executable
     assert "namespace" in node  # else the parameters after the file are lost
     *files, inline = node["parameters"].elts  # type: ignore[attr-defined]
-    assert isinstance(inline, ast.Dict)
-    keys = {text(key) for key in inline.keys if key is not None}
-    assert keys <= known_parameters(SETTINGS[executable])
+    given = given_by(FILES[name])
+    if name == "view.launch.py":
+        assert isinstance(inline, ast.Dict)
+        given |= {text(key): "" for key in inline.keys if key is not None}
+    else:  # above the file, and only where they are not empty
+        assert ast.unparse(inline) == "given" and [ast.unparse(f) for f in files] == [
+            f"parameter_file('{FILE_ARGUMENTS[executable]}', file)"
+        ]
+        hints = typing.get_type_hints(SETTINGS[executable]) | {"use_sim_time": bool}
+        assert given == {key: hints[key].__name__ for key in given}
+        assert {
+            key: default for key, default in defaults(FILES[name]).items() if key in given
+        } == {
+            key: {"config_file": "robot", "out": "['runs/', robot]"}.get(key, "''")
+            for key in given
+        }
+    assert set(given) <= known_parameters(SETTINGS[executable])
     environment = node["additional_env"]
     assert (
         isinstance(environment, ast.Dict)
@@ -134,7 +180,9 @@ def test_the_view_is_included_where_it_is_asked_for_with_arguments_that_it_has(n
     words = {keyword.arg: ast.unparse(keyword.value) for keyword in view.keywords}
     assert words["condition"] == "IfCondition(LaunchConfiguration('view'))"
     (given,) = [node for node in ast.walk(view) if isinstance(node, ast.Dict)]
-    assert {text(key) for key in given.keys if key} <= declared(FILES["view.launch.py"])
+    # The robot, too: else that of another kind, declared here, would go on to it.
+    assert {text(key) for key in given.keys if key} == {"namespace", "robot"}
+    assert {"namespace", "robot"} <= declared(FILES["view.launch.py"])
     (argument,) = [
         call
         for call in calls(FILES[name], "DeclareLaunchArgument")

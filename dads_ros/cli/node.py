@@ -46,12 +46,10 @@ def run(args: argparse.Namespace) -> int:
         from dads_ros.nodes.view_node import main
 
         return main(args.ros_args)
-    from dads_ros.nodes.planner_node import main
+    from dads_ros.nodes import planner_node
 
     ros_args = [argument for argument in args.ros_args if argument != DRY_RUN]
-    if ros_args != args.ros_args:
-        ros_args += ["--ros-args", "-p", "dry_run:=true"]  # the last one counts
-    return main(ros_args)
+    return planner_node.main(ros_args, dry_run=ros_args != args.ros_args)  # no file is stronger
 
 
 def _parameters(settings: type[Config]) -> str:

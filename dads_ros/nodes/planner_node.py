@@ -6,6 +6,7 @@ or, where its policy cannot be trusted to do so, gets its safe command, of the g
 process cannot send it. Imports neither MuJoCo nor torch: this runs on the robot.
 """
 
+import functools
 import sys
 import threading
 import time
@@ -15,6 +16,7 @@ import numpy as np
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
 from rclpy.task import Future
 from std_msgs.msg import Bool, Float64MultiArray
@@ -70,12 +72,15 @@ command sent where it is too old."""
 class SkillPlannerNode(SteadyLifecycleNode):
     """Lifecycle: configure loads the bundle and warms up, activate starts to drive."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, dry_run: bool = False) -> None:
         """Declare everything; with ``autostart`` also configure and activate.
 
+        Args:
+            dry_run: whatever parameter files say.
         Raises: ConfigError, BundleError, PlanningError.
         """
-        super().__init__("skill_planner")
+        overrides = [Parameter("dry_run", value=True)] if dry_run else None
+        super().__init__("skill_planner", parameter_overrides=overrides)
         self._settings = NodeParameters(self, SkillPlannerConfig, self._use_settings)
         config = self._settings.config
         self._frames = Frames.of(config.frame_prefix)
@@ -536,12 +541,13 @@ class SkillPlannerNode(SteadyLifecycleNode):
         return level, f"{text}{'; ' if detail else ''}{detail}", found
 
 
-def main(args: Sequence[str] | None = None) -> int:
+def main(args: Sequence[str] | None = None, *, dry_run: bool = False) -> int:
     """Run the node until a signal. Returns: the exit code."""
     # A control step that wants the interpreter while a plan is made or a bundle is loaded would
     # wait for up to the default of 5 ms.
     sys.setswitchinterval(5e-4)
-    return run_node(SkillPlannerNode, lambda node: spin_until_stop(node, node.rest), args)
+    make = functools.partial(SkillPlannerNode, dry_run=dry_run)
+    return run_node(make, lambda node: spin_until_stop(node, node.rest), args)
 
 
 if __name__ == "__main__":

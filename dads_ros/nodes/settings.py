@@ -15,7 +15,10 @@ class SimulatorConfig(Config):
     )
     seed: int = setting(0, min=0, help="Seed of the start pose.", read_only=True)
     speed: float = setting(
-        1.0, min=0.01, max=100.0, help="Simulated seconds per second, if the machine can."
+        1.0,
+        min=0.01,
+        max=100.0,
+        help="Simulated seconds per second, if the machine can; one that follows /clock has its.",
     )
     lock_step: bool = setting(
         False,
@@ -106,7 +109,8 @@ class SkillPlannerConfig(ControlConfig):
     )
     task_file: str = setting(
         "",
-        help="Keeps goal or path over a restart of the node, in odom; empty: they are forgotten.",
+        help="Keeps goal or path over a restart of the node, in odom; each planner needs one of "
+        "its own. Empty: they are forgotten.",
         read_only=True,
     )
     rollouts_rate_hz: float = setting(

@@ -100,9 +100,10 @@ class SimulatorNode(Node):
         self._skipped_steps = 0  # that the clock was ahead by, since the last diagnostics
         self._connect(config)
         watch_parent(self)
+        pace = "as /clock says" if self._follows_clock else f"at speed {config.speed:g}"
         self.get_logger().info(
-            f"simulating '{self._spec.name}', {1.0 / self._spec.control_dt:g} states a second at "
-            f"speed {config.speed:g}, seed {config.seed}"
+            f"simulating '{self._spec.name}', {1.0 / self._spec.control_dt:g} states a second "
+            f"{pace}, seed {config.seed}"
         )
 
     def _command_limits(self) -> tuple[Array, Array]:

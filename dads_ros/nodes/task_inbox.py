@@ -100,7 +100,8 @@ class TaskInbox:
         self._process = WayProcess((READ_MAP,))
         self._reader = Worker((READ_PATH,))  # no path waits behind a map
         file = config().task_file
-        self._memory = TaskMemory(user_path(file)) if file else None
+        say = node.get_logger().warning
+        self._memory = TaskMemory(user_path(file), say) if file else None
         self._transforms = FrameTransforms(node, frames)
         self._path: tuple[Future[Any], _Placed] | None = None  # being read, and as it came
         self._next_path: _Placed | None = None  # the newest, to be read after that one

@@ -1,5 +1,8 @@
 """TaskMemory: the goal or path that a planner follows, kept in a file over its restart."""
 
+import contextlib
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from dads_ros.errors import ConfigError, DadsError
@@ -16,11 +19,17 @@ class TaskMemory:
     Written in a thread of its own, the newest wins.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Keep it there. Raises: ConfigError when nothing can be kept there."""
-        self._path = path
+    def __init__(self, path: Path, say: Callable[[str], None]) -> None:
+        """Keep it there; ``say`` takes a warning. Raises: ConfigError when nothing can be kept."""
+        self._path, self._say = path, say
         if not path.parent.is_dir() or path.is_dir():
             raise ConfigError(f"'task_file' is '{path}'; expected a file in a folder that exists")
+        try:
+            tempfile.TemporaryFile(dir=path.parent).close()
+        except OSError as error:
+            raise ConfigError(
+                f"'task_file' is '{path}', where nothing can be written ({error.strerror})"
+            ) from error
         self._writer = PlanningThread(self._write)
 
     def keep(self, topic: str, transform: Transform, serialised: bytes) -> None:
@@ -45,10 +54,14 @@ class TaskMemory:
         return topic, Transform(*map(float, numbers)), serialised
 
     def _write(self, content: bytes) -> None:
+        """A task that cannot be kept, as on a full disk, is forgotten: the old one is outdated."""
         try:
-            with atomic_write(self._path) as temporary:
-                temporary.write_bytes(content)
-            if not content:
+            if content:
+                with atomic_write(self._path) as temporary:
+                    temporary.write_bytes(content)
+            else:
                 self._path.unlink(missing_ok=True)
-        except (DadsError, OSError):  # a full disk: the robot goes on without a memory
-            return
+        except (DadsError, OSError) as error:
+            self._say(f"the task cannot be kept in '{self._path}': {error}")
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)

@@ -229,7 +229,9 @@ class SkillTrainerNode(Node):
             self._is_paused = request.data
 
         await self._between_iterations(set_pause)
-        response.success, response.message = True, "paused" if request.data else "training"
+        response.success = self._status == TRAINING
+        running = "paused" if request.data else "training"
+        response.message = running if response.success else self._status[1]
         return response
 
     async def _export(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

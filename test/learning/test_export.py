@@ -156,8 +156,13 @@ def test_a_model_that_differs_is_refused(trainer: Trainer, bundle_folder: Path) 
 def test_export_replaces_a_bundle_but_no_other_folder(
     trainer: Trainer, bundle_folder: Path, tmp_path: Path
 ) -> None:
+    (bundle_folder / "notes.txt").write_text("walks well")
+    (bundle_folder / "videos").mkdir()
+    (bundle_folder / "videos" / "a.mp4").write_text("v")
     export_bundle(trainer, bundle_folder)
     assert [p.name for p in bundle_folder.parent.iterdir()] == ["bundle"]
+    assert (bundle_folder / "notes.txt").read_text() == "walks well"  # nobody else has it
+    assert (bundle_folder / "videos" / "a.mp4").read_text() == "v"
     other = tmp_path / "other"
     other.mkdir()
     (other / "precious.txt").write_text("x")

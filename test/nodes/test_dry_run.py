@@ -16,19 +16,23 @@ DRY_RUN = (
 
 
 def test_a_dry_run_commands_nobody_and_says_so(
-    probe: Probe, start: Callable[..., NodeProcess], point_mass_bundle: Path
+    probe: Probe, start: Callable[..., NodeProcess], point_mass_bundle: Path, tmp_path: Path
 ) -> None:
     topic = "skill_planner/would_be_commands"
     probe.listen(Float64MultiArray, "joint_commands")
     probe.listen(Float64MultiArray, topic)
     probe.listen(DiagnosticArray, "/diagnostics")
     start("simulator", robot="point_mass")
+    # As ros2 param dump writes it; a node's own section beats what comes after on a command line.
+    dumped = tmp_path / "dumped.yaml"
+    dumped.write_text("/skill_planner: {ros__parameters: {dry_run: false}}")
     planner = start(
         "skill_planner",
         script=DRY_RUN,
+        params_file=dumped,
         bundle=point_mass_bundle,
         use_sim_time=True,
-        dry_run=False,  # the option is stronger
+        dry_run=False,  # the option is stronger than all of them
     )
     probe.wait_for_next(topic, 2, 60.0)
     probe.send_goal(50.0, 0.0)

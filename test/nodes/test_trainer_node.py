@@ -90,7 +90,8 @@ def test_unexpected_error_is_reported_and_services_still_answer(
     trainer = start("skill_trainer", **settings)
     probe.wait_for(lambda: health(probe)[0] == 2, 60.0)
     assert "metrics.jsonl' cannot be written (Is a directory)" in health(probe)[1]
-    assert probe.call(SetBool, "skill_trainer/set_pause", data=True).success
+    answer = probe.call(SetBool, "skill_trainer/set_pause", data=True)
+    assert not answer.success and "cannot be written" in answer.message
     assert "train first" in probe.call(Trigger, "skill_trainer/export").message
     assert not probe.call(Trigger, "skill_trainer/stop").success
     assert trainer.process.wait(20) == 0
