@@ -87,7 +87,9 @@ class PetsConfig(CommandsConfig, TestedConfig):
         "for each episode, or to one of the test's goals.",
     )
     max_minutes: float | None = setting(
-        None, min=0.0, help="Wall time after which training ends; null: by control steps alone."
+        None,
+        min=0.0,
+        help="Processor time after which training ends; null: by control steps alone.",
     )
     updates_per_vector_step: int = setting(2, min=1, help="Updates after a step of all robots.")
     replay_capacity: int = setting(1_000_000, min=1, help="Control steps; the newest are kept.")

@@ -287,12 +287,12 @@ class Training:
             config.replay_capacity, state_dim - 2 + command_dim, state_dim
         )
         self.num_env_steps, self.seconds = 0, 0.0
-        """Control steps of all robots, and the wall time until the end of the last, s."""
-        self._stepped = time.monotonic()
+        """Control steps of all robots, and processor time until the end of the last, s."""
+        self._stepped = time.process_time()
 
     @property
     def is_over(self) -> bool:
-        """By control steps, or by wall time."""
+        """By control steps, or by processor time."""
         config = self._config
         is_late = config.max_minutes is not None and self.seconds >= 60.0 * config.max_minutes
         return is_late or self.num_env_steps >= config.num_env_steps
@@ -321,7 +321,7 @@ class Training:
                 batch = self.transitions.sample(shape, self._generator)
                 self.model.loss(*batch).backward()
                 self._optimizer.step()
-        now = time.monotonic()
+        now = time.process_time()
         self.seconds, self._stepped = self.seconds + now - self._stepped, now
 
     def _draw_goals(self, num: int) -> Array:

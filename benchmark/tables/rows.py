@@ -164,8 +164,9 @@ RIVALS: Mapping[str, tuple[Skills, str]] = {
     "DIAYN, 20 discrete skills": (
         Trained("ant", FIVE_SEEDS, _rival("diayn", DISCRETE)),
         "The settings of 'DADS, 20 discrete skills', rewarded by DIAYN's discriminator, which "
-        "sees x and y since the skill began, and one skill per episode. The best iteration is "
-        "kept by the same score as with DADS: displacement, prediction error, falls.",
+        "sees x and y since the skill began, and one skill per episode. The policy itself does "
+        "not see them. The best iteration is kept by the same score as with DADS: displacement, "
+        "prediction error, falls, also those under skills that change, which it never trained.",
     ),
     "DIAYN, 20 discrete skills, whole state": (
         Trained("ant", FIVE_SEEDS, _rival("diayn", DISCRETE, WHOLE_STATE)),
@@ -181,7 +182,8 @@ RIVALS: Mapping[str, tuple[Skills, str]] = {
         "The settings of 'DADS, continuous, without directions', rewarded by METRA, whose phi "
         "sees x and y since the skill began; of skills only the direction counts. One skill per "
         "episode; costs are the same part of the most that a step can be paid, 1 instead of log "
-        "101; discount and the choice of the best iteration are those of DADS.",
+        "101; discount and the choice of the best iteration are those of DADS, with falls under "
+        "skills that change, which it never trained. The policy itself sees no x and y.",
     ),
     "METRA, continuous, whole state": (
         Trained("ant", FIVE_SEEDS, _rival("metra", UNDIRECTED, WHOLE_STATE)),
@@ -324,7 +326,6 @@ ABLATIONS: Mapping[str, Values] = {
         "prediction": {"steps": 1},
         "skill_dynamics": {"sigma_m": 0.04, "min_sigma_m": 0.03, "warm_start_m": 0.06},
     },
-    "q starts from the body state": {"prediction": {"body_state": True}},
     "q of the reward not linear": {"skill_dynamics": {"linear": False}},
     "fixed sigma": {"skill_dynamics": {"sigma_ratio": 0.0, "final_sigma_factor": 1.0}},
 }
