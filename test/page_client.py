@@ -90,6 +90,13 @@ class PageClient:
         self.wait_for(known)
         return known()[-1]
 
+    def options(self, label: str) -> tuple[str, ...]:
+        """What can be chosen there."""
+        uuid = self.uuid(label)
+        said = [m for m in list(self.messages) if m.get("uuid") == uuid]
+        changes = [m.get("props", m.get("updates", {})).get("options") for m in said]
+        return tuple([options for options in changes if options][-1])
+
     def has(self, label: str) -> bool:
         """There is something with this label, and it can be seen."""
         shown = None

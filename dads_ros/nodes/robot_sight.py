@@ -69,8 +69,8 @@ class RobotSight:
         self._remarks: dict[str, str] = {}
         self._goal: Array | None = None
         self._rollouts: Subscription | None = None
-        self.frame = ""
-        """In which odom says that it is; empty before it said so."""
+        self.frame = "odom"
+        """In which odom says that it is."""
         self.seen_since = math.inf
         """When its first state was drawn, s; steady clock."""
         self.heard_s = -math.inf
@@ -153,7 +153,9 @@ class RobotSight:
         new, self._new = self._new, {}
         for topic in sorted(new, key=lambda topic: topic != "odom"):
             serialised = new[topic]
-            if topic in ("map", "goal_path") and not self.frame:  # nobody knows yet where it is
+            if (
+                topic in ("map", "goal_path") and not self.has_state
+            ):  # nobody knows yet where it is
                 self._new.setdefault(topic, serialised)
                 continue
             try:
@@ -237,19 +239,9 @@ class RobotSight:
             positions = np.frombuffer(message.position, np.float64)
             if len(positions) == len(message.name):
                 self._joints[rows] = positions[columns]
-        is_known = np.isfinite(self._joints)
-        unknown = [
-            name
-            for name, known in zip(self._model.spec.joints, is_known, strict=True)
-            if not known
-        ]
-        self._remarks["joint_states"] = (
-            f"joint_states has no position of {', '.join(unknown)}: drawn as in the MJCF"[
-                :MAX_REMARK
-            ]
-            if unknown
-            else ""
-        )
+        unknown = [self._model.spec.joints[row] for row in np.flatnonzero(np.isnan(self._joints))]
+        text = f"joint_states has no position of {', '.join(unknown)}: drawn as in the MJCF"
+        self._remarks["joint_states"] = text[:MAX_REMARK] if unknown else ""
 
     def _draw_plan(self, serialised: bytes) -> None:
         self._scene.show_plan(_points_of(deserialize_message(serialised, Path)))

@@ -61,7 +61,6 @@ MAX_STATUSES, MAX_OTHERS = 1000, 8
 PUSH_M_S, PUSH_S = 1.0, SimulatorConfig().push_duration_s
 """So much faster a push makes the whole robot; how long it lasts where no simulator says so."""
 PLANNER, SIMULATOR, TRAINER = "skill_planner", "simulator", "skill_trainer"
-SAME_M = 1e-6
 SILENT = 3
 TIMES = ("plan time p50, ms", "loop period p50, ms")
 TRAINING_PLOTS = ("reward", "mean_displacement_m")
@@ -116,12 +115,11 @@ class Robot:
         """A goal that a planner took: this one, or a newer one; not one of before, latched."""
         if self.clicked is None or self._sent_s == -math.inf:
             return
-        pairs = (
-            (getattr(taken.pose.position, axis), getattr(self.clicked.pose.position, axis))
-            for axis in "xy"
-        )
+        theirs, ours = taken.pose.position, self.clicked.pose.position
         # A robot that moves on a line has 0 for the other axis.
-        is_this = all(abs(theirs - ours) < SAME_M or theirs == 0.0 for theirs, ours in pairs)
+        is_this = all(
+            there in (here, 0.0) for there, here in ((theirs.x, ours.x), (theirs.y, ours.y))
+        )
         if is_this or time.monotonic() - under_way_s(info) > self._sent_s:
             self.clicked = None
 
@@ -194,8 +192,9 @@ class ViewNode(Node):
     @property
     def _chosen(self) -> Robot:
         """The one that is looked at: that of the page, else the first that is there."""
-        if self._page.panel.robot is not None:
-            return self._robots[self._page.panel.robot]
+        name = self._page.panel.robot
+        if name is not None and name in self._robots:
+            return self._robots[name]
         seen = (robot for robot in self._robots.values() if robot.sight.has_state)
         return next(seen, self._robots[""])
 
@@ -244,14 +243,13 @@ class ViewNode(Node):
             text = f"{len(others) - MAX_OTHERS} more nodes report"
             lines.append(StatusLine("view", OK, text))
         silent_s = now - robot.sight.heard_s
-        if not robot.sight.has_state:
-            text = "no odom yet: the robot is not drawn"
-            if not lines:
-                text = "no robot is heard: same ROS_DOMAIN_ID?"
-            lines.append(StatusLine("view", WARN, text))
-        elif silent_s > SILENT_S:
+        if robot.sight.has_state and silent_s > SILENT_S:
             text = f"odom is silent for {silent_s:.0f} s: the robot is drawn where it was then"
             lines.append(StatusLine("view", WARN, text))
+        elif not robot.sight.has_state and not lines:
+            lines.append(StatusLine("view", WARN, "no robot is heard: same ROS_DOMAIN_ID?"))
+        elif not robot.sight.has_state and self._values(robot, PLANNER):
+            lines.append(StatusLine("view", WARN, "no odom yet: the robot is not drawn"))
         if self._num_left_out:
             text = f"{self._num_left_out} robots are not shown: at most {MAX_ROBOTS} are"
             lines.append(StatusLine("view", WARN, text))
@@ -299,17 +297,17 @@ class ViewNode(Node):
     def _namespaces(self) -> list[str]:
         """Of robots below this node's: odom alone may be a camera's, or a wheel encoder's."""
         own = self.get_namespace().rstrip("/") + "/"
-        kinds = {
-            topic.removeprefix(own): kinds
-            for topic, kinds in self.get_topic_names_and_types()
+        below = {
+            topic.removeprefix(own): types
+            for topic, types in self.get_topic_names_and_types()
             if topic.startswith(own)
         }
         found = []
-        for topic in kinds:
+        for topic, types in below.items():
             name, _, last = topic.rpartition("/")
-            if last == "odom" and "nav_msgs/msg/Odometry" in kinds[topic]:
+            if last == "odom" and "nav_msgs/msg/Odometry" in types:
                 beside = {f"{name}/{other}" for other in ("joint_states", f"{PLANNER}/skill")}
-                if name and not beside.isdisjoint(kinds):
+                if name and not beside.isdisjoint(below):
                     found.append(name)
             elif topic.endswith("/skill_trainer/metrics"):
                 found.append(topic.removesuffix("/skill_trainer/metrics"))
@@ -355,7 +353,9 @@ class ViewNode(Node):
     # --- what is asked for ---------------------------------------------------------------------
 
     def _do(self, ask: Ask) -> None:
-        robot = self._chosen if ask.robot is None else self._robots[ask.robot]
+        robot = self._chosen if ask.robot is None else self._robots.get(ask.robot)
+        if robot is None:
+            return
         if ask.what in ("skill", "cancel"):
             robot.clicked = None
         actions: dict[str, Callable[..., object]] = {
@@ -370,13 +370,9 @@ class ViewNode(Node):
 
     def _send_goal(self, robot: Robot, x: float, y: float) -> None:
         """With the heading of the way there."""
-        now, goal, frames = (
-            self.get_clock().now(),
-            np.array([x, y]),
-            Frames(robot.sight.frame or "odom", ""),
-        )
-        heading = heading_to(goal, robot.sight.position)
-        robot.click(goal_message(goal, heading, now.to_msg(), frames))
+        now, goal = self.get_clock().now().to_msg(), np.array([x, y])
+        heading, frames = heading_to(goal, robot.sight.position), Frames(robot.sight.frame, "")
+        robot.click(goal_message(goal, heading, now, frames))
         self.get_logger().info(f"goal by a click: x {x:.2f} m, y {y:.2f} m")
 
     def _send_skill(self, robot: Robot, *skill: float) -> None:

@@ -63,7 +63,9 @@ def test_point_mass_reaches_its_goal_and_says_so(
         lambda: [m.data for m in probe.messages["skill_planner/goal_reached"]][-1:] == [True], 30.0
     )
     probe.node.destroy_timer(timer)
-    assert len(probe.messages["skill_planner/goal"]) == 1
+    answers = probe.messages["skill_planner/goal"]
+    assert {(m.pose.position.x, m.pose.position.y) for m in answers} == {(3.0, -2.0)}
+    assert robot.planner.said().count("goal: x 3.00 m, y -2.00 m") == 1  # one task
     # On a busy machine the probe hears it before the odometry of before.
     probe.wait_for(lambda: bool(np.linalg.norm(position(probe) - [3.0, -2.0]) < 0.5))
     assert probe.messages["joint_commands"][-1].layout.dim[0].label == "push_x,push_y"
