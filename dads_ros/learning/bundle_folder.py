@@ -22,7 +22,8 @@ def new_bundle(folder: Path) -> Iterator[Path]:
     if folder.exists() and not folder.is_dir():
         raise BundleError(f"'{folder}' is a file; choose a folder for the bundle")
     make_output_folder(folder.parent)
-    others = [path for path in _listed(folder) if path.name not in (MANIFEST_FILE, *NETWORK_FILES)]
+    found = list(folder.iterdir()) if folder.exists() else []
+    others = [path for path in found if path.name not in (MANIFEST_FILE, *NETWORK_FILES)]
     if others and not (folder / MANIFEST_FILE).exists():
         raise BundleError(f"'{folder}' holds other files than a bundle; choose another folder")
     with atomic_folder(folder) as new:
@@ -32,7 +33,3 @@ def new_bundle(folder: Path) -> Iterator[Path]:
                 shutil.copytree(path, new / path.name, symlinks=True)
             else:
                 shutil.copy2(path, new / path.name, follow_symlinks=False)
-
-
-def _listed(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.exists() else []

@@ -312,8 +312,8 @@ def _squashed_log_prob(noise: Tensor, log_std: Tensor, raw: Tensor) -> Tensor:
 class TwinCritic(nn.Module):
     """Two Q functions, computed as one batched product.
 
-    With ``bins``, each is a categorical distribution over that many values between ``low`` and
-    ``high``, whose mean is Q (HL-Gauss; Farebrother et al. 2024, arXiv:2403.03950).
+    With ``bins``, each is a categorical distribution over that many values within ``bounds``,
+    whose mean is Q (HL-Gauss; Farebrother et al. 2024, arXiv:2403.03950).
     """
 
     def __init__(

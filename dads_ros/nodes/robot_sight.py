@@ -153,10 +153,8 @@ class RobotSight:
         new, self._new = self._new, {}
         for topic in sorted(new, key=lambda topic: topic != "odom"):
             serialised = new[topic]
-            if (
-                topic in ("map", "goal_path") and not self.has_state
-            ):  # nobody knows yet where it is
-                self._new.setdefault(topic, serialised)
+            if topic in ("map", "goal_path") and not self.has_state:
+                self._new.setdefault(topic, serialised)  # until odom says its frame
                 continue
             try:
                 self._check_size(topic, serialised)

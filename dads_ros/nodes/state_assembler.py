@@ -194,10 +194,12 @@ class StateAssembler:
             return "joint_states comes without odom"
         if self._use_imu and not self._imu:
             return "joint_states and odom come without imu, which 'use_imu' asks for"
+        others = {"joint_states": self._joints, "imu": self._imu}
+        newest = [f", of {topic} {m[-1][0] / 1e9:.3f}" for topic, m in others.items() if m]
         return (
             f"joint_states{', imu' if self._use_imu else ''} and odom come, but never within "
             f"{self._max_difference_ns / 1e9:g} s of the same stamp: the last one of odom is "
-            f"{self._odometry[-1][0] / 1e9:.3f}, of joint_states {self._joints[-1][0] / 1e9:.3f}"
+            f"{self._odometry[-1][0] / 1e9:.3f}{''.join(newest)}"
         )
 
     def second_voice(self, now: float) -> str:

@@ -249,3 +249,12 @@ def test_a_robot_without_joints_needs_odom_alone() -> None:
     assembler.add_odometry(odometry(7), 0, 0.0)
     complete = assembler.take()
     assert complete is not None and complete[1] == 7
+
+
+def test_a_robot_without_joints_is_told_when_its_imu_never_fits() -> None:
+    robot = RobotSpec.load("point_mass")
+    assembler = StateAssembler(robot, Frames.of(""), 25 * MS, use_imu=True)
+    assembler.add_odometry(odometry(7 * MS), 0, 0.0)
+    assembler.add_imu(imu(90 * MS), 0, 0.0)
+    assert assembler.take() is None
+    assert assembler.complaint().endswith("the last one of odom is 0.007, of imu 0.090")
