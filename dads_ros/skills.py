@@ -27,12 +27,29 @@ class SkillSpace:
         return self.config.dim
 
     def sample(
-        self, num: int, rng: np.random.Generator, zero_fraction: float = 0.0
+        self,
+        num: int,
+        rng: np.random.Generator,
+        *,
+        zero_fraction: float = 0.0,
+        short_fraction: float = 0.0,
     ) -> NDArray[np.float32]:
-        """Draw skills from p(z), or zero skills as this part of them. Shape (num, D)."""
+        """Draw skills from p(z). Shape (num, D).
+
+        Args:
+            num: how many.
+            rng: source of them.
+            zero_fraction: part of them that are zero instead.
+            short_fraction: part of the others that are made shorter, each by a factor that is
+                uniform in [0, 1].
+        """
         if zero_fraction > 0.0:
             is_zero = rng.random((num, 1)) < zero_fraction
-            return np.where(is_zero, np.float32(0.0), self.sample(num, rng))
+            skills = self.sample(num, rng, short_fraction=short_fraction)
+            return np.where(is_zero, np.float32(0.0), skills)
+        if short_fraction > 0.0:
+            is_short, factor = rng.random((2, num, 1), np.float32)
+            return np.where(is_short < short_fraction, factor, 1.0) * self.sample(num, rng)
         if self.config.kind == "box":
             return rng.uniform(-1.0, 1.0, (num, self.dim)).astype(np.float32)
         if self.config.kind == "discrete":

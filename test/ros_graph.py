@@ -33,6 +33,7 @@ from dads_ros.nodes.conversions import Frames, joint_state_message, odometry_mes
 from dads_ros.nodes.runner import NO_SUBSCRIPTION_EVENTS
 from dads_ros.observation import RobotState
 from dads_ros.robot import RobotSpec
+from waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 LATCHED = QoSProfile(
@@ -91,12 +92,13 @@ class NodeProcess:
     def wait_for_handlers(self) -> None:
         """Until it would answer SIGTERM: the earliest moment at which it promises anything."""
         status = Path(f"/proc/{self.process.pid}/status")
-        while True:
-            caught = next(x for x in status.read_text().splitlines() if x.startswith("SigCgt"))
-            if int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1:
-                return
+
+        def has_handlers() -> bool:
             assert self.process.poll() is None, self.said()
-            os.sched_yield()
+            caught = next(x for x in status.read_text().splitlines() if x.startswith("SigCgt"))
+            return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+        wait_until(has_handlers, EVENT_S, self.said)
 
     def children(self) -> list[int]:
         """Processes that it started and that are still there."""

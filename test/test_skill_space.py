@@ -53,6 +53,24 @@ def test_a_part_of_the_samples_is_zero_where_that_is_asked_for(space: SkillSpace
     assert (skills == 0.0).all(axis=1).mean() == pytest.approx(0.2, abs=0.03)
 
 
+@pytest.mark.parametrize("space", CONTINUOUS, ids=str)
+def test_a_part_of_the_samples_is_shorter_where_that_is_asked_for(space: SkillSpace) -> None:
+    """In the same directions, however many dimensions there are."""
+    rngs = np.random.default_rng(0), np.random.default_rng(0)
+    rngs[0].random((2, 4000, 1), np.float32)  # what decides which, and by how much
+    usual, short = space.sample(4000, rngs[0]), space.sample(4000, rngs[1], short_fraction=0.3)
+    assert short.dtype == np.float32
+    factor = np.linalg.norm(short, axis=1) / np.linalg.norm(usual, axis=1)
+    np.testing.assert_allclose(short, factor[:, None] * usual, atol=1e-6)
+    shortened = factor[np.abs(factor - 1.0) > 1e-6]
+    assert len(shortened) / 4000 == pytest.approx(0.3, abs=0.03)
+    assert np.quantile(shortened, [0.25, 0.75]) == pytest.approx([0.25, 0.75], abs=0.05)
+    both = space.sample(4000, rngs[0], zero_fraction=0.5, short_fraction=1.0)
+    length = np.linalg.norm(both, axis=1)
+    assert (length == 0.0).mean() == pytest.approx(0.5, abs=0.03)
+    assert np.median(length[length > 0.0]) < 0.7 * np.median(np.linalg.norm(usual, axis=1))
+
+
 def test_discrete_samples_are_uniform_and_the_grid_holds_each_skill() -> None:
     space = SkillSpace(SkillPriorConfig(kind="discrete", dim=5))
     skills = space.sample(20000, np.random.default_rng(0))

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dads_ros.config import PlannerConfig
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import one_episode_env
 from dads_ros.evaluation.statistics import Interval, fraction_interval, ratio_interval
@@ -260,18 +261,24 @@ def evaluate_switching(
     delay_ms: float | tuple[float, float] = 0.0,
     num_robots: int = 256,
     steps: int = 200,
+    zero_fraction: float = 0.0,
+    short_fraction: float = 0.0,
     num_threads: int | None = None,
 ) -> SwitchMetrics:
-    """Give every robot a new skill of the prior as soon as one prediction is over.
+    """Give every robot a new skill of the prior as soon as planning could.
 
-    Args: as for ``evaluate_skills``; ``steps`` is rounded down to whole predictions, at least one.
+    That is when one prediction is over, or for shorter ones a skill of the default planner.
+
+    Args: as for ``evaluate_skills`` and ``SkillSpace.sample``; ``steps`` is rounded down to whole
+        skills, at least one.
     """
-    num_skills = max(1, steps // prediction_steps)
+    hold_steps = max(prediction_steps, PlannerConfig().skill_duration_steps)
+    num_skills = max(1, steps // hold_steps)
     rng, shape = np.random.default_rng(seed), (num_robots, num_skills, 2)
     env = one_episode_env(
         model,
         num_robots,
-        num_skills * prediction_steps,
+        num_skills * hold_steps,
         rng=rng,
         delay_ms=delay_ms,
         num_threads=num_threads,
@@ -279,11 +286,13 @@ def evaluate_switching(
     fallen, ended = np.zeros((2, num_robots), bool)
     displacement, predicted = np.empty(shape), np.empty(shape)
     for index in range(num_skills):
-        skills = skill_space.sample(num_robots, rng)
+        skills = skill_space.sample(
+            num_robots, rng, zero_fraction=zero_fraction, short_fraction=short_fraction
+        )
         # The numbers of a robot whose physics broke down are not finite; it is out anyway.
         start = np.nan_to_num(plan_start(model.spec, env.state, env.last_command))
-        predicted[:, index] = rollout(start, skills[:, None], prediction_steps)[:, 1, :2]
-        for _ in range(prediction_steps):
+        predicted[:, index] = rollout(start, skills[:, None], hold_steps)[:, 1, :2]
+        for _ in range(hold_steps):
             env.step(env.filtered(policy(env.policy_obs(), skills)))
             fallen |= (env.diverged | env.fallen) & ~ended
             ended |= env.terminated | env.diverged

@@ -3,6 +3,7 @@
 Shapes: N robots, T steps, A actuators.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,7 @@ class Collector:
         *,
         min_hold_steps: int,
         zero_fraction: float = 0.0,
+        short_fraction: float = 0.0,
         nearby_fraction: float = 0.0,
     ) -> None:
         """Start with new skills.
@@ -41,11 +43,15 @@ class Collector:
             rng: source of skills, of how long they are held, and of pushes.
             min_hold_steps: every skill is held at least so long, unless the episode ends.
             zero_fraction: part of the skills from p(z) that are zero instead.
+            short_fraction: part of the others that are made shorter.
             nearby_fraction: part of the skills after a reset's that are near the last instead.
         """
         self.env, self._skill_space, self._rng = env, skill_space, rng
         self._min_hold_steps = min_hold_steps
-        self._zero_fraction, self._nearby_fraction = zero_fraction, nearby_fraction
+        self._draw = functools.partial(
+            skill_space.sample, zero_fraction=zero_fraction, short_fraction=short_fraction
+        )
+        self._nearby_fraction = nearby_fraction
         num = env.num_envs
         self._skill = np.zeros((num, skill_space.dim), np.float32)
         self._age, self._left = np.zeros(num, np.int32), np.zeros(num, np.int32)
@@ -120,7 +126,7 @@ class Collector:
         num = int(which.sum())
         if num == 0:
             return
-        skill = self._skill_space.sample(num, self._rng, self._zero_fraction)
+        skill = self._draw(num, self._rng)
         if self._nearby_fraction > 0.0:
             is_near = (self._rng.random(num) < self._nearby_fraction) & (self.env.steps[which] > 0)
             near = self._skill_space.sample_nearby(self._skill[which], self._rng)

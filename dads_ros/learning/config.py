@@ -321,6 +321,14 @@ class CollectConfig(Config):
         help="Part of the skills that are exactly zero instead of one of the prior, which is "
         "never that still: under it the robot learns to stand. 0 is the paper.",
     )
+    short_skill_fraction: float = setting(
+        0.0,
+        min=0.0,
+        max=1.0,
+        help="Part of the skills of the prior that are made shorter, each by a factor uniform in "
+        "[0, 1]: slow skills, with which planning ends its ways, are seldom ones of a disc, and "
+        "the more so the more dimensions it has. 0 is the paper.",
+    )
     push_mps: tuple[float, float] = setting(
         (0.0, 0.0),
         min=0.0,
@@ -497,11 +505,11 @@ class TrainConfig(Config):
                 "'skill_dynamics.importance_clip' needs 'symmetry.mirror: false': no policy took "
                 "the actions of a mirror image"
             )
-        for name in ("zero_skill_fraction", "nearby_skill_fraction"):
+        for name in ("zero_skill_fraction", "short_skill_fraction", "nearby_skill_fraction"):
             if getattr(self.collect, name) > 0.0 and self.skill_prior.kind == "discrete":
                 raise ConfigError(
                     f"'collect.{name}' needs a continuous 'skill_prior.kind': a discrete one has "
-                    "no zero skill and none that is near another"
+                    "no zero skill, none that is short and none that is near another"
                 )
         sac, usual = self.sac, SacConfig()
         for name in ("target_entropy_per_action", "final_target_entropy_per_action"):
@@ -559,15 +567,18 @@ class TrainConfig(Config):
                 f"'reward.objective: {reward.objective}' needs whole skills: more than "
                 f"'collect.episode_steps' ({self.collect.episode_steps}) of each; raise it"
             )
+        sees_body = not set(reward.state_fields) <= {"x", "y", "height"}
         for name, value, needed in (
             ("symmetry.yaw", symmetry.yaw, False),
-            ("symmetry.body", symmetry.body, False),
+            ("symmetry.body", symmetry.body and sees_body, False),
             ("skill_dynamics.linear", q.linear, False),
             ("skill_dynamics.stretch", q.stretch, 1.0),
             ("skill_dynamics.warm_start_steps", q.warm_start_steps, 0),
         ):
             if value != needed:
-                part = "sees no turns" if "symmetry" in name else "has no q(delta | s, z)"
+                part = "has no q(delta | s, z)"
+                if "symmetry" in name:
+                    part = "is another one after a turn"
                 raise ConfigError(
                     f"'reward.objective: {reward.objective}' needs '{name}: {shown(needed)}', "
                     f"and it is {shown(value)}: its reward {part}"

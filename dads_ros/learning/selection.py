@@ -82,9 +82,15 @@ class Selection:
         )
 
     def evaluate_switching(self, skills: LearnedSkills, delay_ms: float = 0.0) -> SwitchMetrics:
-        """The same while skills change as often as predictions allow."""
+        """The same while skills, drawn as in training, change as soon as planning could."""
+        collect = self._config.collect
         return self._measured(
-            evaluate_switching, skills, delay_ms=delay_ms, num_robots=NUM_EVALUATED_SKILLS
+            evaluate_switching,
+            skills,
+            delay_ms=delay_ms,
+            num_robots=NUM_EVALUATED_SKILLS,
+            zero_fraction=collect.zero_skill_fraction,
+            short_fraction=collect.short_skill_fraction,
         )
 
     def evaluate_standing(self, skills: LearnedSkills, delay_ms: float = 0.0) -> float:

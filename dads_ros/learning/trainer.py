@@ -59,6 +59,7 @@ FREE_IF_NAMED = (
     "collect.push_mps",
     "collect.skill_switch_probability",
     "collect.zero_skill_fraction",
+    "collect.short_skill_fraction",
 )
 """Costs and schedules, which it may change where somebody says so by name."""
 
@@ -314,6 +315,7 @@ class Trainer:
             self._rngs["skill"],
             min_hold_steps=self.config.prediction.steps,
             zero_fraction=collect.zero_skill_fraction,
+            short_fraction=collect.short_skill_fraction,
             nearby_fraction=collect.nearby_skill_fraction,
         )
 

@@ -151,7 +151,6 @@ def test_a_bundle_of_a_rivals_skills_is_exported_and_refitted(
     ("part", "name", "value"),
     [
         ("symmetry", "yaw", True),
-        ("symmetry", "body", True),
         ("skill_dynamics", "linear", True),
         ("skill_dynamics", "stretch", 1.2),
         ("skill_dynamics", "warm_start_steps", 9),
@@ -162,6 +161,15 @@ def test_what_only_dads_has_is_refused(part: str, name: str, value: object) -> N
         ConfigError, match=rf"objective: diayn' needs '{part}\.{name}: .* is {value}"
     ):
         config_of("diayn", "disc", 2, **{part: {name: value}})
+
+
+def test_a_relabelled_body_is_the_same_state_to_a_reward_that_sees_its_place_alone() -> None:
+    for fields in (["x", "y"], ["x", "height"]):
+        config_of("diayn", "disc", 2, symmetry={"body": True}, reward={"state_fields": fields})
+    with pytest.raises(ConfigError, match=r"needs 'symmetry\.body: .*: its reward is another"):
+        config_of(
+            "diayn", "disc", 2, symmetry={"body": True}, reward={"state_fields": ["x", "yaw"]}
+        )
 
 
 def test_a_state_has_fields_that_the_robot_observes(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +26,7 @@ from dads_ros.learning.trainer import IterationMetrics
 from dads_ros.process import SIGNALS
 from dads_ros.robot import RobotSpec
 from disks import fill
+from waiting import wait_until
 
 ITERATIONS = 60
 
@@ -83,11 +83,11 @@ def wait_for_text(process: subprocess.Popen[str], text: str) -> None:
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60.0
-    while not path.exists():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline, f"{path} did not appear"
-        os.sched_yield()
+    def is_there() -> bool:
+        assert path.exists() or process.poll() is None, process.communicate()[1]
+        return path.exists()
+
+    wait_until(is_there, 60.0, lambda: path)
 
 
 def lines(out: Path) -> list[dict[str, float]]:

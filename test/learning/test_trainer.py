@@ -91,7 +91,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, kind: str) ->
         values["collect"] |= {"num_envs": 16, "warmup_steps": 512, "replay_capacity": 4000}
         values["collect"] |= {"zero_skill_fraction": 0.2, "push_mps": (0.5, 0.5)}
         values["collect"] |= {"randomization": {"sensor_noise": 1.0, "gain": [0.8, 1.2]}}
-        values["sac"] |= {"gradient_steps": 4}
+        values["sac"] |= {"gradient_steps": 4, "compile": False}
         values["skill_dynamics"] |= {"warm_start_steps": 1}
         if kind == "metra":
             values["symmetry"] = {"mirror": True}
@@ -842,6 +842,27 @@ def test_a_part_of_the_new_skills_inside_an_episode_is_near_the_last(
     assert (change < 0.6).mean() == pytest.approx(num_small, abs=0.05)
 
 
+def test_training_and_selection_draw_zero_and_short_skills_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collect = small_config().to_dict()["collect"] | {"num_envs": 256, "replay_capacity": 64000}
+    collect |= {"zero_skill_fraction": 0.2, "short_skill_fraction": 1.0}
+    trainer = Trainer(small_config(collect=collect), tmp_path)
+    skills = trainer.agent.learned_skills()
+    switched: list[np.ndarray] = []
+
+    def command(obs: np.ndarray, skill: np.ndarray) -> np.ndarray:
+        switched.append(skill)
+        return skills.command(obs, skill)
+
+    learned = SimpleNamespace(command=command, delta=skills.delta)
+    trainer.selection.evaluate_switching(learned)  # type: ignore[arg-type]
+    for drawn in (collect_chunk(trainer, explore=True).skill[0], np.concatenate(switched)):
+        length = np.linalg.norm(drawn, axis=1)
+        assert (length == 0.0).mean() == pytest.approx(0.2, abs=0.1)
+        assert np.median(length[length > 0.0]) == pytest.approx(0.29, abs=0.08)  # of a disc 0.71
+
+
 def test_moving_under_a_zero_skill_costs(tmp_path: Path) -> None:
     trainer = explorer(tmp_path, "ant", collect={"zero_skill_fraction": 0.3})
     assert trainer.replay is not None
@@ -922,7 +943,7 @@ def test_symmetries_need_what_they_are_built_on(tmp_path: Path) -> None:
             skill_prior={"kind": "disc", "dim": 3},
             skill_dynamics={"linear": True},
         )
-    for name in ("zero_skill_fraction", "nearby_skill_fraction"):
+    for name in ("zero_skill_fraction", "short_skill_fraction", "nearby_skill_fraction"):
         with pytest.raises(ConfigError, match=f"{name}.*a discrete one has no zero skill"):
             small_config(skill_prior={"kind": "discrete"}, collect={name: 0.1})
     with pytest.raises(ConfigError, match="it is the cost of moving under a zero skill"):

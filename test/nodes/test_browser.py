@@ -1,10 +1,11 @@
 """The page in a real browser: shows the robot, takes a click, and asks nobody for anything."""
 
+import contextlib
 import io
 import os
-import select
 import shutil
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -64,29 +65,41 @@ pytestmark = pytest.mark.slow
 
 
 class Outside:
-    """All that the browser asks of other machines comes here, and gets no further."""
+    """All that the browser asks of other machines comes here, and gets no further.
+
+    It is turned away at once: a page of the browser's own that waits for an answer holds up ours.
+    """
 
     def __init__(self) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
         self._hosts: list[str] = []
+        self._thread = threading.Thread(target=self._turn_away)
+        self._thread.start()
 
     def asked(self) -> list[str]:
         """Of whom, but for its maker."""
-        while select.select([self._socket], [], [], 0.0)[0]:
-            connection, _ = self._socket.accept()
-            with connection:
-                connection.settimeout(5.0)
+        return [host for host in self._hosts if not host.endswith(OF_ITS_MAKER)]
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._socket.close()
+
+    def _turn_away(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:  # closed
+                return
+            with connection, contextlib.suppress(OSError):
+                connection.settimeout(1.0)
                 request = connection.recv(4096)
                 if not request:  # a connection that it opened in advance and gave up
                     continue
                 _, target, _ = request.split(b" ", 2)
                 url = urlsplit(target.decode() if b"://" in target else f"//{target.decode()}")
                 self._hosts.append(str(url.hostname))
-        return [host for host in self._hosts if not host.endswith(OF_ITS_MAKER)]
-
-    def close(self) -> None:
-        self._socket.close()
 
 
 @pytest.fixture(scope="module")
