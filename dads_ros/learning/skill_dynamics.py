@@ -14,6 +14,8 @@ from dads_ros.learning.config import TrainConfig
 from dads_ros.learning.networks import Features, RunningNormalizer, mlp
 from dads_ros.robot import RobotSpec
 
+LEAST_LENGTH, TINY = 0.2, 1e-12
+"""What is achieved is relative to skills of this length at least; and to something at least."""
 MIN_BODY_SCALE = 1e-3
 """Size of the changes of an observation that hardly changes, in its unit."""
 
@@ -69,9 +71,14 @@ class MixtureDynamics(nn.Module):
 
     @torch.no_grad()
     def achieved(self, delta: Tensor, skill: Tensor, body: Tensor | None = None) -> float:
-        """How far skills go along what is predicted, relative to it. (B, P), (B, D), (B, S)."""
-        mean = self.mean(skill, body)[:, :2]
-        return float((delta[:, :2] * mean).sum() / mean.square().sum())
+        """How far skills go along what is predicted, relative to it. (B, P), (B, D), (B, S).
+
+        While robots fall at once, there may be few rows, all of them of a skill that hardly
+        leads anywhere: then any motion is much of it, and of zero skills more than all.
+        """
+        mean, longest = self.mean(skill, body), self.mean(nn.functional.normalize(skill), body)
+        wanted = mean[:, :2].square().sum().maximum(_least(longest[:, :2]).sum())
+        return float((delta[:, :2] * mean[:, :2]).sum() / wanted.clamp_min(TINY))
 
     def log_prob(
         self, delta: Tensor, skill: Tensor, stretch: float = 1.0, body: Tensor | None = None
@@ -285,9 +292,11 @@ class AxisDynamics(MixtureDynamics):
     @torch.no_grad()
     def achieved(self, delta: Tensor, skill: Tensor, body: Tensor | None = None) -> float:
         """That of the axis that lags behind most."""
-        mean = self.mean(skill)[:, : self._num_axes]
-        moved = (delta[:, : self._num_axes] * mean).sum(0)
-        return float((moved / mean.square().sum(0)).min())
+        axes = slice(self._num_axes)
+        mean = self.mean(skill)[:, axes]
+        least = _least(self.mean(nn.functional.normalize(skill))[:, axes]).sum(0)
+        moved = (delta[:, axes] * mean).sum(0)
+        return float((moved / mean.square().sum(0).maximum(least).clamp_min(TINY)).min())
 
     def speeds(self, duration_s: float) -> dict[str, float]:
         """What the longest skills along each axis are wanted to do, m/s and rad/s, as metrics."""
@@ -296,6 +305,11 @@ class AxisDynamics(MixtureDynamics):
         names = ("wanted_sideways_mps", "wanted_turn_radps")
         own = {"wanted_forward_mps": ahead[0], "wanted_backward_mps": back[0]}
         return own | dict(zip(names, both[1:], strict=False))
+
+
+def _least(mean_of_longest: Tensor) -> Tensor:
+    """Squares of what skills of ``LEAST_LENGTH`` are to do, about."""
+    return (LEAST_LENGTH * mean_of_longest).square()
 
 
 def _logsumexp(values: Tensor, dim: int) -> Tensor:

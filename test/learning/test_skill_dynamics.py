@@ -225,6 +225,18 @@ def test_how_much_is_achieved_is_that_of_the_axis_that_lags_behind() -> None:
     assert q.achieved(delta, skill) == pytest.approx(0.3)
 
 
+@pytest.mark.parametrize("kind", ["linear", "axes"])
+def test_skills_that_lead_nowhere_achieve_nothing(kind: str) -> None:
+    """While robots fall at once, all that is sampled may be of one zero or one short skill."""
+    q = make_axes() if kind == "axes" else make(linear=True, warm_start_m=0.3)
+    dim = 3 if kind == "axes" else 2
+    for skill in (torch.zeros(64, dim), torch.full((64, dim), 0.01)):
+        assert abs(q.achieved(0.5 * torch.ones(64, dim), skill)) < 1.0
+    skill = torch.rand(1000, dim) * 2 - 1
+    assert q.achieved(0.7 * q.mean(skill), skill) == pytest.approx(0.7)
+    assert q.achieved(0.7 * q.mean(0.3 * skill), 0.3 * skill) == pytest.approx(0.7)
+
+
 def test_all_pairs_of_axes_equal_row_by_row() -> None:
     q = make_axes()
     delta, skill = torch.randn(6, 3) * 0.3, torch.rand(4, 3) * 2 - 1
