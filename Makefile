@@ -35,12 +35,12 @@ demo: $(VENV)/.run-time
 	  $(if $(SPEED),--speed="$(SPEED)") $(if $(SEED),--seed="$(SEED)") \
 	  $(if $(BUNDLE),--bundle="$(BUNDLE)") $(if $(filter 0,$(VIEW)),--no-view)
 
-# Three processes, for many tests mostly wait; one file's stay together, with what they share.
+# Four processes, for many tests mostly wait; one file's stay together, with what they share.
 test: $(VENV)/.complete
-	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 3 --dist loadfile --durations=40 --durations-min=4
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 4 --dist loadfile --durations=40 --durations-min=4
 
 test-fast: $(VENV)/.complete
-	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 3 --dist loadfile -m "not slow"
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 4 --dist loadfile -m "not slow"
 
 faults: $(VENV)/.complete
 	@PYTHONPATH=test $(RUN) -m faults $(if $(REPEAT),--repeat=$(REPEAT)) \
