@@ -54,8 +54,10 @@ from dads_ros.errors import ConfigError, TrainingError
 from dads_ros.evaluation.goals import GoalMetrics
 from dads_ros.learning.selection import CollapseDetector
 from dads_ros.planning.skill_planner import PAPER_COSTS, PLANNER_PRESETS
+from dads_ros.process import SIGNALS
 from dads_ros.robot import RobotSpec
 from dads_ros.skills import SkillSpace
+from ros_graph import children_of
 
 POINT_MASS = Dads(skills=Shipped("point_mass"))
 BENCHMARK = PATH.parents[1] / "benchmark"
@@ -346,6 +348,48 @@ def test_a_training_run_that_was_stopped_goes_on(runs: Path) -> None:
         assert stop.value.cmd[8:] == resume
     assert f"iteration 1 of {10**9}" not in stop.value.output
     assert not skills.bundle(0).exists()
+
+
+ENDLESS = """
+import sys
+from pathlib import Path
+from tables import contenders
+from tables.contenders import Dads, Trained
+from tables.protocols import RandomGoals
+from tables.results import all_runs
+from tables.rows import Row, Table
+from tables.work import run_all
+
+folder = Path(sys.argv[1])
+contenders.RUNS = folder / "runs"
+skills = Trained("point_mass", (0,), {"num_iterations": 10**9, "evaluate_every": 20})
+row = Row("endless", Dads(skills=skills), "")
+table = Table("small", "", "", RandomGoals(num=4, steps=40), {}, (row,))
+sys.exit(run_all(list(all_runs([table], folder / "results")), jobs=1))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_ends_what_trains_as_well(tmp_path: Path, number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", ENDLESS, str(tmp_path)],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=BENCHMARK.parent,
+        env=os.environ | {"PYTHONPATH": str(BENCHMARK)},
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if " of 12 sectors" in line:
+                break
+        (training,) = children_of(process)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, said
+    assert not Path(f"/proc/{training}").exists()
+    assert "go on with: dads-ros train --resume" in said and "Traceback" not in said
+    assert len(list((tmp_path / "runs").glob("*/seed0/checkpoint.pt"))) == 1
 
 
 def test_a_training_run_that_collapsed_counts_with_its_best_skills(runs: Path) -> None:
