@@ -222,7 +222,9 @@ def test_a_robot_whose_fall_ends_the_episode_has_flipped() -> None:
         assert (track[step - 1] != track[-1]).any()
 
 
-def test_falls_under_changing_skills_are_counted_by_the_robot() -> None:
+@pytest.mark.parametrize("prediction_steps", [1, 5])
+def test_falls_under_changing_skills_are_counted_by_the_robot(prediction_steps: int) -> None:
+    """Skills change as often as the planner changes them, however short a prediction is."""
     model, space = RobotModel(RobotSpec.load("half_cheetah")), SkillSpace(SkillPriorConfig(dim=1))
     rng, held = np.random.default_rng(0), []
 
@@ -232,7 +234,14 @@ def test_falls_under_changing_skills_are_counted_by_the_robot() -> None:
         return sign * rng.choice([-1, 1], (1, 6))
 
     metrics = evaluate_switching(
-        model, space, thrash, standing_rollout, 5, seed=0, num_robots=64, steps=100
+        model,
+        space,
+        thrash,
+        standing_rollout,
+        prediction_steps,
+        seed=0,
+        num_robots=64,
+        steps=100,
     )
     assert 0 < metrics.fallen.sum() < 64
     held_to_the_end = np.isfinite(metrics.displacement[:, -1, 0])
