@@ -313,19 +313,24 @@ def test_interval_of_a_mean() -> None:
     assert mean_and_half_width([0.3]) == (0.3, None)
 
 
+def python(*arguments: str) -> "subprocess.Popen[str]":
+    """Where the benchmarks can be imported."""
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=BENCHMARK.parent,
+        env=os.environ | {"PYTHONPATH": str(BENCHMARK)},
+    )
+
+
 def stopped(arguments: Sequence[str]) -> None:
     """A command of a run without an end, which gets SIGINT as it begins."""
     config = Path(arguments[arguments.index("--config") + 1])
     said = yaml.safe_load(config.read_text("utf-8"))
     steps = "num_iterations" if "num_iterations" in said else "num_env_steps"
     config.write_text(yaml.safe_dump(said | {steps: 10**9}), "utf-8")
-    with subprocess.Popen(
-        [sys.executable, "-m", *arguments],
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=BENCHMARK.parent,
-        env=os.environ | {"PYTHONPATH": str(BENCHMARK)},
-    ) as process:
+    with python("-m", *arguments) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("training"):
@@ -372,13 +377,7 @@ sys.exit(run_all(list(all_runs([table], folder / "results")), jobs=1))
 @pytest.mark.slow
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_ends_what_trains_as_well(tmp_path: Path, number: signal.Signals) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", ENDLESS, str(tmp_path)],
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=BENCHMARK.parent,
-        env=os.environ | {"PYTHONPATH": str(BENCHMARK)},
-    ) as process:
+    with python("-c", ENDLESS, str(tmp_path)) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if " of 12 sectors" in line:
