@@ -52,7 +52,7 @@ def begin(*, is_node: bool) -> None:
     if is_node:
         STOP.catch_signals(grace_s=0.0)
     else:
-        for number in _signals_that_count():
+        for number in signals_that_count():
             signal.signal(number, signal.SIG_DFL)
     sys.path[:] = path_without_it()
     os.environ |= QUIET
@@ -111,7 +111,7 @@ class Stop:
         # Written to by the signal itself, whatever the interpreter is doing.
         signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
         threading.Thread(target=self._watch, name="ending", daemon=True).start()
-        for number in _signals_that_count():
+        for number in signals_that_count():
             signal.signal(number, lambda *_: None)
 
     def leave_if_asked(self, exit_code: int) -> None:
@@ -174,7 +174,7 @@ class _Output(io.FileIO):
             return memoryview(data).nbytes
 
 
-def _signals_that_count() -> list[signal.Signals]:
+def signals_that_count() -> list[signal.Signals]:
     """All three; without SIGHUP where nohup has it ignored."""
     return [n for n in SIGNALS if n != signal.SIGHUP or signal.getsignal(n) != signal.SIG_IGN]
 

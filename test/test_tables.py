@@ -391,6 +391,20 @@ def test_a_signal_ends_what_trains_as_well(tmp_path: Path, number: signal.Signal
     assert len(list((tmp_path / "runs").glob("*/seed0/checkpoint.pt"))) == 1
 
 
+@pytest.mark.slow
+def test_started_by_nohup_it_goes_on_after_a_hangup(tmp_path: Path) -> None:
+    ignored = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)"
+    with python("-c", f"{ignored}\n{ENDLESS}", str(tmp_path)) as process:
+        assert process.stderr is not None
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            for line in process.stderr:
+                if " of 12 sectors" in line:
+                    break
+            process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM, said
+
+
 def test_a_training_run_that_collapsed_counts_with_its_best_skills(runs: Path) -> None:
     skills, exports = Trained("point_mass", (0,)), argparse.ArgumentParser()
     export.add_parser(exports.add_subparsers())

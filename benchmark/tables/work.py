@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from dads_ros.errors import DadsError
 from dads_ros.files import source_commit
-from dads_ros.process import SIGNALS
+from dads_ros.process import signals_that_count
 from tables.results import DECIMALS, Result, Run, versions
 
 ProcessT = TypeVar("ProcessT", "subprocess.Popen[str]", BaseProcess)
@@ -62,7 +62,7 @@ def run_all(runs: Sequence[Run], jobs: int) -> int:
     for run in missing:
         trainings.setdefault(run.row.contender.training(run.seed), []).append(run)
     pool, children = ThreadPoolExecutor(jobs), Children()
-    before = {number: signal.signal(number, _interrupt) for number in SIGNALS}
+    before = {number: signal.signal(number, _interrupt) for number in signals_that_count()}
     try:
         futures = [pool.submit(make, same, children) for same in trainings.values()]
         return int(not all([future.result() for future in futures]))

@@ -77,8 +77,7 @@ class MixtureDynamics(nn.Module):
         leads anywhere: then any motion is much of it, and of zero skills more than all.
         """
         mean, longest = self.mean(skill, body), self.mean(nn.functional.normalize(skill), body)
-        wanted = mean[:, :2].square().sum().maximum(_least(longest[:, :2]).sum())
-        return float((delta[:, :2] * mean[:, :2]).sum() / wanted.clamp_min(TINY))
+        return float(_part_of(mean[:, :2], delta[:, :2], longest[:, :2], (0, 1)))
 
     def log_prob(
         self, delta: Tensor, skill: Tensor, stretch: float = 1.0, body: Tensor | None = None
@@ -293,10 +292,8 @@ class AxisDynamics(MixtureDynamics):
     def achieved(self, delta: Tensor, skill: Tensor, body: Tensor | None = None) -> float:
         """That of the axis that lags behind most."""
         axes = slice(self._num_axes)
-        mean = self.mean(skill)[:, axes]
-        least = _least(self.mean(nn.functional.normalize(skill))[:, axes]).sum(0)
-        moved = (delta[:, axes] * mean).sum(0)
-        return float((moved / mean.square().sum(0).maximum(least).clamp_min(TINY)).min())
+        mean, longest = self.mean(skill), self.mean(nn.functional.normalize(skill))
+        return float(_part_of(mean[:, axes], delta[:, axes], longest[:, axes], (0,)).min())
 
     def speeds(self, duration_s: float) -> dict[str, float]:
         """What the longest skills along each axis are wanted to do, m/s and rad/s, as metrics."""
@@ -307,9 +304,13 @@ class AxisDynamics(MixtureDynamics):
         return own | dict(zip(names, both[1:], strict=False))
 
 
-def _least(mean_of_longest: Tensor) -> Tensor:
-    """Squares of what skills of ``LEAST_LENGTH`` are to do, about."""
-    return (LEAST_LENGTH * mean_of_longest).square()
+def _part_of(mean: Tensor, delta: Tensor, longest: Tensor, dim: tuple[int, ...]) -> Tensor:
+    """How much of ``mean`` is in ``delta``; ``longest`` is the mean of skills of length 1. (B, P).
+
+    One number for all that is summed over ``dim``.
+    """
+    wanted = mean.square().sum(dim).maximum((LEAST_LENGTH * longest).square().sum(dim))
+    return (delta * mean).sum(dim) / wanted.clamp_min(TINY)
 
 
 def _logsumexp(values: Tensor, dim: int) -> Tensor:

@@ -57,9 +57,9 @@ FREE_IF_NAMED = (
     "sac.target_entropy_per_action",
     "collect.nearby_skill_fraction",
     "collect.push_mps",
+    "collect.short_skill_fraction",
     "collect.skill_switch_probability",
     "collect.zero_skill_fraction",
-    "collect.short_skill_fraction",
 )
 """Costs and schedules, which it may change where somebody says so by name."""
 

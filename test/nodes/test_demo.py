@@ -1,7 +1,6 @@
 """dads-ros demo: drives to all goals, and leaves nothing running however it ends."""
 
 import contextlib
-import functools
 import importlib.util
 import os
 import pty
@@ -91,11 +90,6 @@ def nodes_of(demo: "subprocess.Popen[str] | subprocess.Popen[bytes]") -> list[in
         if "--ros-args" in words and f"{PARENT_PID}={demo.pid}" in settings:
             found.append(int(entry.name))
     return found
-
-
-def have_gone(demo: "subprocess.Popen[str] | subprocess.Popen[bytes]") -> bool:
-    """None of them is left."""
-    return not nodes_of(demo)
 
 
 def test_it_says_how_to_look_on_and_what_rviz_will_warn_of() -> None:
@@ -215,7 +209,7 @@ def test_nothing_is_left_when_it_is_ended(
     _, err = demo.communicate(timeout=20)
     assert demo.returncode == expected, err
     assert "Traceback" not in err
-    wait_until(functools.partial(have_gone, demo), 10.0)
+    wait_until(lambda demo=demo: not nodes_of(demo), 10.0)
     assert left_in(tmp_path) == []
 
 
@@ -234,7 +228,7 @@ def test_a_signal_at_any_moment_leaves_nothing(
         _, err = demo.communicate(timeout=30)
         assert demo.returncode == 128 + number, err
         assert "Traceback" not in err
-        wait_until(functools.partial(have_gone, demo), 10.0)
+        wait_until(lambda demo=demo: not nodes_of(demo), 10.0)
     assert left_in(tmp_path) == []
 
 
