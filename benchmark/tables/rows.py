@@ -582,8 +582,8 @@ TABLES = (
         _other(
             "humanoid",
             THREE_SEEDS,
-            "trained in three stretches, of which the settings were changed by hand "
-            "([Results](results.md#humanoid)), with `refit --skill-part 0.9`",
+            "trained by one run of the same file ([Results](results.md#humanoid)), with "
+            "`refit --skill-part 0.9`",
         ),
     ),
 )
