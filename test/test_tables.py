@@ -91,6 +91,13 @@ def test_every_result_belongs_to_a_run() -> None:
     assert set((BENCHMARK / "results").rglob("*.json")) <= paths
 
 
+def test_a_fall_ends_a_way_also_where_it_ended_no_episode_of_training() -> None:
+    assert not RobotSpec.load("ant_paper").fallen.ends_episode
+    skills = POINT_MASS.load(0)
+    assert not skills.bundle.robot.fallen.ends_episode
+    assert skills.model.spec.fallen.ends_episode
+
+
 def test_every_ablation_differs_from_what_is_shipped_in_what_it_says() -> None:
     (table,) = (table for table in TABLES if table.name == "ablations")
     shipped, *others = (row.contender.settings()["training"] for row in table.rows)

@@ -427,9 +427,10 @@ class DadsAgent:
     """Goes to goals with a bundle."""
 
     def __init__(self, contender: Dads, bundle: SkillBundle) -> None:
-        """Take a loaded bundle."""
+        """Take a loaded bundle; a fall ends the way of its robot, whatever it did in training."""
         self.contender, self.bundle = contender, bundle
-        self.model = RobotModel(bundle.robot)
+        ends = dataclasses.replace(bundle.robot.fallen, ends_episode=True)
+        self.model = RobotModel(dataclasses.replace(bundle.robot, fallen=ends))
 
     @property
     def training_commit(self) -> str:

@@ -92,27 +92,40 @@ class Published:
 FIVE_SEEDS, THREE_SEEDS = (0, 1, 2, 3, 4), (0, 1, 2)
 NO_SYMMETRIES = {"yaw": False, "body": False}
 NO_WARM_START = {"warm_start_steps": 0, "warm_start_m": 0.0}
-UNDIRECTED = {
-    "symmetry": NO_SYMMETRIES,
-    "skill_dynamics": {"linear": False, **NO_WARM_START},
-}
-"""Without what needs skills that are directions on the ground."""
+MOST_PAID = math.log(RewardConfig().num_alt_skills + 1)
+"""For a step, by DADS with skills that are continuous."""
 
 
 def _costs(cap: float) -> Values:
-    """The Ant's costs as the same part of the most that a step can be paid, where that is this."""
+    """The Ant's costs as the same part of the most that a step can be paid, where that is this.
+
+    Those of falls and tilt begin at 0: without a warm start a step is paid next to nothing at
+    first, and any cost keeps the robot where it is.
+    """
     reward = read_yaml(find_file("ant", folder="config/train", suffix=".yaml"))["reward"]
-    part = cap / math.log(RewardConfig().num_alt_skills + 1)
-    return {name: [round(part * cost, 3) for cost in costs] for name, costs in reward.items()}
+    costs = {name: [round(cap / MOST_PAID * x, 3) for x in both] for name, both in reward.items()}
+    return costs | {name: [0.0, costs[name][1]] for name in ("fall_cost", "tilt_cost")}
 
 
+UNDIRECTED = {
+    "symmetry": {"yaw": False},
+    "skill_dynamics": {"linear": False, "sigma_m": 0.05, "min_sigma_m": 0.01, **NO_WARM_START},
+    "reward": _costs(MOST_PAID),
+}
+"""Without what needs skills that are directions on the ground; sigma can be as small as the first
+displacements."""
 DISCRETE = {
     **UNDIRECTED,
     "skill_prior": {"kind": "discrete", "dim": 20},
     "reward": {**_costs(math.log(20)), "motion_cost": [0.0, 0.0]},
-    "collect": {"zero_skill_fraction": 0.0, "nearby_skill_fraction": 0.0},
+    "collect": {
+        "skill_switch_probability": [0.0, 0.0],
+        "zero_skill_fraction": 0.0,
+        "nearby_skill_fraction": 0.0,
+    },
 }
-"""What a prior without directions, a zero skill and neighbours does not go with."""
+"""What a prior without directions, a zero skill and neighbours does not go with; one skill per
+episode, as in the paper."""
 
 
 def _rival(objective: str, changes: Values, state_fields: Sequence[str] = ("x", "y")) -> Values:
@@ -123,8 +136,10 @@ def _rival(objective: str, changes: Values, state_fields: Sequence[str] = ("x", 
     said = {"objective": objective, "state_fields": list(state_fields)}
     costs = _costs(1.0) if objective == "metra" else changes["reward"]
     held = {"skill_switch_probability": [0.0, 0.0], "nearby_skill_fraction": 0.0}
+    sees_place = set(state_fields) <= {"x", "y", "height"}
     return {
         **changes,
+        "symmetry": changes["symmetry"] if sees_place else NO_SYMMETRIES,
         "skill_dynamics": {**changes["skill_dynamics"], "stretch": 1.0},
         "reward": {**costs, **said},
         "collect": {**changes.get("collect", {}), **held},
@@ -144,14 +159,16 @@ ANT: Mapping[str, tuple[Skills, str]] = {
     ),
     "DADS, 20 discrete skills": (
         Trained("ant", FIVE_SEEDS, DISCRETE),
-        "The same with 20 skills instead of a disc, and without what needs directions: "
-        "symmetries, warm start, a linear q, zero skills. Costs are the same part of the most "
-        "that a step can be paid, log 20 instead of log 101.",
+        "The same with 20 skills instead of a disc, one per episode, and without what needs "
+        "directions: yaw symmetry, warm start, a linear q, zero skills; sigma may be as small as "
+        "0.01 m. Costs are the same part of the most that a step can be paid, log 20 instead of "
+        "log 101; those of falls and tilt begin at 0.",
     ),
     "DADS, the paper's settings": (
         Trained("ant_paper", THREE_SEEDS),
         "`config/train/ant_paper.yaml`, and the paper's planner for dense costs. Its robot may "
-        "use all of gym's torque, of which the others have half.",
+        "use all of gym's torque, of which the others have half, and a fall ends no episode of "
+        "training.",
     ),
 }
 WHOLE_STATE = (
@@ -164,18 +181,19 @@ RIVALS: Mapping[str, tuple[Skills, str]] = {
     "DIAYN, 20 discrete skills": (
         Trained("ant", FIVE_SEEDS, _rival("diayn", DISCRETE)),
         "The settings of 'DADS, 20 discrete skills', rewarded by DIAYN's discriminator, which "
-        "sees x and y since the skill began, and one skill per episode. The policy itself does "
-        "not see them. The best iteration is kept by the same score as with DADS: displacement, "
-        "prediction error, falls, also those under skills that change, which it never trained.",
+        "sees x and y since the skill began. The policy itself does not see them. The best "
+        "iteration is kept by the same score as with DADS: displacement, prediction error, "
+        "falls, also those under skills that change, which it never trained.",
     ),
     "DIAYN, 20 discrete skills, whole state": (
         Trained("ant", FIVE_SEEDS, _rival("diayn", DISCRETE, WHOLE_STATE)),
-        "The same; the discriminator sees the body's whole state besides.",
+        "The same, without body symmetry; the discriminator sees the body's whole state besides.",
     ),
     "DADS, continuous, without directions": (
         Trained("ant", FIVE_SEEDS, UNDIRECTED),
-        "`config/train/ant.yaml` without symmetries, warm start and a linear q: what METRA's rows "
-        "are to be read beside.",
+        "`config/train/ant.yaml` without yaw symmetry, warm start and a linear q; costs of falls "
+        "and tilt begin at 0, sigma may be as small as 0.01 m: what METRA's rows are to be read "
+        "beside.",
     ),
     "METRA, continuous": (
         Trained("ant", FIVE_SEEDS, _rival("metra", UNDIRECTED)),
@@ -187,7 +205,8 @@ RIVALS: Mapping[str, tuple[Skills, str]] = {
     ),
     "METRA, continuous, whole state": (
         Trained("ant", FIVE_SEEDS, _rival("metra", UNDIRECTED, WHOLE_STATE)),
-        "The same; phi sees the body's whole state besides, as in METRA's own Ant.",
+        "The same, without body symmetry; phi sees the body's whole state besides, as in METRA's "
+        "own Ant.",
     ),
 }
 """Whose reward is not that of DADS, on the same trainer, with the same networks; and DADS with the
