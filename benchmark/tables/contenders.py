@@ -427,7 +427,10 @@ class DadsAgent:
     """Goes to goals with a bundle."""
 
     def __init__(self, contender: Dads, bundle: SkillBundle) -> None:
-        """Take a loaded bundle; a fall ends the way of its robot, whatever it did in training."""
+        """Take a loaded bundle.
+
+        A fall ends the way of a robot of ``model``, whether or not it ended episodes of training.
+        """
         self.contender, self.bundle = contender, bundle
         ends = dataclasses.replace(bundle.robot.fallen, ends_episode=True)
         self.model = RobotModel(dataclasses.replace(bundle.robot, fallen=ends))

@@ -107,9 +107,12 @@ def test_goals_of_a_robot_on_a_line_are_on_that_line() -> None:
     assert abs((goals[:, 0] > 0.0).mean() - 0.5) < 0.05
 
 
-def test_a_fallen_robot_gets_the_safe_command_and_is_counted() -> None:
+@pytest.mark.parametrize("ends_episode", [False, True])
+def test_a_fallen_robot_gets_the_safe_command_and_is_counted(ends_episode: bool) -> None:
     """Ants told to push their hips and ankles as far as they go, until some of them fall."""
     robot = RobotSpec.load("ant_paper")  # half of its torque throws none over
+    fallen = dataclasses.replace(robot.fallen, ends_episode=ends_episode)
+    robot = dataclasses.replace(robot, fallen=fallen)
     rng = np.random.default_rng(0)
     driver = Driver(
         model=RobotModel(robot),
