@@ -276,6 +276,7 @@ class WholeReport(Protocol):
             agent.contender.planner,
             seed=self.seed,
             costs=agent.contender.costs,
+            robot=agent.model.spec,
             num_goals=self.num,
             num_threads=1,
             progress=lambda _, step: progress(step),
