@@ -36,6 +36,15 @@ def test_observations_are_of_the_declared_spaces() -> None:
     assert np.abs(seen["desired_goal"]).max() <= 10.0
 
 
+def test_goals_lie_where_the_robot_can_move() -> None:
+    env = make("half_cheetah", episode_steps=1)
+    goals = np.concatenate(
+        [env.reset()["desired_goal"], *(env.step(still(env))[0]["desired_goal"] for _ in range(9))]
+    )
+    np.testing.assert_array_equal(goals[:, 1], 0.0)
+    assert len(np.unique(goals[:, 0])) == 30
+
+
 def test_the_reward_is_that_of_the_place_that_was_reached() -> None:
     env = make()
     env.reset()

@@ -474,6 +474,17 @@ def test_baselines_get_the_control_steps_of_the_skills_and_their_refit() -> None
     assert Shipped("ant").num_env_steps() == steps
 
 
+@pytest.mark.parametrize("table", ["goals", "half_cheetah", "humanoid"])
+def test_rivals_that_learn_commands_get_as_many_control_steps_as_the_skills(table: str) -> None:
+    (found,) = (each for each in TABLES if each.name == table)
+    steps = {
+        row.contender.num_env_steps()
+        for row in found.rows
+        if row.name == "DADS, continuous" or row.name.startswith("Goal-conditioned SAC")
+    }
+    assert len(steps) == 1
+
+
 def test_the_commit_of_a_bundle_names_that_of_a_later_refit() -> None:
     agent = Dads(skills=Shipped("ant")).load(0)
     manifest = agent.bundle.manifest

@@ -24,7 +24,7 @@ NEAR_M, GOAL_SCALE_M = 0.5, 10.0
 
 
 class GoalVecEnv(VecEnv):
-    """N robots from the origin at a random yaw, each with a goal uniform in a square.
+    """N robots from the origin at a random yaw, each with a goal in a square, or on its line.
 
     Observations are those of the ``GoalEnv`` of gymnasium-robotics, which HER expects: what the
     policies of skills see, the place, the goal (x, y, world frame, m). An episode ends by its
@@ -54,7 +54,8 @@ class GoalVecEnv(VecEnv):
             seed: of starts and goals.
             is_sparse: the reward is -1, and 0 within NEAR_M of the goal; else it is the distance
                 from the goal, m, with a minus.
-            range_m: goals are uniform in [-range_m, range_m]^2.
+            range_m: goals are uniform in [-range_m, range_m]^2, or in [-range_m, range_m] on the
+                line of a robot that moves on one.
             episode_steps: control steps.
             action_steps: control steps that an action lasts, a divisor of these; its reward is
                 their mean.
@@ -138,8 +139,9 @@ class GoalVecEnv(VecEnv):
         return seen
 
     def _draw(self, num: int) -> Array:
-        """Goals of robots that start. Shape (num, 2)."""
-        return self._rng.uniform(-self._range_m, self._range_m, (num, 2))
+        """Goals of robots that start, where they can move. Shape (num, 2)."""
+        goals = self._rng.uniform(-self._range_m, self._range_m, (num, 2))
+        return goals * self._env.spec.ground_axes
 
     def close(self) -> None:
         """Nothing is open."""
