@@ -17,10 +17,12 @@ from baselines.pets import (
     own_goal,
     state_of,
 )
+from baselines.run import drive
 from tables.protocols import OwnGoals
 
 from dads_ros.envs.model import RobotModel
 from dads_ros.envs.vector_env import VectorEnv
+from dads_ros.evaluation.goals import GoalMetrics
 from dads_ros.robot import RobotSpec
 
 CONFIG = PetsConfig(
@@ -171,9 +173,9 @@ def goals_of(training: Training, steps: int) -> set[tuple[float, ...]]:
 
 def test_a_strong_oracle_learns_one_goal_of_the_test_and_is_measured_on_that_alone() -> None:
     settings = dataclasses.replace(CONFIG, kind="strong_oracle", learning_starts=10**6)
-    goals: list[np.ndarray] = []
+    ways: list[GoalMetrics] = []
 
-    class Seen:
+    class Still:
         model, training_commit = RobotModel(POINT_MASS), ""
 
         def __init__(self, seed: int | None) -> None:
@@ -181,17 +183,23 @@ def test_a_strong_oracle_learns_one_goal_of_the_test_and_is_measured_on_that_alo
             config = dataclasses.replace(CONFIG, kind=kind)
             self.own_goal = own_goal(config, POINT_MASS, seed or 0)
 
-        def go(self, given: np.ndarray, *rest: object, **others: object) -> None:
-            goals.append(given)
-            raise InterruptedError
+        def go(self, goals: np.ndarray, steps: int, **others: object) -> GoalMetrics:
+            ways.append(
+                drive(self.model, lambda env: 0.0 * env.last_command, goals, steps, **others)
+            )
+            return ways[-1]
 
     for seed in (None, 0, 1):
-        with pytest.raises(InterruptedError):
-            OwnGoals(starts=2).measure(Seen(seed), lambda step: None)
-    every, *own = goals
-    for seed in (0, 1):
-        assert goals_of(Training(settings, seed), 60) == {tuple(every[2 * seed])}
-        np.testing.assert_array_equal(own[seed], every[2 * seed : 2 * seed + 2])
+        figures = OwnGoals(starts=2, steps=200).measure(Still(seed), lambda step: None)
+        assert figures["normalised_distance_200"] == pytest.approx(1.0, abs=0.1)
+    *every, first, second = ways
+    assert len(every) == OwnGoals().first
+    for seed, own in enumerate((first, second)):
+        assert goals_of(Training(settings, seed), 60) == {tuple(every[seed].goals[0])}
+        np.testing.assert_array_equal(own.goals, every[seed].goals)
+    for way in ways:  # the starts are the same for each goal, and for each agent
+        np.testing.assert_array_equal(way.tracks, ways[0].tracks)
+    assert (ways[0].tracks[0] != ways[0].tracks[1]).any()
 
 
 def test_a_weak_oracle_has_another_goal_in_each_episode_as_far_as_the_tests() -> None:

@@ -59,7 +59,9 @@ class RandomGoals(Protocol):
 
     def measure(self, agent: Agent, progress: Progress) -> Figures:
         """Normalised distance, goals reached at the end, falls."""
-        goals = self._goals(agent)
+        return self._go(agent, self._goals(agent), progress)
+
+    def _go(self, agent: Agent, goals: Array, progress: Progress) -> Figures:
         driven = agent.go(goals, self.steps, seed=self.seed, progress=progress)
         values = driven.values
         names = [
@@ -77,18 +79,21 @@ class RandomGoals(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class OwnGoals(RandomGoals):
-    """To the first of those goals; who has learned one of them goes to that alone."""
+    """To the first of those goals, each from the same starts; strong oracles to theirs alone."""
 
+    version: int = 2
     first: int = 3
     """As many as strong oracles have training seeds."""
     starts: int = 64
     """For each goal."""
 
-    def _goals(self, agent: Agent) -> Array:
-        goals = super()._goals(agent)[: self.first]
+    def measure(self, agent: Agent, progress: Progress) -> Figures:
+        """As of random goals, means over goals."""
+        goals = self._goals(agent)[: self.first]
         if isinstance(agent, OracleAgent) and agent.own_goal is not None:
             goals = agent.own_goal[None]
-        return np.repeat(goals, self.starts, axis=0)
+        each = [self._go(agent, np.tile(goal, (self.starts, 1)), progress) for goal in goals]
+        return {name: float(np.mean([figures[name] for figures in each])) for name in each[0]}
 
 
 @dataclass(frozen=True, kw_only=True)
