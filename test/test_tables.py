@@ -46,6 +46,7 @@ from tables.protocols import (
 )
 from tables.results import Result, Run, all_runs, mean_and_half_width
 from tables.rows import ABLATIONS, TABLES, WHOLE_STATE, Column, Row, Table
+from tables.searches import SEARCHES, TRAINING_SEED, as_text
 from tables.work import run_all
 
 from dads_ros.cli import export
@@ -472,6 +473,22 @@ def test_baselines_get_the_control_steps_of_the_skills_and_their_refit() -> None
     without = Trained("ant", (0,), {"skill_dynamics": {"refit": False}})
     assert steps - without.num_env_steps() == 256 * 320 * 5
     assert Shipped("ant").num_env_steps() == steps
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_rows_have_the_best_pair_of_a_search_once_all_were_measured(name: str) -> None:
+    tables = {each.name: each for each in TABLES}
+    rows = {row.name: row for row in tables["searches"].rows}
+    search, figures = SEARCHES[name], []
+    for pair in search.pairs:
+        result = Run(tables["searches"], rows[f"{name}: {as_text(pair)}"], TRAINING_SEED).result()
+        figures.append(result.figures["normalised_distance_400"] if result else math.nan)
+    best = None if np.isnan(figures).any() else search.pairs[int(np.argmin(figures))]
+    assert search.best == best
+    (row,) = (row for row in tables["goals"].rows if row.name == name)
+    config = row.contender.config.to_dict()
+    assert best is None or {key: config[key] for key in best} == best
+    assert TRAINING_SEED not in row.contender.seeds
 
 
 @pytest.mark.parametrize("table", ["goals", "half_cheetah", "humanoid"])

@@ -492,6 +492,12 @@ class Baseline:
     name: ClassVar[str]
     """Of its module, and of its settings."""
 
+    def tried(self, values: Values, seed: int) -> Self:
+        """The same with other values of some settings, and one training seed."""
+        return dataclasses.replace(
+            self, config=dataclasses.replace(self.config, **values), seeds=(seed,)
+        )
+
     def settings(self) -> Values:
         """All of training, and the robot."""
         return {self.name: self.config.to_dict(), "robot": _robot(self.config.robot)}
