@@ -638,7 +638,7 @@ TABLES = (
         "What was tried of two settings of each rival that learns to go to goals, with one "
         f"training seed, {TRAINING_SEED}, which no other table has, and as many control steps as "
         "its rows, on other goals than theirs, and fewer. Rows have the pair with the least Δ "
-        "over 400 steps. Those of DADS were found by hand in far more runs "
+        "over 400 steps. The settings of DADS were found by hand in far more runs "
         "([Results](results.md)).",
         RandomGoals(seed=TEST_SEED, num=128),
         {"": GOALS},
@@ -675,8 +675,8 @@ TABLES = (
     Table(
         "humanoid_ablations",
         "Humanoid: what its own settings are worth",
-        "The Humanoid's settings with one changed at a time, in half of its iterations, planned "
-        "with as always. All have the same time. Goals and tasks are those of `dads-ros "
+        "The Humanoid's settings with one changed at a time, each in the time of half of the "
+        "shipped one's iterations, planned with as always. Goals and tasks are those of `dads-ros "
         "evaluate`: 128 goals in [-15, 15]², 800 steps; 128 robots for each task.",
         WholeReport(tasks=("waypoints", "stand")),
         {

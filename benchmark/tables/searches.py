@@ -34,9 +34,9 @@ class Search:
     def note(self) -> str:
         """Of its rows."""
         if self.best is None:
-            return "settings not tuned"
+            return "settings not searched"
         return (
-            f"{' and '.join(self.values)} are the best of {len(self.pairs)} pairs "
+            f"{' and '.join(self.values)} are the best of {len(self.pairs)} pairs for the Ant "
             "([searches](#ant-searches))"
         )
 
